@@ -1,0 +1,59 @@
+//! Every limit of the server, in one place. What an operator may change is in the configuration; its default and its
+//! range are here too.
+
+use std::time::Duration;
+
+// Requests (delivery).
+
+/// Request line and header fields together. Longer: 431, or 414 when the request line alone is longer.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Request target. Longer: 414.
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Header fields in one request. More: 431.
+pub const HEADER_FIELDS_MAX: usize = 100;
+/// What a connection reads at a time, taken while it has something to read and given back after the answer.
+pub const READ_BUFFER_BYTES: usize = 32 * 1024;
+/// Ranges in one request; more and the whole representation is sent (RFC 9110 §14.2 allows ignoring them).
+pub const RANGES_MAX: usize = 16;
+/// Bytes of a request body that are read and thrown away to keep the connection; a longer body closes it.
+pub const DISCARD_BODY_BYTES_MAX: u64 = 64 * 1024;
+
+// Connections (delivery).
+
+pub const CONNECTIONS_DEFAULT: usize = 100_000;
+/// Open files kept back from `connections_max` for tracks, indexes, listeners and logs.
+pub const DESCRIPTOR_RESERVE: usize = 512;
+/// Time for a whole request head, counted from its first byte. Later: 408.
+pub const HEAD_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// A connection without a request for so long is closed.
+pub const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(75);
+/// A client that takes less than `READ_RATE_MIN_DEFAULT` over so long is disconnected.
+pub const READ_RATE_WINDOW: Duration = Duration::from_secs(30);
+/// Bytes a second.
+pub const READ_RATE_MIN_DEFAULT: u64 = 1024;
+/// What is in flight at SIGTERM has so long to finish.
+pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// Bytes one connection may send before its worker turns to the next.
+pub const TURN_BYTES: u64 = 1024 * 1024;
+
+// Library.
+
+pub const SEGMENT_DEFAULT: Duration = Duration::from_secs(4);
+pub const GRACE_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Assets whose index and track files are open at once; the least recently used are closed.
+pub const OPEN_ASSETS_DEFAULT: usize = 1_000;
+/// Open track files over all open assets.
+pub const OPEN_TRACKS_MAX: usize = 8_000;
+/// Tracks in one asset.
+pub const TRACKS_MAX: usize = 64;
+/// An asset name in bytes: one path element, which leaves room for suffixes below the file systems' 255.
+pub const ASSET_NAME_BYTES_MAX: usize = 200;
+/// Rendered manifests kept, with their compressed forms.
+pub const MANIFEST_CACHE_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
+/// Manifests up to this size are compressed where they are rendered; larger ones on the helper pool.
+pub const COMPRESS_INLINE_BYTES_MAX: usize = 4 * 1024;
+/// A subtitle file.
+pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+const _: () = assert!(HEAD_BYTES_MAX <= READ_BUFFER_BYTES);
+const _: () = assert!(TARGET_BYTES_MAX <= HEAD_BYTES_MAX);

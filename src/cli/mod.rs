@@ -1,0 +1,4 @@
+//! The commands.
+
+/// Why a command failed: its text is the one line the user reads.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

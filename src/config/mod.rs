@@ -1,0 +1,1 @@
+//! One TOML file, checked into the options of each module.

@@ -1,0 +1,1 @@
+//! The delivery plane: pinned workers that answer players and CDNs.

@@ -1,0 +1,11 @@
+//! HTTP/1.1 without sockets: heads in, heads out, ranges, conditions, dates (RFC 9110, RFC 9112).
+
+pub mod conditional;
+pub mod date;
+pub mod range;
+pub mod request;
+pub mod response;
+pub mod uri;
+
+pub use request::Request;
+pub use response::{Response, Status};

@@ -1,0 +1,1 @@
+//! The intake plane: admin API, library upkeep, logs; everything that may wait for a disk.

@@ -1,0 +1,19 @@
+//! An open asset: its index mapped, its track files open.
+
+use crate::media::Presentation;
+
+/// Immutable; whoever holds it can serve it, whatever happens to the catalog meanwhile.
+pub struct Asset {
+    _fields: (),
+}
+
+impl Asset {
+    pub fn presentation(&self) -> Presentation<'_> {
+        todo!()
+    }
+
+    /// When the version was published, in seconds since 1970: `Last-Modified`.
+    pub fn published(&self) -> u64 {
+        todo!()
+    }
+}

@@ -1,0 +1,1 @@
+//! Import: source files to a published version.

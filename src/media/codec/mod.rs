@@ -1,0 +1,1 @@
+//! Codec configurations: what the bitstream says a track is.

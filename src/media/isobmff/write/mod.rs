@@ -1,0 +1,1 @@
+//! CMAF headers and fragment headers, written.

@@ -1,0 +1,13 @@
+//! Pure media: what tracks, samples and timelines are, and how container formats and codecs spell them. Nothing here
+//! opens a file or reads a clock.
+
+pub mod codec;
+pub mod fragment;
+pub mod isobmff;
+pub mod presentation;
+pub mod track;
+pub mod webvtt;
+
+pub use fragment::{Cue, Fragment, Sample};
+pub use presentation::{Presentation, Segment, TrackView};
+pub use track::{Kind, Track};

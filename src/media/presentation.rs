@@ -1,0 +1,210 @@
+//! Tracks that belong together, and the segments their fragments are grouped into: all that a packager is handed.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::units::rescale_nearest;
+use crate::base::{Extent, Stored, Ticks, Timescale};
+
+use super::fragment::{Cue, Fragment, Sample, Start};
+use super::track::{Kind, Track};
+
+/// One asset as a packager sees it: borrowed from the open index.
+#[derive(Clone)]
+pub struct Presentation<'a> {
+    /// Path element that holds everything immutable: a hash of content, segment length and packager revision.
+    pub version: &'a str,
+    /// Video by falling height, then audio, then text; never empty.
+    pub tracks: Vec<TrackView<'a>>,
+    /// First slot of each segment, ascending, from [`group`]; starts with 0.
+    pub cuts: &'a [u32],
+    /// Presented length of the longest track.
+    pub duration: Duration,
+}
+
+/// One track with its index.
+#[derive(Clone, Copy)]
+pub struct TrackView<'a> {
+    pub track: &'a Track,
+    /// The track file; for text the whole WebVTT file.
+    pub file: &'a Arc<dyn Stored>,
+    /// Bytes of the initialisation segment at the start of the track file, 0 for text.
+    pub init_size: u64,
+    /// Empty for text.
+    pub fragments: &'a [Fragment],
+    pub samples: &'a [Sample],
+    /// Text only.
+    pub cues: &'a [Cue],
+    /// As in [`Presentation`].
+    pub cuts: &'a [u32],
+}
+
+/// A run of fragments of one track: what a player asks for at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Counted from 0 over the presentation: segments of one number lie side by side in all tracks.
+    pub number: u32,
+    pub fragments: Range<u32>,
+    /// Decode time of the first sample, in track ticks: the segment's name, and `S@t` in an MPD.
+    pub time: Ticks,
+    /// In track ticks.
+    pub duration: Ticks,
+    /// In the track file.
+    pub bytes: Range<u64>,
+    pub start: Start,
+}
+
+impl<'a> Presentation<'a> {
+    pub fn track(&self, id: &str) -> Option<TrackView<'a>> {
+        self.tracks.iter().find(|view| view.track.id == id).copied()
+    }
+
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = TrackView<'a>> + '_ {
+        self.tracks.iter().filter(move |view| view.track.kind() == kind).copied()
+    }
+
+    /// The track whose fragments every cut was taken from: the first video track, else the first audio track.
+    pub fn reference(&self) -> Option<TrackView<'a>> {
+        self.of_kind(Kind::Video).next().or_else(|| self.of_kind(Kind::Audio).next())
+    }
+}
+
+impl<'a> TrackView<'a> {
+    /// In order, in one pass. Segments in which the track has nothing are left out.
+    pub fn segments(self) -> impl Iterator<Item = Segment> + 'a {
+        let (mut at, mut cut) = (0, 0);
+        std::iter::from_fn(move || {
+            let first = self.fragments.get(at)?;
+            // The last cut at or before the fragment, and the slot that ends its segment.
+            while self.cuts.get(cut + 1).is_some_and(|&next| next <= first.slot.get()) {
+                cut += 1;
+            }
+            let end_slot = self.cuts.get(cut + 1).copied().unwrap_or(u32::MAX);
+            let start = at;
+            while self.fragments.get(at).is_some_and(|fragment| fragment.slot.get() < end_slot) {
+                at += 1;
+            }
+            // A record whose slot is u32::MAX would not advance; the index never holds one.
+            at = at.max(start + 1);
+            Some(self.run(cut as u32, start..at))
+        })
+    }
+
+    /// The segment that begins exactly at `time`.
+    pub fn segment_at(self, time: Ticks) -> Option<Segment> {
+        let first = self.fragments.binary_search_by_key(&time, Fragment::decode_time).ok()?;
+        let slot = self.fragments[first].slot.get();
+        let number = self.cuts.partition_point(|&cut| cut <= slot).checked_sub(1)?;
+        let begins = first == 0 || self.fragments[first - 1].slot.get() < self.cuts[number];
+        let end_slot = self.cuts.get(number + 1).copied().unwrap_or(u32::MAX);
+        let end = first + self.fragments[first..].partition_point(|fragment| fragment.slot.get() < end_slot);
+        begins.then(|| self.run(number as u32, first..end.max(first + 1)))
+    }
+
+    fn run(self, number: u32, fragments: Range<usize>) -> Segment {
+        let (first, last) = (&self.fragments[fragments.start], &self.fragments[fragments.end - 1]);
+        Segment {
+            number,
+            fragments: fragments.start as u32..fragments.end as u32,
+            time: first.decode_time(),
+            duration: Ticks(last.decode_end().0 - first.decode_time().0),
+            bytes: first.offset.get()..last.end_offset(),
+            start: first.start(),
+        }
+    }
+
+    pub fn extent(self, bytes: Range<u64>) -> Extent {
+        Extent { file: self.file.clone(), offset: bytes.start, len: bytes.end.saturating_sub(bytes.start) }
+    }
+
+    /// Whether every fragment can be decoded without the one before.
+    pub fn is_independent(self) -> bool {
+        self.fragments.iter().all(|fragment| fragment.start() == Start::Closed)
+    }
+}
+
+/// Groups the fragments of the reference track into segments of about `target`: a segment ends where its length is
+/// nearest to the target. Returns the first slot of each.
+///
+/// Nearest, not "at most": with key frames every 2.002 s and a target of 4 s, segments are 4.004 s, not 2.002 s.
+pub fn group(reference: &[Fragment], timescale: Timescale, target: Duration) -> Vec<u32> {
+    let target = timescale.ticks_floor(target).0.max(1);
+    let mut cuts = Vec::new();
+    let mut length = 0_i64;
+    for fragment in reference {
+        let longer = length.saturating_add(fragment.duration().0);
+        let overshoot = longer.saturating_sub(target);
+        if cuts.is_empty() {
+            cuts.push(0);
+        } else if overshoot > 0 && overshoot > (target - length).abs() {
+            cuts.push(fragment.slot.get());
+            length = 0;
+        }
+        length = length.saturating_add(fragment.duration().0);
+    }
+    if cuts.is_empty() {
+        cuts.push(0);
+    }
+    cuts
+}
+
+/// The start of every segment on the reference track's timeline, in `to` ticks of presentation time, and the end of the
+/// last: what text segments are cut at.
+pub fn boundaries(reference: TrackView<'_>, to: Timescale) -> Vec<Ticks> {
+    let scale = |ticks: Ticks| {
+        let presented = Ticks(ticks.0.saturating_add(reference.track.presentation_offset.0).max(0));
+        rescale_nearest(presented, reference.track.timescale, to).unwrap_or(Ticks(i64::MAX))
+    };
+    let mut times: Vec<Ticks> = reference.segments().map(|segment| scale(segment.time)).collect();
+    times.extend(reference.fragments.last().map(|last| scale(last.decode_end())));
+    times
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fragments(durations: &[u64]) -> Vec<Fragment> {
+        let (mut time, mut offset) = (0, 500);
+        durations
+            .iter()
+            .enumerate()
+            .map(|(slot, &duration)| {
+                let fragment = Fragment {
+                    offset: offset.into(),
+                    decode_time: time.into(),
+                    duration: duration.into(),
+                    size: 100.into(),
+                    media_offset: 50.into(),
+                    key_frame_size: 10.into(),
+                    first_sample: 0.into(),
+                    sample_count: 1.into(),
+                    slot: (slot as u32).into(),
+                    start: (Start::Closed as u32).into(),
+                    reserved: 0.into(),
+                };
+                time += duration;
+                offset += 100;
+                fragment
+            })
+            .collect()
+    }
+
+    #[test]
+    fn segments_end_nearest_to_the_target() {
+        let cases: &[(&[u64], u64, &[u32])] = &[
+            (&[2_002; 6], 4_000, &[0, 2, 4]),
+            (&[2_000; 5], 4_000, &[0, 2, 4]),
+            (&[5_000; 3], 4_000, &[0, 1, 2]),
+            (&[1_000; 3], 4_000, &[0]),
+            (&[3_000, 1_500, 500, 4_000], 4_000, &[0, 2]),
+            (&[10_000, 100, 100], 4_000, &[0, 1]),
+            (&[], 4_000, &[0]),
+        ];
+        for (durations, target, want) in cases {
+            let got = group(&fragments(durations), Timescale::MILLIS, Duration::from_millis(*target));
+            assert_eq!(got, *want, "{durations:?}");
+        }
+    }
+}

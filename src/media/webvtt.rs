@@ -1,0 +1,1 @@
+//! WebVTT files (W3C WebVTT).

@@ -1,0 +1,1 @@
+//! CMAF headers and segments: extents of the stored track file.

@@ -1,0 +1,3 @@
+//! Manifests and segments of assets.
+/// One rendered manifest, in plain and compressed form, with its ETag.
+pub struct Manifest {}

@@ -1,0 +1,1 @@
+//! Track files being written.
