@@ -121,8 +121,10 @@ class Server:
         self.config = self.directory / f"headwater-{self.port}.toml"
         self.log = self.directory / f"headwater-{self.port}.log"
         workers = workers if str(workers).isdigit() else f'"{workers}"'
+        state = self.directory / f"state-{self.port}"
+        state.mkdir()
         self.config.write_text(
-            f"[server]\nworkers = {workers}\n{server}\n"
+            f'[server]\nworkers = {workers}\nstate = "{state}"\n{server}\n'
             f'[[listen]]\naddress = "127.0.0.1:{self.port}"\n'
             f'[admin]\naddress = "127.0.0.1:{self.admin_port}"\n'
             f'[library]\npath = "{self.library}"\nsegment = "{segment}"\ngrace = "{grace}"\n'
