@@ -2,6 +2,7 @@
 
 pub mod conditional;
 pub mod date;
+mod fields;
 pub mod range;
 pub mod request;
 pub mod response;
