@@ -1,5 +1,8 @@
 //! HTTP dates (RFC 9110 §5.6.7): written in the one form that is still current, read in all three. No clock here.
 
+/// Of a date as [`format`] writes it, in bytes.
+pub const LEN: usize = 29;
+
 const SECONDS_PER_DAY: u64 = 86_400;
 /// 9999-12-31T23:59:59Z, the last second that four digits of a year can say.
 const UNIX_MAX: u64 = 253_402_300_799;
@@ -8,7 +11,7 @@ const DAYS_LONG: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Fri
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT` from seconds since 1970; what lies after the year 9999 is its last second.
-pub fn format(unix: u64) -> [u8; 29] {
+pub fn format(unix: u64) -> [u8; LEN] {
     let unix = unix.min(UNIX_MAX);
     let (days, seconds) = (unix / SECONDS_PER_DAY, unix % SECONDS_PER_DAY);
     let (year, month, day) = civil(days);

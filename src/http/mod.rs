@@ -9,4 +9,4 @@ pub mod response;
 pub mod uri;
 
 pub use request::Request;
-pub use response::{Response, Status};
+pub use response::{Kind, Response, Status};

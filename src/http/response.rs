@@ -7,9 +7,52 @@ use crate::base::Payload;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Status(pub u16);
 
+/// What an answer is, for metrics and logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Multivariant,
+    MediaPlaylist,
+    Mpd,
+    Init,
+    Segment,
+    Text,
+    Page,
+    /// Refusals, OPTIONS, everything else.
+    #[default]
+    Other,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 8] = [
+        Kind::Multivariant,
+        Kind::MediaPlaylist,
+        Kind::Mpd,
+        Kind::Init,
+        Kind::Segment,
+        Kind::Text,
+        Kind::Page,
+        Kind::Other,
+    ];
+
+    /// As metric label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Multivariant => "multivariant",
+            Kind::MediaPlaylist => "media_playlist",
+            Kind::Mpd => "mpd",
+            Kind::Init => "init",
+            Kind::Segment => "segment",
+            Kind::Text => "text",
+            Kind::Page => "page",
+            Kind::Other => "other",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: Status,
+    pub kind: Kind,
     /// Field lines in wire form, each with its CRLF, so that a cached answer is sent without formatting: everything but
     /// `Date`, `Connection`, `Content-Length` and `Server`, which [`Response::write_head`] adds.
     pub fields: Bytes,
@@ -30,7 +73,7 @@ impl Response {
         lines.push_str(fields);
         lines.push_str(CORS_FIELDS);
         let body = Bytes::from([reason, "\n"].concat());
-        Response { status, fields: Bytes::from(lines), body: Payload::from(body) }
+        Response { status, kind: Kind::Other, fields: Bytes::from(lines), body: Payload::from(body) }
     }
 
     /// Appends the whole head, with the empty line.
@@ -161,7 +204,7 @@ mod tests {
             (Status(599), false, "HTTP/1.1 599 ", "Content-Length: 10\r\nConnection: close\r\n\r\n"),
         ] {
             let mut out = b"before".to_vec();
-            let response = Response { status, fields: fields.clone(), body: body.clone() };
+            let response = Response { status, kind: Kind::Segment, fields: fields.clone(), body: body.clone() };
             response.write_head(&mut out, DATE, keep_alive);
             assert_eq!(String::from_utf8(out).unwrap(), format!("before{first}\r\n{common}{last}"));
         }
