@@ -1,5 +1,6 @@
 //! Presentations made up for tests and benches: real tables over files that hold zeros (or, for text, real cues).
 
+use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -80,7 +81,7 @@ impl Fixture {
             fragment.offset = offset.into();
             offset += u64::from(fragment.size.get());
         }
-        let file = Memory::new(&track.id, offset, None);
+        let file = Memory::stored(&track.id, offset, None);
         self.tracks.push(OwnedTrack {
             track,
             file,
@@ -127,7 +128,7 @@ impl Fixture {
             details: Details::Text,
         };
         let bytes = text.into_bytes();
-        let file = Memory::new(id, bytes.len() as u64, Some(bytes));
+        let file = Memory::stored(id, bytes.len() as u64, Some(bytes));
         self.tracks.push(OwnedTrack {
             track,
             file,
@@ -165,6 +166,22 @@ impl Fixture {
             cuts: &self.cuts,
             duration,
         }
+    }
+}
+
+impl fmt::Debug for Fixture {
+    /// The tables, as slot: time + duration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "cuts {:?}", self.cuts)?;
+        for owned in &self.tracks {
+            let (track, scale) = (&owned.track, owned.track.timescale.per_second());
+            write!(f, "{} at {scale} from {}:", track.id, track.presentation_offset.0)?;
+            for row in &owned.fragments {
+                write!(f, " {}: {} + {}", row.slot, row.decode_time().0, row.duration().0)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
     }
 }
 
@@ -265,7 +282,7 @@ struct Memory {
 }
 
 impl Memory {
-    fn new(name: &str, len: u64, bytes: Option<Vec<u8>>) -> Arc<dyn Stored> {
+    fn stored(name: &str, len: u64, bytes: Option<Vec<u8>>) -> Arc<dyn Stored> {
         let null = File::open("/dev/null").expect("every Linux has it");
         Arc::new(Memory { name: name.to_owned(), len, bytes, null })
     }

@@ -12,3 +12,6 @@ mod timeline;
 /// Raised whenever the same index would give different bytes under a versioned URL, so that no cache mixes old and new: it
 /// is part of the URL version.
 pub const REVISION: u32 = 1;
+
+#[cfg(test)]
+mod tests;

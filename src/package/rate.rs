@@ -65,8 +65,9 @@ mod tests {
 
     #[test]
     fn peak_is_that_of_sets_near_the_target() {
-        // Slots, seconds, bytes: one fragment a segment.
-        let cases: &[(&[(u64, u32)], u64, u64, u64)] = &[
+        // Seconds and bytes of each segment, target, peak, average.
+        type Case<'c> = (&'c [(u64, u32)], u64, u64, u64);
+        let cases: &[Case<'_>] = &[
             (&[(4, 1_000), (4, 2_000), (4, 500)], 4, 4_000, 2_334),
             // The last second alone is shorter than half the target: it counts only together with what is before it.
             (&[(4, 1_000), (4, 1_000), (1, 5_000)], 4, 9_600, 6_223),

@@ -1,6 +1,6 @@
 //! SegmentTemplate with SegmentTimeline (ISO/IEC 23009-1 §5.3.9.4, §5.3.9.6).
 
-use crate::media::TrackView;
+use crate::media::{Segment, TrackView};
 use crate::package::url;
 
 use super::element::Xml;
@@ -62,11 +62,8 @@ fn push_run(xml: &mut Xml, run: Run) {
 
 /// Whether one SegmentTemplate describes both.
 pub(super) fn same(a: TrackView<'_>, b: TrackView<'_>) -> bool {
-    let table =
-        |view: TrackView<'_>| view.segments().map(|segment| (segment.time, segment.duration)).collect::<Vec<_>>();
-    a.track.timescale == b.track.timescale
-        && (a.fragments.len() == b.fragments.len() || a.cuts.len() > 1)
-        && table(a) == table(b)
+    let rows = |segment: Segment| (segment.time, segment.duration);
+    a.track.timescale == b.track.timescale && a.segments().map(rows).eq(b.segments().map(rows))
 }
 
 /// Whether segments of one number never overlap in the two (ISO/IEC 23009-1 §5.3.3.2, segmentAlignment): true where each
