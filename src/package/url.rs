@@ -109,7 +109,7 @@ pub fn push_text_segment(out: &mut String, track: &str, time: Ticks) {
 fn push_timed(out: &mut String, track: &str, time: Ticks, extension: &str) {
     out.push_str(track);
     out.push('/');
-    out.push_str(&time.0.to_string());
+    out.push_str(itoa::Buffer::new().format(time.0));
     out.push_str(extension);
 }
 

@@ -1,7 +1,9 @@
 //! MPEG-DASH (ISO/IEC 23009-1).
 
-use crate::media::Presentation;
+mod descriptor;
+mod element;
+mod mpd;
+mod switching_set;
+mod timeline;
 
-pub fn mpd(_: &Presentation<'_>) -> String {
-    todo!()
-}
+pub use mpd::mpd;
