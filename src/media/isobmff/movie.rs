@@ -27,6 +27,8 @@ pub(super) struct Context<'a> {
     pub timescale: Timescale,
     pub fragmented: bool,
     pub quicktime: bool,
+    /// `trex` of all tracks.
+    pub defaults: Arc<[Defaults]>,
 }
 
 impl Context<'_> {
@@ -76,25 +78,30 @@ impl<'a> Movie<'a> {
         }
         let timescale = timescale.ok_or_else(|| Error::new(moov.path, moov.at, Problem::Missing { name: "mvhd" }))?;
         let fragmented = mvex.is_some() || layout.first_moof.is_some();
-        let context = Context { bytes, timescale, fragmented, quicktime: layout.quicktime };
+        let defaults = mvex.map(|mvex| read_defaults(&mvex)).transpose()?.unwrap_or_default();
+        let context = Context { bytes, timescale, fragmented, quicktime: layout.quicktime, defaults };
         let file: Arc<str> = file.into();
         let mut tracks = Vec::with_capacity(traks.len());
         let mut referred = Vec::new();
         for trak in &traks {
-            tracks.push(SourceTrack::read(&file, trak, &context, &mut referred)?);
+            let track = SourceTrack::read(&file, trak, &context, &mut referred)?;
+            if tracks.iter().any(|other: &SourceTrack<'_>| other.id == track.id) {
+                let found = format_args!("track_ID {} again", track.id);
+                return Err(Error::unexpected(trak.path, trak.at, found, "another one for each track"));
+            }
+            tracks.push(track);
         }
         // Chapter tracks look like subtitles or video, but are a table of contents.
         for track in tracks.iter_mut().filter(|track| referred.contains(&track.id)) {
             track.handler = Handler::Other(FourCc(*b"chap"));
         }
         if let Some(start) = layout.first_moof {
-            let defaults = mvex.map(|mvex| read_defaults(&mvex, &tracks)).transpose()?.unwrap_or_default();
             for track in &mut tracks {
                 track.fragments = Some(FragmentSource {
                     file: bytes,
                     start,
                     track_id: track.id,
-                    defaults: defaults.clone(),
+                    defaults: context.defaults.clone(),
                     description: track.description,
                     groups: track.tables.descriptions,
                 });
@@ -177,17 +184,17 @@ fn movie_timescale(mvhd: &Boxed<'_>) -> Result<Timescale, Error> {
         .ok_or_else(|| Error::unexpected(mvhd.path, at, "a timescale of 0", "at least 1 tick a second"))
 }
 
-/// Those of the file's tracks, so there are no more than tracks.
-fn read_defaults(mvex: &Boxed<'_>, tracks: &[SourceTrack<'_>]) -> Result<Arc<[Defaults]>, Error> {
-    let mut all: Vec<Defaults> = Vec::new();
+/// Each `trex` of `mvex`.
+fn read_defaults(mvex: &Boxed<'_>) -> Result<Arc<[Defaults]>, Error> {
+    let mut all = Vec::new();
     for child in mvex.children() {
         let child = child?;
         if child.name == FourCc(*b"trex") {
-            let defaults = Defaults::read(&child)?;
-            let known = all.iter().any(|other| other.track_id == defaults.track_id);
-            if !known && tracks.iter().any(|track| track.id == defaults.track_id) {
-                all.push(defaults);
+            if all.len() == SOURCE_TRACKS_MAX {
+                let found = format_args!("more than {SOURCE_TRACKS_MAX} boxes");
+                return Err(Error::unexpected(child.path, child.at, found, "one for each track"));
             }
+            all.push(Defaults::read(&child)?);
         }
     }
     Ok(all.into())

@@ -6,7 +6,7 @@ use crate::base::Timescale;
 
 use super::boxes::{Boxed, Boxes, FourCc, Path};
 use super::error::{Error, Problem};
-use super::fragments::{FragmentSource, Fragments};
+use super::fragments::{Defaults, FragmentSource, Fragments};
 use super::movie::Context;
 use super::samples::Samples;
 use super::tables::Tables;
@@ -97,7 +97,7 @@ impl<'a> SourceTrack<'a> {
         let header = tkhd.ok_or_else(|| missing(trak, "tkhd"))?;
         let mdia = mdia.ok_or_else(|| missing(trak, "mdia"))?;
         let media = Media::read(&mdia, context)?;
-        let (contents, handler) = match (Contents::read(&media, context), media.handler) {
+        let (contents, handler) = match (Contents::read(&media, header.id, context), media.handler) {
             (Ok(contents), handler) => (contents, handler),
             (Err(_), Handler::Other(kind)) => (Contents::none(mdia.path), Handler::Other(kind)),
             (Err(error), _) => return Err(error),
@@ -256,7 +256,7 @@ impl<'a> Contents<'a> {
         Contents { sample_entry: SampleEntry::default(), description: None, tables: Tables::empty(path) }
     }
 
-    fn read(media: &Media<'a>, context: &Context<'a>) -> Result<Contents<'a>, Error> {
+    fn read(media: &Media<'a>, track_id: u32, context: &Context<'a>) -> Result<Contents<'a>, Error> {
         let minf = &media.minf;
         let (mut stbl, mut dinf) = (None, None);
         for child in minf.children() {
@@ -271,7 +271,8 @@ impl<'a> Contents<'a> {
         let stsd = stbl.children().find(|child| child.as_ref().map_or(true, |child| child.name == FourCc(*b"stsd")));
         let stsd = stsd.ok_or_else(|| Error::new(stbl.path, stbl.at, Problem::Missing { name: "stsd" }))??;
         let tables = Tables::read(&stbl, context.fragmented, context.file_len(), !context.quicktime)?;
-        let (sample_entry, description) = Self::entry(&stsd, &tables)?;
+        let (sample_entry, description) =
+            Self::entry(&stsd, &tables, Defaults::of(&context.defaults, track_id).description)?;
         Self::refuse_encrypted(&stsd, &sample_entry, media.handler)?;
         if let Some(dinf) = &dinf {
             Self::refuse_external(dinf, &sample_entry)?;
@@ -279,8 +280,9 @@ impl<'a> Contents<'a> {
         Ok(Contents { sample_entry, description, tables })
     }
 
-    /// The entry that all samples have, and its number if there are others.
-    fn entry(stsd: &Boxed<'a>, tables: &Tables<'a>) -> Result<(SampleEntry<'a>, Option<u32>), Error> {
+    /// The entry that all samples have, and its number if there are others. `fragments` is the number that samples of
+    /// fragments have by default, 0 without fragments.
+    fn entry(stsd: &Boxed<'a>, tables: &Tables<'a>, fragments: u32) -> Result<(SampleEntry<'a>, Option<u32>), Error> {
         let (_, _, mut body) = stsd.full()?;
         let at = body.position();
         let count = stsd.read(body.u32())?;
@@ -301,12 +303,12 @@ impl<'a> Contents<'a> {
         let used = if same {
             None
         } else {
-            // Several are fine as long as samples have only one of them; without samples it is up to the fragments.
+            // Several are fine as long as samples have only one of them.
             let mut rows = tables.chunks.rows.iter().map(|row| {
                 let [.., a, b, c, d] = *row;
                 u32::from_be_bytes([a, b, c, d])
             });
-            let used = rows.next().unwrap_or(1);
+            let used = rows.next().unwrap_or(fragments.max(1));
             if let Some(other) = rows.find(|&other| other != used) {
                 return Err(Error::unexpected(
                     stsd.path,
