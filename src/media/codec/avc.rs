@@ -6,6 +6,7 @@ use crate::media::track::{Details, Video};
 
 use super::bits::Bits;
 use super::colour::{Colour, Triple, UNSPECIFIED, aspect_ratio, pixel_aspect};
+use super::dolby_vision;
 use super::entry::Entry;
 use super::{Description, Fault, Framing, LEADING_UNITS_MAX, NalCodec, nal_units};
 
@@ -89,9 +90,15 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
     })?;
     let colour = Colour::of(entry, sps.vui.colour, sps.vui.full_range);
     let name = String::from_utf8_lossy(&kind);
-    Ok(Description {
+    let dolby = dolby_vision::Configuration::of(entry)?;
+    let is_dolby = kind[0] == b'd';
+    let codec = match &dolby {
+        Some(dolby) if is_dolby => dolby.codec(&name),
         // RFC 6381 §3.3: the three bytes that follow the NAL unit header of the sequence parameter set.
-        codec: format!("{name}.{:02x}{:02x}{:02x}", sps.profile, sps.constraints, sps.level),
+        _ => format!("{name}.{:02x}{:02x}{:02x}", sps.profile, sps.constraints, sps.level),
+    };
+    Ok(Description {
+        codec,
         details: Details::Video(Video {
             width: sps.width,
             height: sps.height,
@@ -100,7 +107,7 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
             range: colour.range(),
             bit_depth: sps.bit_depth,
             colour: colour.triple,
-            supplemental_codec: None,
+            supplemental_codec: dolby.filter(|_| !is_dolby).and_then(|dolby| dolby.supplemental(&name)),
         }),
         sample_entry: entry.normal_visual(
             &kind,
@@ -279,5 +286,65 @@ fn sei_number(bits: &mut Bits<'_>) -> Option<u32> {
         if byte != 255 {
             return Some(number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use h264_reader::nal::sps::SeqParameterSet;
+    use h264_reader::rbsp::{BitReader, ByteReader};
+
+    use super::*;
+    use crate::media::codec::fixtures::{self as from, bytes};
+
+    #[test]
+    fn another_reader_reads_the_same() {
+        for fixture in [from::H264, from::H264_1080, from::H264_HI10, from::H264_MOV] {
+            let entry = bytes(fixture.entry);
+            let at = entry.windows(4).position(|window| window == b"avcC").unwrap() + 4;
+            let (unit, _) = Record::read(Cursor::new(&entry[at..], 0)).unwrap().sps.unwrap();
+            let ours = Sps::read(unit).unwrap();
+            let theirs = SeqParameterSet::from_bits(BitReader::new(ByteReader::skipping_h264_header(unit))).unwrap();
+            assert_eq!((ours.width, ours.height), theirs.pixel_dimensions().unwrap());
+            assert_eq!(ours.bit_depth, theirs.chroma_info.bit_depth_luma_minus8 + 8);
+            let vui = theirs.vui_parameters.unwrap();
+            let aspect = vui.aspect_ratio_info.and_then(|info| info.get());
+            assert_eq!(ours.vui.aspect, aspect.map(|(width, height)| (width.into(), height.into())));
+            let colour = vui.video_signal_type.and_then(|signal| signal.colour_description);
+            let colour = colour.map(|it| (it.colour_primaries, it.transfer_characteristics, it.matrix_coefficients));
+            assert_eq!(ours.vui.colour, colour.unwrap_or(UNSPECIFIED));
+        }
+    }
+
+    #[test]
+    fn scaling_lists_field_order_counts_and_cropping_are_read_past() {
+        use crate::media::codec::bits::tests::Writer;
+        // High 4:2:2, interlaced, all scaling lists given, picture order count type 1, cropped by 2 and 6 units.
+        let mut bits = Writer::default();
+        bits.put(0x67, 8).put(122, 8).put(0, 8).put(40, 8).ue(0);
+        bits.ue(2).ue(2).ue(2).put(0, 1).put(1, 1);
+        for list in 0..8 {
+            bits.put(1, 1);
+            match list {
+                // A first delta of -8 ends the list: the default is used.
+                0 => _ = bits.se(-8),
+                _ => (0..if list < 6 { 16 } else { 64 }).for_each(|_| _ = bits.se(1)),
+            }
+        }
+        bits.ue(0).ue(1).put(0, 1).se(-3).se(4).ue(2).se(1).se(-1);
+        bits.ue(4).put(0, 1).ue(119).ue(33).put(0, 1).put(1, 1).put(1, 1);
+        bits.put(1, 1).ue(0).ue(2).ue(0).ue(6);
+        bits.put(1, 1).put(1, 1).put(255, 8).put(640, 16).put(480, 16).put(0, 1);
+        bits.put(1, 1).put(5, 3).put(1, 1).put(1, 1).put(9, 8).put(18, 8).put(9, 8);
+        let want = Sps {
+            profile: 122,
+            constraints: 0,
+            level: 40,
+            width: 1916,
+            height: 1076,
+            bit_depth: 10,
+            vui: Vui { aspect: Some((640, 480)), colour: (9, 18, 9), full_range: Some(true) },
+        };
+        assert_eq!(Sps::read(&bits.escaped()), Some(want));
     }
 }
