@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn configurations() {
         // audioObjectType, core and output rate, channels, ChannelConfiguration, frame length
-        let cases: &[(&str, &[u8], (u8, u32, u32, u16, u8, u32))] = &[
+        type Row<'a> = (&'a str, &'a [u8], (u8, u32, u32, u16, u8, u32));
+        let cases: &[Row] = &[
             ("LC 44.1 kHz stereo", &[0x12, 0x10], (2, 44_100, 44_100, 2, 2, 1024)),
             ("LC, flags missing", &[0x11, 0x90], (2, 48_000, 48_000, 2, 2, 1024)),
             ("LC, frames of 960", &[0x11, 0x94], (2, 48_000, 48_000, 2, 2, 960)),
@@ -304,7 +305,8 @@ mod tests {
     #[test]
     fn program_config_elements() {
         // Pairs and singles in front, at the sides, at the back, and low-frequency channels.
-        let cases: &[(&[u64], &[u64], &[u64], u64, (u16, u8))] = &[
+        type Row<'a> = (&'a [u64], &'a [u64], &'a [u64], u64, (u16, u8));
+        let cases: &[Row] = &[
             (&[1], &[], &[], 0, (2, 2)),
             (&[0, 1], &[], &[1], 1, (6, 6)),
             (&[0, 1], &[1], &[1], 1, (8, 12)),

@@ -71,7 +71,7 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
             height: sequence.height,
             pixel_aspect: pixel_aspect(entry, None),
             frame_rate: (0, 1),
-            range: colour.range(),
+            range: colour.range(None),
             bit_depth: sequence.bit_depth,
             colour: colour.triple,
             supplemental_codec: dolby.filter(|_| &kind == b"av01").and_then(|dolby| dolby.supplemental("av01")),

@@ -8,6 +8,7 @@ use super::bits::Bits;
 use super::colour::{Colour, Triple, UNSPECIFIED, aspect_ratio, pixel_aspect};
 use super::dolby_vision;
 use super::entry::Entry;
+use super::sei;
 use super::{Description, Fault, Framing, LEADING_UNITS_MAX, NalCodec, nal_units};
 
 // nal_unit_type (table 7-1).
@@ -17,8 +18,6 @@ const IDR: u8 = 5;
 const SEI: u8 = 6;
 const SPS: u8 = 7;
 const AUXILIARY_SLICE: u8 = 19;
-/// payloadType of the recovery point SEI (§D.1.8).
-const RECOVERY_POINT: u32 = 6;
 
 /// What is used of a sequence parameter set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +87,10 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
         let expected = "seq_parameter_set_data (ITU-T H.264 §7.3.2.1.1)";
         Fault::new(at, "a sequence parameter set cut short or out of range", expected).within(b"avcC")
     })?;
+    let preferred = nal_units(sample, record.length_size)
+        .take(LEADING_UNITS_MAX)
+        .filter(|unit| unit_type(unit) == SEI)
+        .find_map(|unit| sei::find(unit, 1, sei::ALTERNATIVE_TRANSFER)?.byte());
     let colour = Colour::of(entry, sps.vui.colour, sps.vui.full_range);
     let name = String::from_utf8_lossy(&kind);
     let dolby = dolby_vision::Configuration::of(entry)?;
@@ -104,7 +107,7 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
             height: sps.height,
             pixel_aspect: pixel_aspect(entry, sps.vui.aspect),
             frame_rate: (0, 1),
-            range: colour.range(),
+            range: colour.range(preferred),
             bit_depth: sps.bit_depth,
             colour: colour.triple,
             supplemental_codec: dolby.filter(|_| !is_dolby).and_then(|dolby| dolby.supplemental(&name)),
@@ -247,7 +250,8 @@ pub fn random_access(sample: &[u8], length_size: u8, flagged_sync: bool) -> Opti
     for unit in nal_units(sample, length_size).take(LEADING_UNITS_MAX) {
         match unit_type(unit) {
             IDR => return Some(Start::Closed),
-            SEI => recovery |= recovery_point(unit) == Some(0),
+            // recovery_frame_cnt
+            SEI => recovery |= sei::find(unit, 1, sei::RECOVERY_POINT).and_then(|mut bits| bits.ue()) == Some(0),
             SLICE | PARTITION_A => {
                 let mut bits = Bits::of_nal(unit.get(1..)?);
                 bits.ue()?; // first_mb_in_slice
@@ -260,33 +264,6 @@ pub fn random_access(sample: &[u8], length_size: u8, flagged_sync: bool) -> Opti
         }
     }
     None
-}
-
-/// `recovery_frame_cnt` of a recovery point among a SEI unit's messages (§7.3.2.3.1, §D.1.8).
-fn recovery_point(unit: &[u8]) -> Option<u32> {
-    let mut bits = Bits::of_nal(unit.get(1..)?);
-    // A message is at least two bytes; the trailing bits are one.
-    while bits.remaining() > 16 {
-        let kind = sei_number(&mut bits)?;
-        let size = sei_number(&mut bits)?;
-        if kind == RECOVERY_POINT {
-            return bits.ue();
-        }
-        bits.skip(size.checked_mul(8)?)?;
-    }
-    None
-}
-
-/// `payloadType` and `payloadSize`: a run of 255s and a last byte.
-fn sei_number(bits: &mut Bits<'_>) -> Option<u32> {
-    let mut number = 0_u32;
-    loop {
-        let byte = bits.byte()?;
-        number = number.checked_add(u32::from(byte))?;
-        if byte != 255 {
-            return Some(number);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::bits::Bits;
 use super::colour::{Colour, UNSPECIFIED, pixel_aspect};
 use super::dolby_vision;
 use super::entry::Entry;
+use super::sei;
 use super::{Description, Fault, Framing, LEADING_UNITS_MAX, NalCodec, nal_units};
 
 // nal_unit_type (table 7-1).
@@ -20,6 +21,7 @@ const IDR_N_LP: u8 = 20;
 const CRA: u8 = 21;
 const VCL_LAST: u8 = 31;
 const SPS: u8 = 33;
+const PREFIX_SEI: u8 = 39;
 
 /// What is used of `profile_tier_level` (§7.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,11 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
         let expected = "seq_parameter_set_rbsp (ITU-T H.265 §7.3.2.2.1)";
         Fault::new(at, "a sequence parameter set cut short or out of range", expected).within(b"hvcC")
     })?;
+    let preferred = nal_units(sample, record.length_size)
+        .take(LEADING_UNITS_MAX)
+        .chain(record.sei)
+        .filter(|unit| unit_type(unit) == Some(PREFIX_SEI))
+        .find_map(|unit| sei::find(unit, 2, sei::ALTERNATIVE_TRANSFER)?.byte());
     let colour = Colour::of(entry, sps.vui.colour, sps.vui.full_range);
     let dolby = dolby_vision::Configuration::of(entry)?;
     let name = String::from_utf8_lossy(&kind);
@@ -69,7 +76,7 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
         Some(dolby) if is_dolby => dolby.codec(&name),
         _ => sps.profile.codec(&name),
     };
-    let range = match colour.range() {
+    let range = match colour.range(preferred) {
         // Dolby Vision profile 5 is PQ throughout, and its bitstreams leave the VUI unspecified.
         VideoRange::Sdr if is_dolby && colour.triple.1 == UNSPECIFIED.1 && dolby.is_some_and(|it| it.profile == 5) => {
             VideoRange::Pq
@@ -105,6 +112,8 @@ struct Record<'a> {
     length_size: u8,
     /// The first of the base layer, if any, and where it lies.
     sps: Option<(&'a [u8], u64)>,
+    /// The first prefix SEI unit, if any.
+    sei: Option<&'a [u8]>,
 }
 
 impl<'a> Record<'a> {
@@ -122,7 +131,7 @@ impl<'a> Record<'a> {
         if length_size == 3 {
             return Err(Fault::new(at, "NAL unit lengths of 3 bytes", "1, 2 or 4"));
         }
-        let mut sps = None;
+        let (mut sps, mut sei) = (None, None);
         for _ in 0..cursor.u8()? {
             cursor.skip(1)?;
             for _ in 0..cursor.u16()? {
@@ -132,9 +141,12 @@ impl<'a> Record<'a> {
                 if is_base_sps(unit) {
                     sps = sps.or(Some((unit, at)));
                 }
+                if unit_type(unit) == Some(PREFIX_SEI) {
+                    sei = sei.or(Some(unit));
+                }
             }
         }
-        Ok(Record { length_size, sps })
+        Ok(Record { length_size, sps, sei })
     }
 }
 
@@ -372,7 +384,7 @@ mod tests {
         // long-term pictures.
         let mut bits = Writer::default();
         bits.put(SPS.into(), 7).put(1, 9).put(0, 4).put(2, 3).put(1, 1);
-        bits.put(0, 2).put(1, 1).put(4, 5).put(0x0800_0000, 32).put(0x9D_0800_0000_00, 48).put(120, 8);
+        bits.put(0, 2).put(1, 1).put(4, 5).put(0x0800_0000, 32).put(0x9D08_0000_0000, 48).put(120, 8);
         bits.put(0b11_01, 4).put(0, 12).put(0, 44).put(0, 44).put(90, 8).put(93, 8);
         bits.ue(0).ue(2).ue(1928).ue(1088).put(1, 1).ue(2).ue(2).ue(0).ue(8).ue(4).ue(4).ue(4);
         bits.put(0, 1).ue(4).ue(0).ue(0);

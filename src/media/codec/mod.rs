@@ -21,6 +21,7 @@ mod flac;
 mod hevc;
 mod mp3;
 mod opus;
+mod sei;
 #[cfg(test)]
 mod tests;
 mod vp9;

@@ -227,6 +227,95 @@ fn errors_name_file_box_offset_found_and_expected() {
     }
 }
 
+/// An entry with another kind and one more box.
+fn with_box(fixture: &Fixture, kind: &[u8; 4], atom: &[u8]) -> Vec<u8> {
+    let mut entry = [bytes(fixture.entry), atom.to_vec()].concat();
+    let size = entry.len() as u32;
+    entry[..4].copy_from_slice(&size.to_be_bytes());
+    entry[4..8].copy_from_slice(kind);
+    entry
+}
+
+#[test]
+fn dolby_vision() {
+    use VideoRange::{Hlg, Pq, Sdr};
+    let record = |kind: &[u8; 4], profile: u16, level: u16, compatibility: u8| {
+        let numbers = (profile << 9 | level << 3 | 0b101).to_be_bytes();
+        let mut atom = [&[0, 0, 0, 32], &kind[..], &[1, 0], &numbers, &[compatibility << 4]].concat();
+        atom.resize(32, 0);
+        atom
+    };
+    type Row = (Fixture, [u8; 4], Vec<u8>, &'static str, Option<&'static str>, VideoRange);
+    let cases: &[Row] = &[
+        (from::HEVC_PQ, *b"hvc1", record(b"dvvC", 8, 7, 1), "hvc1.2.4.L60.90", Some("dvh1.08.07/db1p"), Pq),
+        (from::HEVC_HLG, *b"hvc1", record(b"dvvC", 8, 7, 4), "hvc1.2.4.L60.90", Some("dvh1.08.07/db4h"), Hlg),
+        (from::HEVC, *b"hev1", record(b"dvvC", 8, 10, 2), "hev1.1.6.L60.90", Some("dvhe.08.10/db2g"), Sdr),
+        (from::HEVC, *b"hvc1", record(b"dvcC", 7, 6, 6), "hvc1.1.6.L60.90", None, Sdr),
+        (from::HEVC, *b"dvh1", record(b"dvcC", 5, 6, 0), "dvh1.05.06", None, Pq),
+        (from::HEVC_HLG, *b"dvhe", record(b"dvvC", 8, 6, 4), "dvhe.08.06", None, Hlg),
+        (from::H264, *b"avc1", record(b"dvvC", 9, 1, 2), "avc1.42c00c", Some("dva1.09.01/db2g"), Sdr),
+        (
+            from::AV1_PQ,
+            *b"av01",
+            record(b"dvvC", 10, 9, 1),
+            "av01.0.00M.10.0.110.09.16.09.0",
+            Some("dav1.10.09/db1p"),
+            Pq,
+        ),
+        (from::AV1_PQ, *b"dav1", record(b"dvvC", 10, 9, 0), "dav1.10.09", None, Pq),
+    ];
+    for (fixture, kind, atom, codec, supplemental, range) in cases {
+        let entry = with_box(fixture, kind, atom);
+        let got = describe("f.mp4", &entry, 0, &bytes(fixture.sample)).unwrap();
+        assert_eq!(got.codec, *codec);
+        let Details::Video(video) = got.details else { panic!("{codec}") };
+        assert_eq!((video.supplemental_codec.as_deref(), video.range), (*supplemental, *range), "{codec}");
+        assert!(got.sample_entry.ends_with(atom), "{codec}: the box is kept");
+    }
+    let cut = with_box(&from::HEVC, b"hvc1", &[0, 0, 0, 11, b'd', b'v', b'c', b'C', 1, 0, 0x10]);
+    let error = describe("f.mp4", &cut, 0, &[]).unwrap_err().to_string();
+    let want = format!("f.mp4: stsd/hvc1/dvcC at byte {}: 1 bytes left; expected 2 more", cut.len() - 1);
+    assert_eq!(error, want);
+}
+
+#[test]
+fn quicktime_sound_of_version_2_and_iso_entries_of_version_1() {
+    let esds = {
+        let entry = bytes(from::AAC.entry);
+        entry[36..36 + usize::from(entry[39])].to_vec()
+    };
+    let mut fields = vec![0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 16, 0xFF, 0xFE, 0, 0, 0, 1, 0, 0];
+    fields.extend_from_slice(&72_u32.to_be_bytes());
+    fields.extend_from_slice(&48_000_f64.to_bits().to_be_bytes());
+    fields.extend_from_slice(&1_u32.to_be_bytes());
+    fields.extend_from_slice(&[0x7F, 0, 0, 0]);
+    fields.extend_from_slice(&[0; 16]);
+    let mut iso = vec![0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 16, 0, 0, 0, 0];
+    iso.extend_from_slice(&[0xBB, 0x80, 0, 0]);
+    let want = described(&from::AAC).unwrap();
+    for (name, fields) in [("QuickTime version 2", fields), ("ISO version 1", iso)] {
+        let mut entry = [&[0; 4], &b"mp4a"[..], &fields, &esds].concat();
+        let size = entry.len() as u32;
+        entry[..4].copy_from_slice(&size.to_be_bytes());
+        let got = describe("f.mp4", &entry, 0, &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!((&got.codec, &got.details), (&want.codec, &want.details), "{name}");
+    }
+}
+
+#[test]
+fn broadcast_hlg_is_hlg() {
+    // Coded as BT.2020, which colr says here, and HLG named in a SEI.
+    let range = |entry: &[u8], sample: &[u8]| match describe("f.mp4", entry, 0, sample).unwrap().details {
+        Details::Video(video) => video.range,
+        _ => unreachable!("HEVC is video"),
+    };
+    let colr = [&[0, 0, 0, 19], &b"colrnclx"[..], &[0, 9, 0, 14, 0, 9, 0]].concat();
+    let entry = with_box(&from::HEVC, b"hvc1", &colr);
+    assert_eq!(range(&entry, &[]), VideoRange::Sdr);
+    let sei: &[u8] = &[39 << 1, 1, 147, 1, 18, 0x80];
+    assert_eq!(range(&entry, &sample(&[sei, &[19 << 1, 1]])), VideoRange::Hlg);
+}
+
 /// NAL units behind four bytes of length each.
 fn sample(units: &[&[u8]]) -> Vec<u8> {
     units.iter().flat_map(|unit| [&(unit.len() as u32).to_be_bytes(), *unit].concat()).collect()
@@ -246,7 +335,8 @@ fn random_access_of_h264() {
     let later: &[u8] = &[6, 1, 2, 0, 3, 6, 1, 0xC4, 0x80];
     let gradual: &[u8] = &[6, 6, 1, 0x50, 0x80];
     let other: &[u8] = &[6, 5, 3, 1, 2, 3, 0x80];
-    let cases: &[(&str, &[&[u8]], bool, Option<Start>)] = &[
+    type Row<'a> = (&'a str, &'a [&'a [u8]], bool, Option<Start>);
+    let cases: &[Row] = &[
         ("IDR", &[aud, sps, pps, idr], false, CLOSED),
         ("P", &[aud, p], false, None),
         ("P flagged", &[aud, p], true, None),

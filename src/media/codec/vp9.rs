@@ -51,7 +51,7 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
             height,
             pixel_aspect: pixel_aspect(entry, None),
             frame_rate: (0, 1),
-            range: colour.range(),
+            range: colour.range(None),
             bit_depth: configuration.bit_depth,
             colour: colour.triple,
             supplemental_codec: None,
