@@ -143,6 +143,8 @@ proptest! {
         }
         targets.dedup();
         prop_assert_eq!(targets.len(), 1);
+        let every = presentation.tracks.iter().flat_map(|view| super::timeline::spans(&presentation, *view));
+        prop_assert_eq!(super::timeline::longest(&presentation), every.map(|span| span.micros()).max().unwrap());
     }
 
     #[test]

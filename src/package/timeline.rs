@@ -57,17 +57,50 @@ pub(super) fn spans<'a>(presentation: &Presentation<'a>, view: TrackView<'a>) ->
     })
 }
 
-/// The whole number of seconds that no rendition's EXTINF, rounded, exceeds: one value for all renditions, as switching wants
-/// (RFC 8216bis §4.4.3.1).
-pub(super) fn target_seconds(presentation: &Presentation<'_>) -> u64 {
-    ((longest(presentation) + 500_000) / 1_000_000).max(1)
+/// The whole number of seconds that no rendition's EXTINF, rounded, exceeds, from [`longest`]: one value for all renditions,
+/// as switching wants (RFC 8216bis §4.4.3.1).
+pub(super) fn target_seconds(longest: u64) -> u64 {
+    (longest.saturating_add(500_000) / 1_000_000).max(1)
 }
 
-/// The longest entry of any rendition, in microseconds.
+/// The longest entry of any rendition, in microseconds. Every media playlist needs it, so it walks the tables of all tracks
+/// with as few divisions as it can.
 pub(super) fn longest(presentation: &Presentation<'_>) -> u64 {
     // Text has the reference's entries.
     let tracks = presentation.tracks.iter().filter(|view| !view.fragments.is_empty());
-    tracks.flat_map(|view| spans(presentation, *view)).map(|span| span.micros()).max().unwrap_or(0)
+    tracks.fold(0, |longest, view| {
+        longest_without_gaps(*view, longest)
+            .or_else(|| spans(presentation, *view).map(|span| span.micros()).max())
+            .map_or(longest, |micros| micros.max(longest))
+    })
+}
+
+/// The same as the longest of [`spans`], or `longest` if that is longer; `None` if the track has gaps.
+fn longest_without_gaps(view: TrackView<'_>, mut longest: u64) -> Option<u64> {
+    let scale = u128::from(view.track.timescale.per_second());
+    // What a length in ticks must reach to be longer, roundings of both its ends included.
+    let reach = |longest: u64| i64::try_from(u128::from(longest) * scale / 1_000_000).unwrap_or(i64::MAX);
+    let mut enough = reach(longest);
+    let mut start = Ticks(view.track.presentation_offset.0.saturating_neg());
+    let mut check = |start: Ticks, end: Ticks| {
+        if end.0.saturating_sub(start.0) >= enough {
+            let micros = presented(view, end).saturating_sub(presented(view, start));
+            if micros > longest {
+                (longest, enough) = (micros, reach(micros));
+            }
+        }
+    };
+    for (at, segment) in view.segments().enumerate() {
+        if segment.number as usize != at {
+            return None;
+        }
+        if at > 0 {
+            check(start, segment.time);
+            start = segment.time;
+        }
+    }
+    check(start, view.fragments.last()?.decode_end());
+    Some(longest)
 }
 
 /// Whether every segment can be decoded by itself. (A fragment inside a segment may well depend on the one before.)

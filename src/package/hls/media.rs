@@ -21,7 +21,7 @@ pub fn media(presentation: &Presentation<'_>, view: &TrackView<'_>) -> String {
     out.push_str("#EXTM3U\n#EXT-X-VERSION:");
     out.push_str(if has_gaps(*view) { VERSION_WITH_GAPS } else { VERSION });
     out.push_str("\n#EXT-X-TARGETDURATION:");
-    out.push_str(itoa::Buffer::new().format(timeline::target_seconds(presentation)));
+    out.push_str(itoa::Buffer::new().format(timeline::target_seconds(timeline::longest(presentation))));
     out.push_str("\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n");
     if is_text || timeline::is_independent(*view) {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
