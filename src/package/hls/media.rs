@@ -70,3 +70,25 @@ fn push_seconds(out: &mut String, micros: u64) {
     out.push('.');
     out.push_str(&digits[1..]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_as_short_as_they_can_be() {
+        for (micros, want) in [
+            (0, "0"),
+            (1, "0.000001"),
+            (10, "0.00001"),
+            (4_000_000, "4"),
+            (4_004_000, "4.004"),
+            (4_010_667, "4.010667"),
+            (10_800_000_500, "10800.0005"),
+        ] {
+            let mut out = String::new();
+            push_seconds(&mut out, micros);
+            assert_eq!(out, want);
+        }
+    }
+}
