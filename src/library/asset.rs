@@ -63,21 +63,30 @@ impl Asset {
     }
 
     pub fn presentation(&self) -> Presentation<'_> {
-        let views = self.index.tracks().iter().zip(&self.files).map(|(indexed, file)| TrackView {
+        Presentation {
+            version: self.version.as_str(),
+            tracks: (0..self.files.len()).filter_map(|number| self.view(number)).collect(),
+            cuts: &self.cuts,
+            duration: self.duration,
+        }
+    }
+
+    /// The track of this id, without building a [`Presentation`].
+    pub fn track(&self, id: &str) -> Option<TrackView<'_>> {
+        self.view(self.index.tracks().iter().position(|indexed| indexed.track.id == id)?)
+    }
+
+    fn view(&self, number: usize) -> Option<TrackView<'_>> {
+        let indexed = self.index.tracks().get(number)?;
+        Some(TrackView {
             track: &indexed.track,
-            file,
+            file: self.files.get(number)?,
             init_size: indexed.init_size,
             fragments: self.index.fragments(indexed),
             samples: self.index.samples(indexed),
             cues: self.index.cues(indexed),
             cuts: &self.cuts,
-        });
-        Presentation {
-            version: self.version.as_str(),
-            tracks: views.collect(),
-            cuts: &self.cuts,
-            duration: self.duration,
-        }
+        })
     }
 
     /// When the version was published, in seconds since 1970: `Last-Modified`.

@@ -1,8 +1,8 @@
 //! The tracks of the source files that may become tracks of the asset.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::input::{Input, role_name, role_of_dash};
+use super::input::{Input, role_of_dash};
 use super::timeline::{NANOS, Timeline};
 use super::{Error, Event, Report};
 use crate::media::codec::{self, Description};
@@ -12,7 +12,6 @@ use crate::sys::MappedFile;
 
 /// One source file, mapped.
 pub struct SourceFile {
-    pub path: PathBuf,
     /// For messages.
     pub name: String,
     pub map: MappedFile,
@@ -39,7 +38,7 @@ impl SourceFile {
             return Err(failed(std::io::ErrorKind::IsADirectory.into()));
         }
         let map = MappedFile::open(path).map_err(failed)?;
-        Ok(SourceFile { path: path.to_owned(), name: path.display().to_string(), map })
+        Ok(SourceFile { name: path.display().to_string(), map })
     }
 }
 
@@ -102,16 +101,13 @@ impl<'a> Candidate<'a> {
             || track.samples(),
             track.edit,
             track.timescale,
-            is_video.then_some(&random_access as &dyn Fn(&SourceSample) -> _),
+            is_video.then_some(&random_access as super::timeline::RandomAccess<'_>),
         )
         .map_err(|error| match error {
             super::timeline::Error::Source(error) => Error::Demux(error),
-            other => Error::Times {
-                file: source.name.clone(),
-                track: track.id,
-                at: entry.offset,
-                reason: other.to_string(),
-            },
+            other => {
+                Error::Times { file: source.name.clone(), track: track.id, at: entry.offset, reason: other.to_string() }
+            }
         })?;
         if let Details::Video(video) = &mut description.details {
             video.frame_rate = timeline.rate;
@@ -138,18 +134,6 @@ impl<'a> Candidate<'a> {
         let (num, den) = self.timeline.rate;
         i64::from(NANOS) * i64::from(den) / (i64::from(num.max(1)) * 2)
     }
-
-    /// As a line of the output names it: codec, language, name.
-    pub fn text(&self) -> String {
-        let mut text = format!("{} {}", self.description.codec, self.language);
-        if let Some(name) = &self.name {
-            text.push_str(&format!(" {name:?}"));
-        }
-        if self.role != Role::Main {
-            text.push_str(&format!(" ({})", role_name(self.role)));
-        }
-        text
-    }
 }
 
 const DASH_ROLES: &str = "urn:mpeg:dash:role:2011";
@@ -168,14 +152,16 @@ pub fn without_duplicates<'a>(candidates: Vec<Candidate<'a>>, report: Report<'_>
     let with_video: Vec<usize> =
         candidates.iter().filter(|track| track.kind() == Kind::Video).map(|track| track.file).collect();
     let same = |a: &Candidate<'_>, b: &Candidate<'_>| {
-        let (Details::Audio(a_audio), Details::Audio(b_audio)) = (&a.description.details, &b.description.details) else {
+        let (Details::Audio(a_audio), Details::Audio(b_audio)) = (&a.description.details, &b.description.details)
+        else {
             return false;
         };
         let labels = a.language == b.language && a.name == b.name && a.role == b.role;
         let coding = a.description.codec == b.description.codec
             && a_audio.channels == b_audio.channels
             && a_audio.sample_rate == b_audio.sample_rate;
-        let (long, short) = (a.timeline.end_nanos().max(b.timeline.end_nanos()), a.timeline.end_nanos().min(b.timeline.end_nanos()));
+        let (long, short) =
+            (a.timeline.end_nanos().max(b.timeline.end_nanos()), a.timeline.end_nanos().min(b.timeline.end_nanos()));
         let rungs = with_video.contains(&a.file) && with_video.contains(&b.file);
         let copy = a.timeline.sample_count() == b.timeline.sample_count()
             && a.timeline.bytes.abs_diff(b.timeline.bytes) * 100 <= a.timeline.bytes.max(b.timeline.bytes);

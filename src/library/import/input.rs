@@ -28,7 +28,9 @@ pub struct Labels {
 /// Why a command line argument is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("unknown option {found:?} of {path}; known are lang=, name=, role=, and a1.lang= and so on for one audio track of several")]
+    #[error(
+        "unknown option {found:?} of {path}; known are lang=, name=, role=, and a1.lang= and so on for one audio track of several"
+    )]
     Key { path: String, found: String },
     #[error("language {found:?} of {path} is not a BCP 47 tag such as en, de or pt-BR")]
     Language { path: String, found: String },
@@ -189,7 +191,11 @@ mod tests {
             ("/x/12:30.mp4", "/x/12:30.mp4", labels("", "", None)),
             ("a.mp4:lang=de", "a.mp4", labels("de", "", None)),
             ("a.mp4:lang=deu,name=Deutsch", "a.mp4", labels("de", "Deutsch", None)),
-            ("12:30.mp4:name=Ja, nein: vielleicht,role=commentary", "12:30.mp4", labels("", "Ja, nein: vielleicht", Some(Role::Commentary))),
+            (
+                "12:30.mp4:name=Ja, nein: vielleicht,role=commentary",
+                "12:30.mp4",
+                labels("", "Ja, nein: vielleicht", Some(Role::Commentary)),
+            ),
             ("s.vtt:lang=pt-BR,role=forced", "s.vtt", labels("pt-BR", "", Some(Role::Forced))),
         ] {
             let input: Input = text.parse().unwrap();

@@ -3,19 +3,19 @@
 use std::fs::File;
 use std::io::{self, BufWriter, IoSlice, Seek, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use zerocopy::IntoBytes;
 
 use super::Error;
-use super::candidate::{Candidate, SourceFile, sample_bytes};
+use super::candidate::{Candidate, SourceFile};
 use super::slots::Slots;
 use super::timeline::{Key, Retimed};
 use crate::base::{Stored, Ticks};
 use crate::library::asset::file_name;
-use crate::library::folder;
+use crate::library::folder::{self, Staging};
 use crate::media::fragment::Start;
 use crate::media::isobmff::write::{self, Header};
 use crate::media::isobmff::{Samples, SourceSample};
@@ -86,8 +86,7 @@ impl<'a> Output<'a> {
         candidate: Candidate<'a>,
         source: &'a SourceFile,
         cuts: Vec<(u32, u32)>,
-        content: &Path,
-        scratch: &Path,
+        staging: &Staging,
         hash: &SyncSender<Chunk<'a>>,
     ) -> Result<Output<'a>, Error> {
         let timeline = &candidate.timeline;
@@ -101,9 +100,9 @@ impl<'a> Output<'a> {
             presentation_offset: Ticks(-timeline.priming),
             details: candidate.description.details.clone(),
         };
-        let path = content.join(file_name(&track));
+        let path = staging.content().join(file_name(&track));
         let file = TrackFile::create(&path).map_err(|error| folder::Error::io("create", &path, error))?;
-        let spool_path = scratch.join(format!("{}.samples", track.id));
+        let spool_path = staging.path().join(format!("{}.samples", track.id));
         let spool = File::options().read(true).write(true).create_new(true).open(&spool_path);
         let spool = spool.map_err(|error| folder::Error::io("create", &spool_path, error))?;
         // It lives as long as it is open, and leaves nothing behind.
@@ -147,7 +146,14 @@ impl<'a> Output<'a> {
             }
             _ => u32::MAX,
         };
-        let mut gathered = Gathered::default();
+        let mut gathered = Gathered {
+            samples: Vec::new(),
+            runs: Vec::new(),
+            bytes: 0,
+            decode_time: 0,
+            duration: 0,
+            start: Start::Closed,
+        };
         while let Some((row, sample)) = self.ahead {
             let rows = &self.candidate.timeline.rows;
             if row >= end_row || row >= rows.end {
@@ -295,7 +301,6 @@ impl<'a> Output<'a> {
 }
 
 /// What becomes one fragment.
-#[derive(Default)]
 struct Gathered {
     samples: Vec<Sample>,
     /// Where their bytes lie in the source, neighbours joined.
@@ -345,9 +350,4 @@ fn header(track: &Track, candidate: &Candidate<'_>) -> Vec<u8> {
         default_duration: u32::try_from(usual).unwrap_or(0),
         fragment_duration_hint: u64::try_from(timeline.delay + timeline.length).ok(),
     })
-}
-
-/// The bytes that looking at key frames touched need not stay: they are read again in order.
-pub fn first_bytes<'a>(source: &'a SourceFile, sample: &SourceSample) -> &'a [u8] {
-    sample_bytes(source.map.bytes(), sample)
 }

@@ -22,7 +22,11 @@ const SLACK_NANOS: i64 = 1_000;
 
 impl Slots {
     /// Cuts at the key frames common to all video renditions; where there is no video, every `segment`.
-    pub fn plan(video: &[&Candidate<'_>], audio: &[&Candidate<'_>], segment: Duration) -> Result<Slots, alignment::Error> {
+    pub fn plan(
+        video: &[&Candidate<'_>],
+        audio: &[&Candidate<'_>],
+        segment: Duration,
+    ) -> Result<Slots, alignment::Error> {
         let renditions: Vec<Rendition<'_>> = video
             .iter()
             .map(|track| Rendition {
@@ -56,7 +60,13 @@ impl Slots {
 }
 
 /// Adds instants every `segment` where there is audio and no video. Returns how many come before the video's.
-fn around(instants: Vec<i64>, audio_start: Option<i64>, audio_end: i64, video_end: i64, segment: Duration) -> (u32, Vec<i64>) {
+fn around(
+    instants: Vec<i64>,
+    audio_start: Option<i64>,
+    audio_end: i64,
+    video_end: i64,
+    segment: Duration,
+) -> (u32, Vec<i64>) {
     let step = i64::try_from(segment.as_nanos()).unwrap_or(i64::MAX).max(STRAY_NANOS / 4);
     let first = instants.first().copied();
     let mut times = Vec::new();
@@ -120,8 +130,10 @@ mod tests {
             (vec![6, 8], 10, Some((0, 10)), (2, vec![0, 4, 6, 8])),
             (vec![0, 2], 4, Some((0, 13)), (0, vec![0, 2, 4, 8, 12])),
         ] {
-            let (start, end) = audio.map_or((None, 0), |(start, end)| (Some(start * 1_000_000_000), end * 1_000_000_000));
-            let (before, times) = around(seconds(&video), start, end, video_end * 1_000_000_000, Duration::from_secs(4));
+            let (start, end) =
+                audio.map_or((None, 0), |(start, end)| (Some(start * 1_000_000_000), end * 1_000_000_000));
+            let (before, times) =
+                around(seconds(&video), start, end, video_end * 1_000_000_000, Duration::from_secs(4));
             let want_before = if video.is_empty() { times.len() as u32 } else { want.0 };
             assert_eq!((before, times), (want_before, seconds(&want.1)), "{video:?} {audio:?}");
         }
