@@ -4,4 +4,7 @@
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub mod import;
-pub mod track_text;
+pub mod inspect;
+pub mod list;
+pub mod remove;
+mod track_text;
