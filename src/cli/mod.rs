@@ -2,3 +2,6 @@
 
 /// Why a command failed: its text is the one line the user reads.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+pub mod import;
+pub mod track_text;
