@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 mod conversations;
+#[cfg(test)]
+mod library_conversations;
 pub mod manifest;
 pub mod pages;
 pub mod playback;
