@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::base::Piece;
@@ -208,4 +209,24 @@ fn the_page_and_its_list() {
         let (request, _) = request::parse(head.as_bytes()).unwrap().unwrap();
         assert!(matches!(plain.answer(&request, NOW), Answer::Ready(response) if response.status.0 == 404), "{path}");
     }
+}
+
+#[test]
+fn any_path_is_answered() {
+    let origin = Origin::new();
+    origin.import("film", &["video-180p.mp4", "subtitles.en.vtt"]);
+    let multivariant = origin.text("/vod/film/index.m3u8");
+    let version = first_link(&multivariant).split_once('/').unwrap().0.to_owned();
+    const PIECES: &str = "/ /vod /film /index /{v} /v1 /t1 /init /0 .m3u8 .mpd .mp4 .m4s .vtt % %2f %66 %00 .. . -1 ? // \
+        9223372036854775807 9223372036854775808 assets.json";
+    let piece = prop::sample::select(PIECES.split(' ').collect::<Vec<_>>());
+    let path = prop::collection::vec(piece, 0..8).prop_map(|pieces| format!("/{}", pieces.concat()));
+    let fields =
+        prop::sample::select(vec!["", "Range: bytes=1-\r\n", "Accept-Encoding: gzip\r\n", "If-None-Match: *\r\n"]);
+    proptest!(|(path in path, below in any::<bool>(), fields in fields)| {
+        let path = path.replace("{v}", &version);
+        let path = if below { format!("/vod/film/{version}{path}") } else { path };
+        let response = origin.ask(&format!("GET {path}"), fields);
+        prop_assert!(matches!(response.status.0, 200 | 206 | 304 | 400 | 404 | 416), "{path}: {}", response.status.0);
+    });
 }
