@@ -6,7 +6,8 @@ use crate::base::Timescale;
 
 use super::boxes::{Boxed, Boxes, FourCc, Path};
 use super::error::{Error, Problem};
-use super::fragments::{Defaults, FragmentSource, Fragments};
+use super::fragments::{FragmentSource, Fragments};
+use super::moof::Defaults;
 use super::movie::Context;
 use super::samples::Samples;
 use super::tables::Tables;
