@@ -10,7 +10,7 @@ mod error;
 pub(crate) mod fixture;
 mod fragments;
 mod groups;
-mod language;
+pub mod language;
 mod moof;
 mod movie;
 mod samples;
