@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod demo;
+mod player;
 pub mod serve;
 
 use std::io::{self, Write};
