@@ -52,6 +52,9 @@ pub const ASSET_NAME_BYTES_MAX: usize = 200;
 pub const MANIFEST_CACHE_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
 /// Manifests up to this size are compressed where they are rendered; larger ones on the helper pool.
 pub const COMPRESS_INLINE_BYTES_MAX: usize = 4 * 1024;
+/// How long a cache may keep an unversioned manifest, and a 404.
+pub const MANIFEST_AGE_DEFAULT: Duration = Duration::from_secs(5);
+pub const MISSING_AGE_DEFAULT: Duration = Duration::from_secs(1);
 /// A subtitle file.
 pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 

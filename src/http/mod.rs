@@ -2,10 +2,11 @@
 
 pub mod conditional;
 pub mod date;
+mod fields;
 pub mod range;
 pub mod request;
 pub mod response;
 pub mod uri;
 
 pub use request::Request;
-pub use response::{Response, Status};
+pub use response::{Kind, Response, Status};

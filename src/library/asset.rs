@@ -1,6 +1,6 @@
 //! An open asset: its index mapped, its track files open.
 
-use crate::media::Presentation;
+use crate::media::{Presentation, TrackView};
 
 /// Immutable; whoever holds it can serve it, whatever happens to the catalog meanwhile.
 pub struct Asset {
@@ -9,6 +9,12 @@ pub struct Asset {
 
 impl Asset {
     pub fn presentation(&self) -> Presentation<'_> {
+        todo!()
+    }
+
+    /// The track of this id, without building a [`Presentation`].
+    pub fn track(&self, id: &str) -> Option<TrackView<'_>> {
+        let _ = id;
         todo!()
     }
 

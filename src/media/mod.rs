@@ -2,6 +2,8 @@
 //! opens a file or reads a clock.
 
 pub mod codec;
+#[doc(hidden)]
+pub mod fixture;
 pub mod fragment;
 pub mod isobmff;
 pub mod presentation;

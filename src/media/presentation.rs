@@ -150,15 +150,20 @@ pub fn group(reference: &[Fragment], timescale: Timescale, target: Duration) -> 
 }
 
 /// The start of every segment on the reference track's timeline, in `to` ticks of presentation time, and the end of the
-/// last: what text segments are cut at.
+/// last: what text segments are cut at. The first is 0 even where the reference starts late.
 pub fn boundaries(reference: TrackView<'_>, to: Timescale) -> Vec<Ticks> {
-    let scale = |ticks: Ticks| {
-        let presented = Ticks(ticks.0.saturating_add(reference.track.presentation_offset.0).max(0));
-        rescale_nearest(presented, reference.track.timescale, to).unwrap_or(Ticks(i64::MAX))
-    };
-    let mut times: Vec<Ticks> = reference.segments().map(|segment| scale(segment.time)).collect();
-    times.extend(reference.fragments.last().map(|last| scale(last.decode_end())));
+    let mut times: Vec<Ticks> = reference.segments().map(|segment| boundary(reference, segment.time, to)).collect();
+    times.extend(reference.fragments.last().map(|last| boundary(reference, last.decode_end(), to)));
     times
+}
+
+/// One of the [`boundaries`], from the decode time of the reference's segment.
+pub fn boundary(reference: TrackView<'_>, time: Ticks, to: Timescale) -> Ticks {
+    if reference.fragments.first().is_some_and(|first| time <= first.decode_time()) {
+        return Ticks(0);
+    }
+    let presented = Ticks(time.0.saturating_add(reference.track.presentation_offset.0).max(0));
+    rescale_nearest(presented, reference.track.timescale, to).unwrap_or(Ticks(i64::MAX))
 }
 
 #[cfg(test)]

@@ -4,3 +4,14 @@ pub mod cmaf;
 pub mod dash;
 pub mod hls;
 pub mod url;
+
+mod name;
+mod rate;
+mod timeline;
+
+/// Raised whenever the same index would give different bytes under a versioned URL, so that no cache mixes old and new: it
+/// is part of the URL version.
+pub const REVISION: u32 = 1;
+
+#[cfg(test)]
+mod tests;

@@ -10,3 +10,177 @@
 //! | `{version}/{track}/{time}.m4s` | CMAF segment, by decode time of its first sample in track ticks |
 //! | `{version}/{track}/{time}.vtt` | WebVTT segment, by presentation time of its start in track ticks |
 //! | `{version}/{track}.vtt` | a whole subtitle file |
+
+use crate::base::Ticks;
+
+/// What a path below `/vod/{asset}/` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    Multivariant,
+    Mpd,
+    MediaPlaylist { version: &'a str, track: &'a str },
+    Init { version: &'a str, track: &'a str },
+    Segment { version: &'a str, track: &'a str, time: Ticks },
+    TextSegment { version: &'a str, track: &'a str, time: Ticks },
+    Text { version: &'a str, track: &'a str },
+}
+
+/// Longest version or track identifier in bytes.
+const NAME_BYTES_MAX: usize = 32;
+
+/// `rest` is what follows `/vod/{asset}/`. `None`: nothing has that name. Each thing has exactly one spelling, so that a
+/// cache holds one copy of it: no percent escapes, no leading zeros or signs, no empty path elements.
+pub fn parse(rest: &str) -> Option<Resource<'_>> {
+    let Some((version, below)) = rest.split_once('/') else {
+        return match rest {
+            "index.m3u8" => Some(Resource::Multivariant),
+            "index.mpd" => Some(Resource::Mpd),
+            _ => None,
+        };
+    };
+    let version = name(version)?;
+    let Some((track, file)) = below.split_once('/') else {
+        let (track, extension) = below.split_once('.')?;
+        let track = name(track)?;
+        return match extension {
+            "m3u8" => Some(Resource::MediaPlaylist { version, track }),
+            "vtt" => Some(Resource::Text { version, track }),
+            _ => None,
+        };
+    };
+    let track = name(track)?;
+    let (stem, extension) = file.split_once('.')?;
+    match extension {
+        "mp4" if stem == "init" => Some(Resource::Init { version, track }),
+        "m4s" => Some(Resource::Segment { version, track, time: time(stem)? }),
+        "vtt" => Some(Resource::TextSegment { version, track, time: time(stem)? }),
+        _ => None,
+    }
+}
+
+fn name(text: &str) -> Option<&str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    ((1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)).then_some(text)
+}
+
+/// Canonical decimal, at most `i64::MAX`.
+fn time(text: &str) -> Option<Ticks> {
+    let canonical = text == "0" || !text.starts_with('0');
+    // `i64::from_str` takes a sign, which the digit check refuses, and reports overflow.
+    (canonical && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok().map(Ticks))?
+}
+
+/// Relative to the unversioned manifests.
+pub fn media_playlist(version: &str, track: &str) -> String {
+    format!("{version}/{track}.m3u8")
+}
+
+/// Relative to the unversioned manifests.
+pub fn text(version: &str, track: &str) -> String {
+    format!("{version}/{track}.vtt")
+}
+
+/// `SegmentTemplate@initialization` of an unversioned MPD; Representation ids are track ids.
+pub fn init_template(version: &str) -> String {
+    format!("{version}/$RepresentationID$/init.mp4")
+}
+
+/// `SegmentTemplate@media` of an unversioned MPD.
+pub fn segment_template(version: &str) -> String {
+    format!("{version}/$RepresentationID$/$Time$.m4s")
+}
+
+/// Relative to the versioned media playlists.
+pub fn push_init(out: &mut String, track: &str) {
+    out.push_str(track);
+    out.push_str("/init.mp4");
+}
+
+/// Relative to the versioned media playlists.
+pub fn push_segment(out: &mut String, track: &str, time: Ticks) {
+    push_timed(out, track, time, ".m4s");
+}
+
+/// Relative to the versioned media playlists.
+pub fn push_text_segment(out: &mut String, track: &str, time: Ticks) {
+    push_timed(out, track, time, ".vtt");
+}
+
+fn push_timed(out: &mut String, track: &str, time: Ticks, extension: &str) {
+    out.push_str(track);
+    out.push('/');
+    out.push_str(itoa::Buffer::new().format(time.0));
+    out.push_str(extension);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_thing_has_one_name() {
+        let (version, track) = ("00ff00ff00ff00ff", "v1");
+        let long = format!("{}/v1.m3u8", "a".repeat(NAME_BYTES_MAX + 1));
+        for (rest, want) in [
+            ("index.m3u8", Some(Resource::Multivariant)),
+            ("index.mpd", Some(Resource::Mpd)),
+            ("00ff00ff00ff00ff/v1.m3u8", Some(Resource::MediaPlaylist { version, track })),
+            ("00ff00ff00ff00ff/v1.vtt", Some(Resource::Text { version, track })),
+            ("00ff00ff00ff00ff/v1/init.mp4", Some(Resource::Init { version, track })),
+            ("00ff00ff00ff00ff/v1/0.m4s", Some(Resource::Segment { version, track, time: Ticks(0) })),
+            ("00ff00ff00ff00ff/v1/360360.m4s", Some(Resource::Segment { version, track, time: Ticks(360_360) })),
+            (
+                "00ff00ff00ff00ff/v1/9223372036854775807.m4s",
+                Some(Resource::Segment { version, track, time: Ticks(i64::MAX) }),
+            ),
+            ("00ff00ff00ff00ff/v1/4004.vtt", Some(Resource::TextSegment { version, track, time: Ticks(4_004) })),
+            ("", None),
+            ("/", None),
+            ("index.M3U8", None),
+            ("index.m3u8/", None),
+            ("index.ism/Manifest", None),
+            ("00ff00ff00ff00ff", None),
+            ("00ff00ff00ff00ff/", None),
+            ("00ff00ff00ff00ff//v1.m3u8", None),
+            ("/v1.m3u8", None),
+            ("00ff/v1.m3u8.gz", None),
+            ("00ff/.m3u8", None),
+            ("00ff/v1", None),
+            ("00ff/v1/", None),
+            ("00ff/v1/.m4s", None),
+            ("00ff/v1/01.m4s", None),
+            ("00ff/v1/00.m4s", None),
+            ("00ff/v1/+1.m4s", None),
+            ("00ff/v1/-1.m4s", None),
+            ("00ff/v1/1 .m4s", None),
+            ("00ff/v1/1.m4s/", None),
+            ("00ff/v1/1.M4S", None),
+            ("00ff/v1/9223372036854775808.m4s", None),
+            ("00ff/v1/99999999999999999999999999999999.m4s", None),
+            ("00ff/../1.m4s", None),
+            ("00ff/%761/1.m4s", None),
+            ("00ff/v1/x/1.m4s", None),
+            (long.as_str(), None),
+        ] {
+            assert_eq!(parse(rest), want, "{rest}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics_and_links_come_back(rest in ".{0,60}", ticks in 0..=i64::MAX) {
+            let _ = parse(&rest);
+            for (push, text) in [(push_segment as fn(&mut String, &str, Ticks), false), (push_text_segment, true)] {
+                let mut link = String::from("0123456789abcdef/");
+                push(&mut link, "a2", Ticks(ticks));
+                let (version, track, time) = ("0123456789abcdef", "a2", Ticks(ticks));
+                let want = match text {
+                    true => Resource::TextSegment { version, track, time },
+                    false => Resource::Segment { version, track, time },
+                };
+                prop_assert_eq!(parse(&link), Some(want));
+            }
+        }
+    }
+}

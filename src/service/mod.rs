@@ -1,11 +1,30 @@
 //! From a request to what is to be done about it, as a pure function of the request, the snapshots and the time.
+//!
+//! `answer` routes; [`playback`] knows what an asset's URLs answer; [`representation`] decides conditions and ranges.
 
+pub mod manifest;
+pub mod pages;
 pub mod playback;
+mod representation;
+mod route;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::http::{Request, Response};
-use crate::library::{Entry, Library};
+use bytes::Bytes;
+
+use crate::base::Payload;
+use crate::base::limits::{MANIFEST_AGE_DEFAULT, MANIFEST_CACHE_BYTES_DEFAULT, MISSING_AGE_DEFAULT};
+use crate::http::request::Method;
+use crate::http::{Kind, Request, Response, Status, response, uri};
+use crate::library::catalog::State;
+use crate::library::{Asset, Entry, Library};
+
+pub use manifest::Manifest;
+pub use pages::Pages;
+
+use playback::{Outcome, Playback};
+use route::Route;
 
 /// What a connection has to do to answer a request.
 pub enum Answer {
@@ -19,12 +38,42 @@ pub enum Load {
     /// The asset is not open.
     Open(Arc<Entry>),
     /// A manifest is too large to be compressed in place.
-    Compress(Arc<playback::Manifest>),
+    Compress(Arc<Manifest>),
 }
 
 /// What answers are made from; one per server, shared by all workers.
 pub struct Service {
     pub library: Arc<Library>,
+    pages: Pages,
+    asset_list: bool,
+    playback: Playback,
+    /// The same for every name that nothing has.
+    missing: Response,
+}
+
+/// What an operator decides about answers.
+pub struct Options {
+    pub pages: Pages,
+    /// Whether `/assets.json` lists the library, as the player page needs it. The names of assets are no secret then.
+    pub asset_list: bool,
+    /// `max-age` of unversioned manifests, in whole seconds.
+    pub manifest_age: Duration,
+    /// `max-age` of 404, in whole seconds.
+    pub missing_age: Duration,
+    /// Bytes of rendered manifests that are kept, with their compressed forms.
+    pub manifest_cache_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            pages: Pages::default(),
+            asset_list: false,
+            manifest_age: MANIFEST_AGE_DEFAULT,
+            missing_age: MISSING_AGE_DEFAULT,
+            manifest_cache_bytes: MANIFEST_CACHE_BYTES_DEFAULT,
+        }
+    }
 }
 
 /// The worker's clock, read once a turn.
@@ -34,15 +83,106 @@ pub struct Now {
     pub unix: u64,
 }
 
+const ALLOW_FIELD: &str = "Allow: GET, HEAD, OPTIONS\r\n";
+const NO_STORE_FIELD: &str = "Cache-Control: no-store\r\n";
+
 impl Service {
+    pub fn new(library: Arc<Library>, options: Options) -> Service {
+        Service {
+            library,
+            pages: options.pages,
+            asset_list: options.asset_list,
+            playback: Playback::new(options.manifest_age, options.manifest_cache_bytes),
+            missing: missing(options.missing_age),
+        }
+    }
+
     pub fn answer(&self, request: &Request<'_>, now: Now) -> Answer {
-        let _ = (request, now);
-        todo!()
+        match request.method {
+            Method::Get | Method::Head => {}
+            Method::Options => return Answer::Ready(options()),
+            Method::Other(_) => return Answer::Ready(method_not_allowed()),
+        }
+        let path = match uri::decode(request.path) {
+            Ok(path) => path,
+            Err(refused) => return Answer::Ready(bad_request(&refused)),
+        };
+        match Route::of(&path) {
+            Some(Route::Vod { asset, resource }) => self.vod(request, now, asset, resource),
+            Some(Route::AssetList) if self.asset_list => {
+                let list = pages::asset_list(&self.library.catalog().names());
+                Answer::Ready(list.plain().respond(request))
+            }
+            _ => match self.pages.find(&path) {
+                Some(page) => document(page, request),
+                None => Answer::Ready(self.missing.clone()),
+            },
+        }
+    }
+
+    fn vod(&self, request: &Request<'_>, now: Now, asset: &str, resource: route::Resource<'_>) -> Answer {
+        let catalog = self.library.catalog();
+        let entry = match playback::version(&resource) {
+            Some(version) => catalog.find_version(asset, version),
+            None => catalog.find(asset),
+        };
+        let Some(entry) = entry else { return Answer::Ready(self.missing.clone()) };
+        let state = entry.state(now.unix);
+        let open: Option<&Asset> = match &state {
+            State::Open(asset) => Some(asset),
+            State::Closed => None,
+            State::Damaged => return Answer::Ready(damaged()),
+        };
+        match self.playback.answer(request, asset, entry.version(), resource, open) {
+            Outcome::Ready(response) => Answer::Ready(response),
+            Outcome::Missing => Answer::Ready(self.missing.clone()),
+            Outcome::Closed => Answer::Load(Load::Open(entry.clone())),
+            Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
+        }
     }
 
     /// Runs on the helper pool; may block. Never panics on what it finds on disk.
     pub fn load(&self, load: Load) {
-        let _ = load;
-        todo!()
+        match load {
+            Load::Open(entry) => self.library.load(&entry),
+            Load::Compress(manifest) => manifest.compress(),
+        }
     }
+}
+
+fn document(page: &Arc<Manifest>, request: &Request<'_>) -> Answer {
+    match page.form(request) {
+        Some(form) => Answer::Ready(form.respond(request)),
+        None => Answer::Load(Load::Compress(page.clone())),
+    }
+}
+
+fn missing(age: Duration) -> Response {
+    let cache_control = format!("Cache-Control: max-age={}\r\n", age.as_secs());
+    Response::error(Status::NOT_FOUND, "nothing is here", &cache_control)
+}
+
+/// RFC 9110 §15.5.6: with what is allowed instead.
+fn method_not_allowed() -> Response {
+    let fields = [ALLOW_FIELD, NO_STORE_FIELD].concat();
+    Response::error(Status::METHOD_NOT_ALLOWED, "this server reads requests of method GET, HEAD and OPTIONS", &fields)
+}
+
+fn bad_request(reason: &uri::BadPath) -> Response {
+    Response::error(Status::BAD_REQUEST, &reason.to_string(), NO_STORE_FIELD)
+}
+
+fn damaged() -> Response {
+    Response::error(Status::INTERNAL_SERVER_ERROR, "the files of this asset are damaged", NO_STORE_FIELD)
+}
+
+/// To any OPTIONS: what may be asked for here, for clients and for browsers that ask before a script's request (Fetch
+/// §4.8). Players send CMCD as header fields (CTA-5004), each of which needs a permission.
+fn options() -> Response {
+    const PREFLIGHT_FIELDS: &str = "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n\
+        Access-Control-Allow-Headers: *, Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, If-Range, \
+        Cache-Control, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status\r\n\
+        Access-Control-Max-Age: 86400\r\n";
+    let fields = [ALLOW_FIELD, PREFLIGHT_FIELDS, response::CORS_FIELDS].concat();
+    Response { status: Status::NO_CONTENT, kind: Kind::Other, fields: Bytes::from(fields), body: Payload::Empty }
 }

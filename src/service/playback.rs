@@ -1,3 +1,276 @@
 //! Manifests and segments of assets.
-/// One rendered manifest, in plain and compressed form, with its ETag.
-pub struct Manifest {}
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, OptionsBuilder, Weighter};
+
+use crate::base::{Payload, Ticks};
+use crate::http::{Kind, Request, Response};
+use crate::library::Asset;
+use crate::media::track;
+use crate::media::{Presentation, TrackView};
+use crate::package::url::Resource;
+use crate::package::{cmaf, dash, hls};
+
+use super::manifest::{Label, Manifest};
+use super::representation::{Coding, Description, Representation};
+
+/// What is under a version never changes.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+const HLS: &str = "application/vnd.apple.mpegurl";
+const DASH: &str = "application/dash+xml";
+const VTT: &str = "text/vtt; charset=utf-8";
+
+/// Answers what lies below `/vod/{asset}/`, and keeps the manifests it rendered.
+pub struct Playback {
+    manifests: Cache<Key, Arc<Manifest>, Weight>,
+    /// `Cache-Control` of unversioned manifests.
+    manifest_cache_control: String,
+}
+
+/// What is asked of an open asset here.
+pub trait Source {
+    fn presentation(&self) -> Presentation<'_>;
+
+    fn track(&self, id: &str) -> Option<TrackView<'_>>;
+
+    /// Seconds since 1970.
+    fn published(&self) -> u64;
+}
+
+pub enum Outcome {
+    Ready(Response),
+    /// The asset has nothing of that name.
+    Missing,
+    /// It takes the open asset to say.
+    Closed,
+    Compress(Arc<Manifest>),
+}
+
+/// The version that a resource is under, if it is.
+pub fn version<'a>(resource: &Resource<'a>) -> Option<&'a str> {
+    match *resource {
+        Resource::Multivariant | Resource::Mpd => None,
+        Resource::MediaPlaylist { version, .. }
+        | Resource::Init { version, .. }
+        | Resource::Segment { version, .. }
+        | Resource::TextSegment { version, .. }
+        | Resource::Text { version, .. } => Some(version),
+    }
+}
+
+impl Playback {
+    pub fn new(manifest_age: Duration, cache_bytes: u64) -> Playback {
+        // Each shard takes its share of the bytes and keeps nothing larger, so they are few: a hit takes a shared lock only.
+        const SHARDS: usize = 8;
+        const MANIFEST_BYTES_TYPICAL: u64 = 16 * 1024;
+        let options = OptionsBuilder::new()
+            .shards(SHARDS)
+            .estimated_items_capacity((cache_bytes / MANIFEST_BYTES_TYPICAL).max(1) as usize)
+            .weight_capacity(cache_bytes)
+            .build()
+            .expect("both capacities are given");
+        Playback {
+            manifests: Cache::with_options(options, Weight, Default::default(), Default::default()),
+            manifest_cache_control: format!("max-age={}", manifest_age.as_secs()),
+        }
+    }
+
+    /// The answer to a GET or HEAD. `open` is the asset if it is open; a manifest that was rendered before does without.
+    pub fn answer<S: Source>(
+        &self,
+        request: &Request<'_>,
+        asset: &str,
+        version: &str,
+        resource: Resource<'_>,
+        open: Option<&S>,
+    ) -> Outcome {
+        let described = match resource {
+            Resource::Multivariant => {
+                return self.manifest(request, KeyRef { asset, version, text: Text::Hls, track: "" }, open);
+            }
+            Resource::Mpd => {
+                return self.manifest(request, KeyRef { asset, version, text: Text::Dash, track: "" }, open);
+            }
+            Resource::MediaPlaylist { track, .. } => {
+                return self.manifest(request, KeyRef { asset, version, text: Text::Media, track }, open);
+            }
+            _ => match open {
+                None => return Outcome::Closed,
+                Some(source) => match resource {
+                    Resource::Init { track, .. } => init(source, version, track),
+                    Resource::Segment { track, time, .. } => segment(source, version, track, time),
+                    Resource::TextSegment { track, time, .. } => text_segment(source, version, track, time),
+                    Resource::Text { track, .. } => text(source, version, track),
+                    Resource::Multivariant | Resource::Mpd | Resource::MediaPlaylist { .. } => None,
+                },
+            },
+        };
+        match described {
+            Some(representation) => Outcome::Ready(representation.respond(request)),
+            None => Outcome::Missing,
+        }
+    }
+
+    fn manifest<S: Source>(&self, request: &Request<'_>, key: KeyRef<'_>, open: Option<&S>) -> Outcome {
+        if let Some(manifest) = self.manifests.get(&key) {
+            return match manifest.form(request) {
+                Some(form) => Outcome::Ready(form.respond(request)),
+                None => Outcome::Compress(manifest),
+            };
+        }
+        let Some(source) = open else { return Outcome::Closed };
+        let Some(manifest) = self.render(key, source) else { return Outcome::Missing };
+        let manifest = Arc::new(manifest);
+        self.manifests.insert(key.to_owned(), manifest.clone());
+        match manifest.form(request) {
+            Some(form) => Outcome::Ready(form.respond(request)),
+            // What the cache does not keep would be compressed anew for every request: it goes out as it is.
+            None if self.manifests.peek(&key).is_none() => Outcome::Ready(manifest.plain().respond(request)),
+            None => Outcome::Compress(manifest),
+        }
+    }
+
+    fn render<S: Source>(&self, key: KeyRef<'_>, source: &S) -> Option<Manifest> {
+        let presentation = source.presentation();
+        let (kind, content_type, text, name) = match key.text {
+            Text::Hls => (Kind::Multivariant, HLS, hls::multivariant(&presentation), "hls"),
+            Text::Dash => (Kind::Mpd, DASH, dash::mpd(&presentation), "dash"),
+            Text::Media => {
+                let view = presentation.track(key.track)?;
+                (Kind::MediaPlaylist, HLS, hls::media(&presentation, &view), key.track)
+            }
+        };
+        let cache_control = match key.text {
+            Text::Hls | Text::Dash => self.manifest_cache_control.clone(),
+            Text::Media => IMMUTABLE.to_owned(),
+        };
+        let label = Label {
+            kind,
+            content_type,
+            source: format!("{}-{name}", key.version),
+            last_modified: Some(source.published()),
+            cache_control,
+        };
+        Some(Manifest::new(label, text))
+    }
+}
+
+impl Source for Asset {
+    fn presentation(&self) -> Presentation<'_> {
+        Asset::presentation(self)
+    }
+
+    fn track(&self, id: &str) -> Option<TrackView<'_>> {
+        Asset::track(self, id)
+    }
+
+    fn published(&self) -> u64 {
+        Asset::published(self)
+    }
+}
+
+fn init<S: Source>(source: &S, version: &str, id: &str) -> Option<Representation> {
+    let view = source.track(id)?;
+    let content_type = media_type(&view)?;
+    let etag = format_args!("{version}-{id}-init");
+    Some(immutable(source, Kind::Init, content_type, etag, cmaf::init(&view)))
+}
+
+fn segment<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Option<Representation> {
+    let view = source.track(id)?;
+    let content_type = media_type(&view)?;
+    let segment = view.segment_at(time)?;
+    let etag = format_args!("{version}-{id}-{}", time.0);
+    Some(immutable(source, Kind::Segment, content_type, etag, cmaf::segment(&view, &segment)))
+}
+
+fn text_segment<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Option<Representation> {
+    let presentation = source.presentation();
+    let view = text_track(source, id)?;
+    let body = hls::text_segment(&presentation, &view, time)?;
+    Some(immutable(source, Kind::Text, VTT, format_args!("{version}-{id}-{}", time.0), body))
+}
+
+fn text<S: Source>(source: &S, version: &str, id: &str) -> Option<Representation> {
+    let view = text_track(source, id)?;
+    let body = Payload::from(view.extent(0..view.file.len()));
+    Some(immutable(source, Kind::Text, VTT, format_args!("{version}-{id}"), body))
+}
+
+fn text_track<'s, S: Source>(source: &'s S, id: &str) -> Option<TrackView<'s>> {
+    source.track(id).filter(|view| view.track.kind() == track::Kind::Text)
+}
+
+/// RFC 4337 §2; `None` for text, which is not in ISO files here.
+fn media_type(view: &TrackView<'_>) -> Option<&'static str> {
+    match view.track.kind() {
+        track::Kind::Video => Some("video/mp4"),
+        track::Kind::Audio => Some("audio/mp4"),
+        track::Kind::Text => None,
+    }
+}
+
+fn immutable<S: Source>(
+    source: &S,
+    kind: Kind,
+    content_type: &str,
+    etag: std::fmt::Arguments<'_>,
+    body: Payload,
+) -> Representation {
+    let last_modified = Some(source.published());
+    let description =
+        Description { kind, content_type, coding: Coding::Only, etag, last_modified, cache_control: IMMUTABLE };
+    Representation::new(description, body)
+}
+
+/// Two assets may hold the same version, published at different times.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    asset: Box<str>,
+    version: Box<str>,
+    text: Text,
+    track: Box<str>,
+}
+
+/// A [`Key`] that a hit does not allocate for. Hashes as `Key` does: the fields are the same in the same order, and a `Box`
+/// hashes as what it holds.
+#[derive(Clone, Copy, Hash)]
+struct KeyRef<'a> {
+    asset: &'a str,
+    version: &'a str,
+    text: Text,
+    track: &'a str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Text {
+    Hls,
+    Dash,
+    Media,
+}
+
+impl KeyRef<'_> {
+    fn to_owned(self) -> Key {
+        Key { asset: self.asset.into(), version: self.version.into(), text: self.text, track: self.track.into() }
+    }
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.asset == *key.asset && *self.version == *key.version && self.text == key.text && *self.track == *key.track
+    }
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Key, Arc<Manifest>> for Weight {
+    fn weight(&self, key: &Key, manifest: &Arc<Manifest>) -> u64 {
+        manifest.weight() + (key.asset.len() + key.version.len() + key.track.len()) as u64
+    }
+}

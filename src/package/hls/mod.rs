@@ -1,1 +1,17 @@
-//! HTTP Live Streaming (RFC 8216bis).
+//! HTTP Live Streaming (draft-pantos-hls-rfc8216bis, "RFC 8216bis" in comments).
+
+mod attributes;
+mod media;
+mod multivariant;
+mod rendition;
+mod text;
+
+pub use media::media;
+pub use multivariant::multivariant;
+pub use text::text_segment;
+
+/// What fMP4 without I-frame playlists takes: EXT-X-MAP and a target duration that is rounded, not the maximum
+/// (RFC 8216bis §8). Nothing the multivariant playlist uses asks for more.
+const VERSION: &str = "6";
+/// EXT-X-GAP came with version 8.
+const VERSION_WITH_GAPS: &str = "8";

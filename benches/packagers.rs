@@ -1,0 +1,45 @@
+//! Manifests of a film of three hours: six tracks, 5 400 fragments each. `cargo bench --bench packagers`.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use headwater::base::Ticks;
+use headwater::media::fixture::Fixture;
+use headwater::package::{cmaf, dash, hls, url};
+
+const SECONDS: u32 = 5_400 * 2;
+
+fn packagers(criterion: &mut Criterion) {
+    // One fragment a segment, which is the most work, and the default length.
+    for (name, segment) in [("2s", Duration::from_secs(2)), ("4s", Duration::from_secs(4))] {
+        let fixture = Fixture::film_of(SECONDS, segment);
+        let presentation = fixture.presentation();
+        let (video, audio, text) = (presentation.tracks[0], presentation.tracks[3], presentation.tracks[5]);
+        let mut group = criterion.benchmark_group(format!("three hours, {name} segments"));
+        group.bench_function("hls multivariant", |bench| bench.iter(|| hls::multivariant(black_box(&presentation))));
+        for (kind, view) in [("video", video), ("audio", audio), ("text", text)] {
+            group.bench_function(format!("hls media playlist, {kind}"), |bench| {
+                bench.iter(|| hls::media(black_box(&presentation), black_box(&view)))
+            });
+        }
+        group.bench_function("dash mpd", |bench| bench.iter(|| dash::mpd(black_box(&presentation))));
+        let last = video.segments().last().expect("a film has segments").time;
+        group.bench_function("segment: url, lookup, payload", |bench| {
+            let path = format!("{}/v1/{}.m4s", presentation.version, last.0);
+            bench.iter(|| match url::parse(black_box(&path)) {
+                Some(url::Resource::Segment { time, .. }) => {
+                    video.segment_at(time).map(|segment| cmaf::segment(&video, &segment))
+                }
+                _ => None,
+            })
+        });
+        group.bench_function("hls text segment", |bench| {
+            bench.iter(|| hls::text_segment(black_box(&presentation), black_box(&text), black_box(Ticks(0))))
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, packagers);
+criterion_main!(benches);

@@ -1,0 +1,87 @@
+//! SegmentTemplate with SegmentTimeline (ISO/IEC 23009-1 §5.3.9.4, §5.3.9.6).
+
+use crate::media::{Segment, TrackView};
+use crate::package::url;
+
+use super::element::Xml;
+
+/// Consecutive segments of one duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    /// Given where it does not follow from the run before: at the start and after a hole.
+    time: Option<u64>,
+    duration: u64,
+    /// Segments after the first.
+    repeat: u64,
+}
+
+/// `$Time$` is the decode time of the segment's first sample, as is its name in HLS.
+///
+/// There is no presentationTimeOffset, although a track with priming begins before presentation time 0. MPD times are
+/// presentation times of the ISO BMFF track (§7.2.1: TM = TP − TO), that is after its edit list, and the edit list of the
+/// initialisation segment already moves the priming before 0; Media Source Extensions as browsers implement them apply it
+/// too. An offset on top, which players turn into `timestampOffset`, would move the audio a second time. What remains is
+/// that S@t is later than the earliest presentation time by the priming (21 ms for AAC), well within what players allow for
+/// in choosing segments, and the append window at the start of the Period cuts the priming off.
+pub(super) fn push(xml: &mut Xml, version: &str, view: TrackView<'_>) {
+    xml.open("SegmentTemplate", |tag| {
+        tag.integer("timescale", view.track.timescale.per_second());
+        tag.set("initialization", &url::init_template(version)).set("media", &url::segment_template(version));
+    });
+    xml.open("SegmentTimeline", |_| ());
+    let mut run: Option<Run> = None;
+    let mut end = None;
+    for segment in view.segments() {
+        let (time, duration) = (segment.time.0 as u64, segment.duration.0 as u64);
+        let follows = end == Some(time);
+        end = Some(time.saturating_add(duration));
+        match &mut run {
+            Some(run) if follows && run.duration == duration => run.repeat += 1,
+            _ => {
+                run.into_iter().for_each(|run| push_run(xml, run));
+                run = Some(Run { time: (!follows).then_some(time), duration, repeat: 0 });
+            }
+        }
+    }
+    run.into_iter().for_each(|run| push_run(xml, run));
+    xml.close("SegmentTimeline");
+    xml.close("SegmentTemplate");
+}
+
+fn push_run(xml: &mut Xml, run: Run) {
+    xml.empty("S", |tag| {
+        if let Some(time) = run.time {
+            tag.integer("t", time);
+        }
+        tag.integer("d", run.duration);
+        if run.repeat > 0 {
+            tag.integer("r", run.repeat);
+        }
+    });
+}
+
+/// Whether one SegmentTemplate describes both.
+pub(super) fn same(a: TrackView<'_>, b: TrackView<'_>) -> bool {
+    let rows = |segment: Segment| (segment.time, segment.duration);
+    a.track.timescale == b.track.timescale && a.segments().map(rows).eq(b.segments().map(rows))
+}
+
+/// Whether segments of one number never overlap in the two (ISO/IEC 23009-1 §5.3.3.2, segmentAlignment): true where each
+/// starts at the same instant of presentation time.
+pub(super) fn aligned(a: TrackView<'_>, b: TrackView<'_>) -> bool {
+    let (scale_a, scale_b) = (i128::from(a.track.timescale.per_second()), i128::from(b.track.timescale.per_second()));
+    let start = |view: TrackView<'_>, time: i64| i128::from(time) + i128::from(view.track.presentation_offset.0);
+    let (mut rows_a, mut rows_b) = (a.segments(), b.segments());
+    loop {
+        match (rows_a.next(), rows_b.next()) {
+            (Some(row_a), Some(row_b)) => {
+                let same_start = start(a, row_a.time.0) * scale_b == start(b, row_b.time.0) * scale_a;
+                if row_a.number != row_b.number || !same_start {
+                    return false;
+                }
+            }
+            // One that ends earlier overlaps nothing.
+            _ => return true,
+        }
+    }
+}

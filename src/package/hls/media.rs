@@ -1,0 +1,72 @@
+//! Media playlists.
+
+use crate::media::presentation::boundary;
+use crate::media::{Kind, Presentation, TrackView};
+use crate::package::{timeline, url};
+
+use super::{VERSION, VERSION_WITH_GAPS};
+
+/// The media playlist of any track. Its links are relative to `{version}/`.
+///
+/// Entry n of every rendition covers segment n of the presentation; an entry in which the track has nothing is a gap, so that
+/// media sequence numbers and times agree over all renditions (RFC 8216bis §6.2.4).
+pub fn media(presentation: &Presentation<'_>, view: &TrackView<'_>) -> String {
+    let track = view.track.id.as_str();
+    // Text is cut where the reference is; without any other track there is nothing to cut it by.
+    let reference = presentation.reference();
+    let is_text = view.track.kind() == Kind::Text;
+
+    let entries = view.cuts.len();
+    let mut out = String::with_capacity(256 + entries * (2 * track.len() + 48));
+    out.push_str("#EXTM3U\n#EXT-X-VERSION:");
+    out.push_str(if has_gaps(*view) { VERSION_WITH_GAPS } else { VERSION });
+    out.push_str("\n#EXT-X-TARGETDURATION:");
+    out.push_str(itoa::Buffer::new().format(timeline::target_seconds(presentation)));
+    out.push_str("\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n");
+    if is_text || timeline::is_independent(*view) {
+        out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
+    }
+    if !is_text {
+        out.push_str("#EXT-X-MAP:URI=\"");
+        url::push_init(&mut out, track);
+        out.push_str("\"\n");
+    }
+    for span in timeline::spans(presentation, *view) {
+        out.push_str("#EXTINF:");
+        push_seconds(&mut out, span.micros());
+        out.push_str(",\n");
+        if span.segment.is_none() {
+            out.push_str("#EXT-X-GAP\n");
+        }
+        match reference {
+            Some(reference) if is_text => {
+                let start = boundary(reference, span.time, view.track.timescale);
+                url::push_text_segment(&mut out, track, start);
+            }
+            _ => url::push_segment(&mut out, track, span.time),
+        }
+        out.push('\n');
+    }
+    out.push_str("#EXT-X-ENDLIST\n");
+    out
+}
+
+/// Whether a segment that others have before the track's last one is missing.
+fn has_gaps(view: TrackView<'_>) -> bool {
+    view.segments().enumerate().any(|(at, segment)| segment.number as usize != at)
+}
+
+/// Seconds with up to six decimals, without zeros at the end: RFC 8216bis §4.4.4.1 asks for enough accuracy that no
+/// perceptible error is made when durations are added up.
+fn push_seconds(out: &mut String, micros: u64) {
+    out.push_str(itoa::Buffer::new().format(micros / 1_000_000));
+    let fraction = (micros % 1_000_000) as u32;
+    if fraction == 0 {
+        return;
+    }
+    let mut digits = itoa::Buffer::new();
+    // The leading 1 keeps the zeros after the point.
+    let digits = digits.format(1_000_000 + fraction).trim_end_matches('0');
+    out.push('.');
+    out.push_str(&digits[1..]);
+}

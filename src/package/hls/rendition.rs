@@ -1,0 +1,186 @@
+//! Renditions and the groups they form (RFC 8216bis §4.4.6.1).
+
+use crate::media::track::{Role, Track};
+use crate::media::{Kind, Presentation, TrackView};
+use crate::package::rate::Rate;
+use crate::package::{name, url};
+
+use super::attributes::Attributes;
+
+/// One line of a menu: tracks that say the same in different encodings.
+struct Choice<'a> {
+    name: String,
+    encodings: Vec<TrackView<'a>>,
+}
+
+/// One group of audio renditions. Every group has the same members under the same names (§4.4.6.1.1), each in the encoding
+/// that the group is about or, where the asset has none in that, in its first one.
+pub(super) struct AudioGroup<'a> {
+    pub id: String,
+    pub members: Vec<(String, TrackView<'a>)>,
+}
+
+impl<'a> AudioGroup<'a> {
+    /// What a variant needs for audio, whichever member plays.
+    pub fn rate(&self, presentation: &Presentation<'a>, target: u64) -> Rate {
+        let rates = self.members.iter().map(|(_, view)| Rate::of(presentation, *view, target));
+        rates.fold(Rate::default(), Rate::max)
+    }
+
+    /// Each codec once.
+    pub fn codecs(&self) -> Vec<&'a str> {
+        let mut codecs: Vec<&str> = Vec::new();
+        for (_, view) in &self.members {
+            if !codecs.contains(&view.track.codec.as_str()) {
+                codecs.push(&view.track.codec);
+            }
+        }
+        codecs
+    }
+
+    /// What any player with audio can decode comes first.
+    pub fn is_aac(&self) -> bool {
+        self.codecs().iter().all(|codec| codec.starts_with("mp4a.40"))
+    }
+}
+
+/// One group per audio codec; a second one of the same codec where a language has several encodings in it (stereo and 5.1,
+/// two bit rates).
+pub(super) fn audio_groups<'a>(presentation: &Presentation<'a>) -> Vec<AudioGroup<'a>> {
+    let choices = choices(presentation, Kind::Audio);
+    // How many encodings of this codec come before this one in its choice.
+    let rank = |choice: &Choice<'a>, at: usize| {
+        let codec = &choice.encodings[at].track.codec;
+        choice.encodings[..at].iter().filter(|view| view.track.codec == *codec).count()
+    };
+    let mut keys: Vec<(&str, usize)> = Vec::new();
+    for choice in &choices {
+        for (at, view) in choice.encodings.iter().enumerate() {
+            let key = (view.track.codec.as_str(), rank(choice, at));
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+    }
+    let mut ids: Vec<String> = Vec::new();
+    let mut groups: Vec<AudioGroup<'a>> = keys
+        .iter()
+        .map(|&(codec, nth)| {
+            let id = name::unique(family(codec).to_owned(), &ids).replace(' ', "-");
+            ids.push(id.clone());
+            let member = |choice: &Choice<'a>| {
+                let same = |at: &usize| choice.encodings[*at].track.codec == codec && rank(choice, *at) == nth;
+                let at = (0..choice.encodings.len()).find(same).unwrap_or(0);
+                (choice.name.clone(), choice.encodings[at])
+            };
+            AudioGroup { id, members: choices.iter().map(member).collect() }
+        })
+        .collect();
+    groups.sort_by_key(|group| !group.is_aac());
+    groups
+}
+
+pub(super) fn push_audio(out: &mut String, version: &str, group: &AudioGroup<'_>) {
+    let default = group.members.iter().position(|(_, view)| view.track.role == Role::Main).unwrap_or(0);
+    let mut selectable = Vec::new();
+    for (at, (name, view)) in group.members.iter().enumerate() {
+        let mut line = Attributes::new(out, "#EXT-X-MEDIA");
+        line.plain("TYPE", "AUDIO");
+        line.quoted("GROUP-ID", &group.id);
+        push_choice(&mut line, name, view.track, at == default, &mut selectable);
+        if let Some(audio) = view.track.audio() {
+            match audio.joint_objects {
+                Some(objects) => line.quoted("CHANNELS", &format!("{objects}/JOC")),
+                None => line.quoted("CHANNELS", itoa::Buffer::new().format(audio.channels)),
+            }
+        }
+        line.quoted("URI", &url::media_playlist(version, &view.track.id));
+        line.end();
+    }
+}
+
+/// Returns whether there are any. None is DEFAULT: subtitles are what a viewer, or the system's settings, ask for.
+pub(super) fn push_subtitles(out: &mut String, presentation: &Presentation<'_>, group: &str) -> bool {
+    let mut names = Vec::new();
+    let mut selectable = Vec::new();
+    for view in presentation.of_kind(Kind::Text) {
+        let name = name::unique(name::display(view.track), &names);
+        let mut line = Attributes::new(out, "#EXT-X-MEDIA");
+        line.plain("TYPE", "SUBTITLES");
+        line.quoted("GROUP-ID", group);
+        push_choice(&mut line, &name, view.track, false, &mut selectable);
+        if view.track.role == Role::Forced {
+            line.plain("FORCED", "YES");
+        }
+        line.quoted("URI", &url::media_playlist(presentation.version, &view.track.id));
+        line.end();
+        names.push(name);
+    }
+    !names.is_empty()
+}
+
+/// `selectable` holds what the AUTOSELECT=YES members of the group so far are chosen by: one combination of language and
+/// characteristics may be chosen automatically only once (§4.4.6.1.1). Commentary never is.
+fn push_choice<'t>(
+    line: &mut Attributes<'_>,
+    name: &str,
+    track: &'t Track,
+    default: bool,
+    selectable: &mut Vec<(&'t str, Option<&'static str>, bool)>,
+) {
+    let characteristics = match track.role {
+        Role::Description => Some("public.accessibility.describes-video"),
+        Role::Caption => {
+            Some("public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound")
+        }
+        _ => None,
+    };
+    let key = (track.language.as_str(), characteristics, track.role == Role::Forced);
+    let auto = default || (track.role != Role::Commentary && !selectable.contains(&key));
+    if auto {
+        selectable.push(key);
+    }
+    line.quoted("NAME", name);
+    if track.language != "und" && !track.language.is_empty() {
+        line.quoted("LANGUAGE", &track.language);
+    }
+    line.plain("DEFAULT", if default { "YES" } else { "NO" });
+    line.plain("AUTOSELECT", if auto { "YES" } else { "NO" });
+    if let Some(characteristics) = characteristics {
+        line.quoted("CHARACTERISTICS", characteristics);
+    }
+}
+
+/// Tracks of one language, role and name are encodings of one choice.
+fn choices<'a>(presentation: &Presentation<'a>, kind: Kind) -> Vec<Choice<'a>> {
+    let mut choices: Vec<Choice<'a>> = Vec::new();
+    let mut names = Vec::new();
+    for view in presentation.of_kind(kind) {
+        let same = |other: &Track| {
+            (&other.language, other.role, &other.name) == (&view.track.language, view.track.role, &view.track.name)
+        };
+        match choices.iter_mut().find(|choice| same(choice.encodings[0].track)) {
+            Some(choice) => choice.encodings.push(view),
+            None => {
+                let name = name::unique(name::display(view.track), &names);
+                names.push(name.clone());
+                choices.push(Choice { name, encodings: vec![view] });
+            }
+        }
+    }
+    choices
+}
+
+/// What people call the codec: the group's identifier.
+fn family(codec: &str) -> &'static str {
+    let starts = |prefix: &str| codec.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    match codec {
+        "mp4a.40.34" | "mp4a.69" | "mp4a.6B" | "mp3" => "mp3",
+        _ if starts("mp4a.40") => "aac",
+        _ if starts("ac-3") => "ac3",
+        _ if starts("ec-3") => "eac3",
+        _ if starts("opus") => "opus",
+        _ if starts("flac") => "flac",
+        _ => "audio",
+    }
+}

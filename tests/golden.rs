@@ -1,0 +1,146 @@
+//! Manifests as they are sent, for one asset of every shape. After a change that is meant,
+//! `INSTA_UPDATE=always cargo test --test golden` rewrites `tests/golden/`; read the difference before committing it.
+
+use headwater::base::Ticks;
+use headwater::media::fixture::{Fixture, audio, row, video};
+use headwater::media::fragment::{Fragment, Start};
+use headwater::media::track::{Details, Role, Track, VideoRange};
+use headwater::package::{dash, hls};
+
+/// Renders everything there is of the presentation, checks that other parsers accept it, and compares it.
+fn check(name: &str, fixture: &Fixture) {
+    let presentation = fixture.presentation();
+    let mut manifests = vec![("index.m3u8".to_owned(), hls::multivariant(&presentation))];
+    manifests.push(("index.mpd".to_owned(), dash::mpd(&presentation)));
+    for view in &presentation.tracks {
+        manifests.push((format!("{}.m3u8", view.track.id), hls::media(&presentation, view)));
+    }
+    for (file, text) in &manifests {
+        if file == "index.mpd" {
+            dash_mpd::parse(text).unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));
+        } else {
+            let playlist = m3u8_rs::parse_playlist_res(text.as_bytes());
+            let playlist = playlist.unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));
+            let multivariant = matches!(playlist, m3u8_rs::Playlist::MasterPlaylist(_));
+            assert_eq!(multivariant, file == "index.m3u8", "{name} {file}");
+        }
+    }
+    let all = manifests.iter().map(|(file, text)| format!("==> {file}\n{text}")).collect::<Vec<_>>().join("\n");
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("golden");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, all));
+}
+
+fn rows(count: u64, duration: u64, size: u32) -> Vec<Fragment> {
+    (0..count).map(|at| row(at as u32, at * duration, duration, size)).collect()
+}
+
+fn hevc(id: &str, height: u32) -> Track {
+    let mut track = video(id, "hvc1.2.4.L153.B0", height * 16 / 9, height);
+    if let Details::Video(video) = &mut track.details {
+        video.range = VideoRange::Pq;
+        video.bit_depth = 10;
+        video.colour = (9, 16, 9);
+        video.supplemental_codec = Some("dvh1.08.07/db1p".to_owned());
+    }
+    track
+}
+
+fn joc(id: &str, language: &str) -> Track {
+    let mut track = audio(id, "ec-3", language, 6);
+    if let Details::Audio(audio) = &mut track.details {
+        audio.dolby_channels = Some(0xF801);
+        audio.joint_objects = Some(16);
+    }
+    track
+}
+
+#[test]
+fn film() {
+    check("film", &Fixture::film(20));
+}
+
+/// Two video codecs, HDR, two audio codecs of which one lacks a language, and every role.
+#[test]
+fn premium() {
+    let with_role = |mut track: Track, role: Role| {
+        track.role = role;
+        track
+    };
+    let named = Track { name: Some("Kommentar \"Regie\" & <Kamera>".to_owned()), ..audio("a4", "mp4a.40.2", "de", 2) };
+    let mut fixture = Fixture::default()
+        .with_track(hevc("v1", 2160), rows(5, 120_000, 8_000_000))
+        .with_track(hevc("v2", 1080), rows(5, 120_000, 3_000_000))
+        .with_track(video("v3", "avc1.640028", 1920, 1080), rows(5, 120_000, 2_500_000))
+        .with_track(video("v4", "avc1.64001e", 854, 480), rows(5, 120_000, 600_000))
+        .with_track(joc("a1", "en"), rows(5, 192_000, 384_000))
+        .with_track(audio("a2", "mp4a.40.2", "en", 2), rows(5, 192_000, 64_000))
+        .with_track(audio("a3", "mp4a.40.2", "de", 2), rows(5, 192_000, 64_000))
+        .with_track(with_role(named, Role::Commentary), rows(5, 192_000, 32_000))
+        .with_track(with_role(audio("a5", "mp4a.40.2", "en", 2), Role::Description), rows(5, 192_000, 32_000))
+        .with_text("t1", "en", &[(0, 1_000, "One")])
+        .with_text("t2", "en", &[(0, 1_000, "[door]")])
+        .with_text("t3", "en", &[(0, 1_000, "Exit")]);
+    fixture.tracks[10].track.role = Role::Caption;
+    fixture.tracks[11].track.role = Role::Forced;
+    check("premium", &fixture.with_cuts(vec![0, 1, 2, 3, 4]));
+}
+
+/// Audio that begins in the middle of the third segment, misses the fifth and ends early.
+#[test]
+fn late_audio() {
+    let late = vec![
+        row(2, 9 * 48_000, 3 * 48_000, 24_000),
+        row(3, 12 * 48_000, 4 * 48_000, 32_000),
+        row(5, 20 * 48_000, 4 * 48_000, 32_000),
+    ];
+    let fixture = Fixture::default()
+        .with_track(video("v1", "avc1.64001f", 1280, 720), rows(8, 120_000, 1_000_000))
+        .with_track(audio("a1", "mp4a.40.2", "en", 2), late);
+    check("late_audio", &fixture.with_cuts((0..8).collect()));
+}
+
+#[test]
+fn audio_only() {
+    let priming = |mut track: Track| {
+        track.presentation_offset = Ticks(-1_024);
+        track
+    };
+    // 4 s are 187.5 frames of 1024 samples.
+    let frames = [189, 187, 188, 187, 100];
+    let mut time = 0;
+    let table: Vec<Fragment> = frames
+        .iter()
+        .enumerate()
+        .map(|(slot, frames)| {
+            let fragment = row(slot as u32, time, frames * 1_024, *frames as u32 * 340);
+            time += frames * 1_024;
+            fragment
+        })
+        .collect();
+    let fixture = Fixture::default()
+        .with_track(priming(audio("a1", "mp4a.40.2", "en", 2)), table.clone())
+        .with_track(priming(audio("a2", "mp4a.40.5", "en", 2)), table.clone())
+        .with_track(priming(audio("a3", "mp4a.40.2", "sv", 2)), table);
+    check("audio_only", &fixture.with_cuts((0..5).collect()));
+}
+
+/// One rendition, open GOPs, anamorphic, a rate of frames that is not whole.
+#[test]
+fn video_only() {
+    let mut table = rows(6, 48_048, 400_000);
+    for fragment in &mut table[1..] {
+        fragment.start = (Start::Open as u32).into();
+    }
+    let mut track = video("v1", "hev1.1.6.L93.B0", 720, 576);
+    track.timescale = headwater::base::Timescale::new(24_000).unwrap();
+    if let Details::Video(video) = &mut track.details {
+        video.frame_rate = (24_000, 1_001);
+        video.pixel_aspect = (64, 45);
+        video.range = VideoRange::Hlg;
+        video.colour = (9, 14, 9);
+    }
+    check("video_only", &Fixture::default().with_track(track, table).with_cuts(vec![0, 2, 4]));
+}
