@@ -42,7 +42,7 @@ impl Admin {
     pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let admin = Rc::new(self);
-        let places = Rc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
             let accepted = tokio::select! {
