@@ -1,3 +1,25 @@
 //! ISO base media files (ISO/IEC 14496-12): reading sources and writing CMAF track files.
+//!
+//! Reading borrows everything from the file, which the caller has mapped: [`Movie::parse`] checks the structure and
+//! [`SourceTrack::samples`] walks the tables or fragments in place, so memory does not grow with the input.
 
+mod boxes;
+mod edit;
+mod error;
+mod fragments;
+mod groups;
+mod language;
+mod movie;
+mod samples;
+mod source_track;
+mod tables;
+mod user_data;
 pub mod write;
+
+pub use boxes::{FourCc, Path};
+pub use edit::Edit;
+pub use error::{Error, Problem};
+pub use movie::Movie;
+pub use samples::{Samples, SourceSample};
+pub use source_track::{Handler, SampleEntry, SourceTrack};
+pub use user_data::TrackRole;

@@ -1,0 +1,257 @@
+//! AAC (ISO/IEC 14496-3), and whatever else an `mp4a` entry holds.
+
+use crate::media::track::{Audio, Details};
+
+use super::bits::Bits;
+use super::channels;
+use super::entry::{Entry, Fields};
+use super::esds::Stream;
+use super::{AUDIO_EXPECTED, Description, Fault, Framing};
+
+const OBJECT_MPEG4: u8 = 0x40;
+const OBJECT_MPEG2_MAIN: u8 = 0x66;
+const OBJECT_MPEG2_SSR: u8 = 0x68;
+
+// audioObjectType (ISO/IEC 14496-3 table 1.17).
+const SBR: u8 = 5;
+const PS: u8 = 29;
+const ER_BSAC: u8 = 22;
+const ER_LD: u8 = 23;
+const ER_ELD: u8 = 39;
+
+const SAMPLING_FREQUENCIES: [u32; 13] =
+    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
+
+/// What an AudioSpecificConfig says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Config {
+    /// As the `codecs` parameter has it: 5 or 29 where SBR or PS are signalled, in either way.
+    object_type: u8,
+    core_rate: u32,
+    /// Of the decoder's output.
+    sample_rate: u32,
+    channels: u16,
+    channel_configuration: u8,
+    /// Of the decoder's output.
+    frame_length: u32,
+}
+
+pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> {
+    let atom = entry.configuration(b"esds")?;
+    let stream = Stream::read(atom.cursor()).map_err(|fault| fault.within(b"esds"))?;
+    match stream.object_type {
+        OBJECT_MPEG4 | OBJECT_MPEG2_MAIN..=OBJECT_MPEG2_SSR => {}
+        0x69 | 0x6B => return super::mp3::describe(entry, Some(&stream), sample),
+        other => {
+            let name = match other {
+                0xA5 => "AC-3 audio in MPEG-4 systems".into(),
+                0xA6 => "E-AC-3 audio in MPEG-4 systems".into(),
+                0xA9 | 0xAC => "DTS audio".into(),
+                0xAD => "Opus audio in MPEG-4 systems".into(),
+                0xDD => "Vorbis audio".into(),
+                0xE1 => "QCELP audio".into(),
+                _ => format!("object type 0x{other:02x}"),
+            };
+            return Err(Fault::codec(stream.offset, name, AUDIO_EXPECTED).within(b"esds"));
+        }
+    }
+    let at = stream.specific_offset;
+    let config = Config::read(stream.specific)
+        .ok_or_else(|| {
+            let expected = "AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1)";
+            Fault::new(at, format!("{} bytes that are not one", stream.specific.len()), expected)
+        })
+        .and_then(|config| config.supported(at))
+        .map_err(|fault| fault.within(b"esds"))?;
+    let Fields::Audio { channels: entry_channels, .. } = entry.fields else {
+        unreachable!("entries of mp4a are audio")
+    };
+    // A layout that is neither numbered nor spelt out: only the entry counts its channels.
+    let channels = match config.channels {
+        0 => entry_channels.clamp(1, 255) as u16,
+        channels => channels,
+    };
+    Ok(Description {
+        codec: match stream.object_type {
+            OBJECT_MPEG4 => format!("mp4a.40.{}", config.object_type),
+            other => format!("mp4a.{other:02x}"),
+        },
+        details: Details::Audio(Audio {
+            sample_rate: config.sample_rate,
+            channels,
+            channel_configuration: config.channel_configuration,
+            dolby_channels: None,
+            joint_objects: None,
+        }),
+        sample_entry: entry.normal_audio(b"mp4a", channels, 16, config.core_rate, &stream.write()),
+        framing: Framing::Audio { frame_length: Some(config.frame_length) },
+        priming_hint: None,
+    })
+}
+
+impl Config {
+    fn supported(self, at: u64) -> Result<Config, Fault> {
+        match self.object_type {
+            1..=5 | PS | ER_LD | ER_ELD => Ok(self),
+            other => {
+                let name = match other {
+                    22 => "BSAC audio".into(),
+                    36 => "MPEG-4 ALS audio".into(),
+                    42 => "USAC (xHE-AAC) audio".into(),
+                    _ => format!("MPEG-4 audio object type {other}"),
+                };
+                Err(Fault::codec(at, name, AUDIO_EXPECTED))
+            }
+        }
+    }
+
+    /// §1.6.2.1; unsupported object types are read as far as is common to all.
+    fn read(specific: &[u8]) -> Option<Config> {
+        let mut bits = Bits::new(specific);
+        let mut object_type = object_type(&mut bits)?;
+        let core_rate = sampling_frequency(&mut bits)?;
+        let number = bits.take(4)? as u8;
+        let mut sample_rate = core_rate;
+        let signalled = object_type;
+        if matches!(object_type, SBR | PS) {
+            sample_rate = sampling_frequency(&mut bits)?;
+            object_type = self::object_type(&mut bits)?;
+            if object_type == ER_BSAC {
+                bits.skip(4)?;
+            }
+        }
+        let (mut channels, mut channel_configuration) = numbered_layout(number)?;
+        let mut frame_length = 1024;
+        match object_type {
+            1..=4 | 6 | 7 | 17 | 19..=23 => {
+                // GASpecificConfig (§4.4.1). Files exist that end before it: its flags are 0 then.
+                let short_frame = bits.flag().unwrap_or(false);
+                frame_length = match (object_type == ER_LD, short_frame) {
+                    (false, false) => 1024,
+                    (false, true) => 960,
+                    (true, false) => 512,
+                    (true, true) => 480,
+                };
+                if bits.flag().unwrap_or(false) {
+                    bits.skip(14)?; // coreCoderDelay
+                }
+                let extension = bits.flag().unwrap_or(false);
+                if number == 0 {
+                    (channels, channel_configuration) = program_config_element(&mut bits)?;
+                }
+                if matches!(object_type, 6 | 20) {
+                    bits.skip(3)?;
+                }
+                if extension {
+                    match object_type {
+                        ER_BSAC => bits.skip(5 + 11)?,
+                        17 | 19 | 20 | 23 => bits.skip(3)?,
+                        _ => {}
+                    }
+                    bits.skip(1)?;
+                }
+                if matches!(object_type, 17 | 19..=23) {
+                    bits.skip(2)?; // epConfig
+                }
+            }
+            // ELDSpecificConfig (§4.6.20.4)
+            ER_ELD => {
+                frame_length = if bits.flag()? { 480 } else { 512 };
+                bits.skip(3)?;
+                if bits.flag()? && bits.flag()? {
+                    sample_rate = core_rate.saturating_mul(2);
+                    frame_length *= 2;
+                }
+            }
+            _ => {}
+        }
+        let mut config = Config {
+            object_type: if matches!(signalled, SBR | PS) { signalled } else { object_type },
+            core_rate,
+            sample_rate,
+            channels,
+            channel_configuration,
+            frame_length,
+        };
+        if !matches!(signalled, SBR | PS) && object_type != ER_ELD {
+            config.read_sync_extension(bits);
+        }
+        if matches!(config.object_type, SBR | PS) && config.sample_rate == config.core_rate.saturating_mul(2) {
+            config.frame_length *= 2;
+        }
+        // Parametric stereo makes two channels of one (§8.6.4).
+        if config.object_type == PS && config.channels == 1 {
+            (config.channels, config.channel_configuration) = (2, 2);
+        }
+        Some(config)
+    }
+
+    /// Backward compatible signalling of SBR and PS behind the configuration (§1.6.6.2).
+    fn read_sync_extension(&mut self, bits: Bits<'_>) -> Option<()> {
+        let mut bits = bits;
+        if bits.remaining() < 16 || bits.take(11)? != 0x2B7 || object_type(&mut bits)? != SBR || !bits.flag()? {
+            return None;
+        }
+        self.sample_rate = sampling_frequency(&mut bits)?;
+        self.object_type = SBR;
+        if bits.remaining() >= 12 && bits.take(11)? == 0x548 && bits.flag()? {
+            self.object_type = PS;
+        }
+        Some(())
+    }
+}
+
+fn object_type(bits: &mut Bits<'_>) -> Option<u8> {
+    match bits.take(5)? as u8 {
+        31 => Some(32 + bits.take(6)? as u8),
+        object_type => Some(object_type),
+    }
+}
+
+fn sampling_frequency(bits: &mut Bits<'_>) -> Option<u32> {
+    let frequency = match bits.take(4)? as usize {
+        15 => bits.take(24)?,
+        index => *SAMPLING_FREQUENCIES.get(index)?,
+    };
+    (frequency > 0).then_some(frequency)
+}
+
+/// channelConfiguration (table 1.19): channels and ISO/IEC 23091-3, whose numbers are the same as far as both have one.
+/// (0, 0) is spelt out elsewhere; reserved numbers are `None`.
+fn numbered_layout(number: u8) -> Option<(u16, u8)> {
+    let channels = match number {
+        0 => return Some((0, channels::NONE)),
+        1..=6 => u16::from(number),
+        7 | 12 | 14 => 8,
+        11 => 7,
+        13 => 24,
+        _ => return None,
+    };
+    Some((channels, number))
+}
+
+/// §4.4.1.1: counts the channels by where their loudspeakers are.
+fn program_config_element(bits: &mut Bits<'_>) -> Option<(u16, u8)> {
+    bits.skip(4 + 2 + 4)?; // element_instance_tag, object_type, sampling_frequency_index
+    let (front, side, back) = (bits.take(4)?, bits.take(4)?, bits.take(4)?);
+    let (low, data, coupling) = (bits.take(2)?, bits.take(3)?, bits.take(4)?);
+    for mixdown in [4, 4, 3] {
+        if bits.flag()? {
+            bits.skip(mixdown)?;
+        }
+    }
+    let mut counted = [front, side, back];
+    for count in &mut counted {
+        for _ in 0..*count {
+            *count += bits.take(1)?; // is_cpe: a pair
+            bits.skip(4)?;
+        }
+    }
+    bits.skip(4 * low + 4 * data + 5 * coupling)?;
+    bits.align();
+    let comment = u32::from(bits.byte().unwrap_or(0));
+    bits.skip(8 * comment)?;
+    let [front, side, back] = counted;
+    let channels = (front + side + back + low) as u16;
+    (channels > 0).then(|| (channels, channels::configuration(front, side, back, low)))
+}

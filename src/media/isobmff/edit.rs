@@ -1,0 +1,125 @@
+//! Edit lists (ISO/IEC 14496-12 §8.6.6), reduced to what import can honour: a late start, priming, a trimmed end.
+
+use crate::base::units::{Ticks, Timescale, rescale_nearest};
+
+use super::boxes::Boxed;
+use super::error::Error;
+
+/// Which stretch of a track is presented, and when. Times are in track ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Edit {
+    /// Composition time that is presented at movie time `start_delay`; samples before it are priming, or trimmed.
+    pub media_start: i64,
+    /// Empty time before it.
+    pub start_delay: i64,
+    /// Presented length, `None` to the end of the track (to within a tick of the movie's timescale, in which edit lists
+    /// count).
+    pub presented: Option<i64>,
+}
+
+const RATE_ONE: u32 = 0x0001_0000;
+
+impl Edit {
+    /// `duration` is that of the media, if known: an edit that reaches its end limits nothing.
+    pub(super) fn read(
+        elst: &Boxed<'_>,
+        movie: Timescale,
+        track: Timescale,
+        duration: Option<i64>,
+    ) -> Result<Edit, Error> {
+        let (version, _, mut body) = elst.full()?;
+        let count = elst.read(body.u32())?;
+        let row_size = if version == 1 { 20 } else { 12 };
+        let mut rows = body.clone();
+        elst.read(rows.table(u64::from(count), row_size))?;
+        let mut empty = 0_u64;
+        // Start and length of the media edits so far, the length in movie ticks.
+        let mut media: Option<(i64, u64)> = None;
+        let mut gap = false;
+        for number in 1..=count {
+            let at = body.position();
+            let (length, start) = if version == 1 {
+                (elst.read(body.u64())?, elst.read(body.i64())?)
+            } else {
+                (u64::from(elst.read(body.u32())?), i64::from(elst.read(body.i32())?))
+            };
+            let rate = elst.read(body.u32())?;
+            let refuse = |found: &dyn std::fmt::Display, expected: &str| {
+                Err(Error::unexpected(elst.path, at, format_args!("edit {number} of {count} {found}"), expected))
+            };
+            if start < -1 {
+                return refuse(&format_args!("from media time {start}"), "one from 0, or -1 for an empty edit");
+            }
+            if start == -1 {
+                match media {
+                    // An empty edit after everything changes nothing.
+                    Some(_) => gap = true,
+                    None => empty = empty.saturating_add(length),
+                }
+                continue;
+            }
+            if rate != RATE_ONE {
+                let rate = f64::from(rate as i32) / 65_536.0;
+                return refuse(
+                    &format_args!("at rate {rate}"),
+                    "rate 1; edits that change the speed need a transcoder",
+                );
+            }
+            media = match media {
+                None => Some((start, length)),
+                Some(_) if length == 0 => media,
+                Some((first, so_far)) => {
+                    let expected = scale(so_far, movie, track).and_then(|so_far| first.checked_add(so_far));
+                    // Both lengths were rounded to movie ticks.
+                    let slack = tick(movie, track);
+                    if gap || expected.is_none_or(|expected| expected.abs_diff(start) > slack) {
+                        let expected = "one edit, or edits that continue each other; cuts need a transcoder";
+                        return refuse(&format_args!("from media time {start}, which is a cut"), expected);
+                    }
+                    Some((first, so_far.saturating_add(length)))
+                }
+            };
+        }
+        let too_long = |length: u64| {
+            Error::unexpected(elst.path, elst.at, format_args!("{length} movie ticks"), "a time below 2^63 track ticks")
+        };
+        let start_delay = scale(empty, movie, track).ok_or_else(|| too_long(empty))?;
+        let Some((media_start, length)) = media else {
+            // Nothing but empty edits, which some writers use for a track without content: as if there were none.
+            return Ok(Edit::default());
+        };
+        // A length of 0 means all of it, fragments to come included (§8.6.6.1).
+        let presented = match length {
+            0 => None,
+            length => {
+                let presented = scale(length, movie, track).ok_or_else(|| too_long(length))?;
+                let end = media_start.saturating_add(presented);
+                let reaches = duration.is_some_and(|duration| {
+                    end.saturating_add(i64::try_from(tick(movie, track)).unwrap_or(i64::MAX)) >= duration
+                });
+                (!reaches).then_some(presented)
+            }
+        };
+        Ok(Edit { media_start, start_delay, presented })
+    }
+
+    /// Apple's note on the priming and padding of AAC, for files without an edit list: hexadecimal words, of which the
+    /// second is the priming, the third the padding, the fourth the number of samples between.
+    pub(super) fn from_smpb(text: &str, duration: Option<i64>) -> Option<Edit> {
+        let mut words = text.split_ascii_whitespace().skip(1).map(|word| i64::from_str_radix(word, 16).ok());
+        let (priming, padding, presented) = (words.next()??, words.next()??, words.next()??);
+        let total = priming.checked_add(presented)?.checked_add(padding)?;
+        // It counts samples of the decoder's output; if that is not what the track counts in, it does not add up.
+        let fits = priming >= 0 && padding >= 0 && presented > 0 && duration.is_none_or(|duration| total <= duration);
+        fits.then_some(Edit { media_start: priming, start_delay: 0, presented: (padding > 0).then_some(presented) })
+    }
+}
+
+fn scale(length: u64, movie: Timescale, track: Timescale) -> Option<i64> {
+    rescale_nearest(Ticks(i64::try_from(length).ok()?), movie, track).map(|ticks| ticks.0)
+}
+
+/// A movie tick in track ticks, rounded up.
+fn tick(movie: Timescale, track: Timescale) -> u64 {
+    u64::from(track.per_second()).div_ceil(u64::from(movie.per_second()))
+}

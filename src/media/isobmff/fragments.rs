@@ -1,0 +1,456 @@
+//! Movie fragments (ISO/IEC 14496-12 §8.8), walked from the file for each track anew: nothing is kept per fragment.
+
+use std::sync::Arc;
+
+use crate::base::cursor::Cursor;
+
+use super::boxes::{Boxed, Boxes, FourCc, Path};
+use super::error::{Error, Problem};
+use super::groups::{Descriptions, Grouping, Groups};
+use super::samples::{FLAG_NON_SYNC, SourceSample};
+
+/// `trex`: what samples are where neither `tfhd` nor `trun` says (§8.8.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Defaults {
+    pub track_id: u32,
+    pub description: u32,
+    pub duration: u32,
+    pub size: u32,
+    pub flags: u32,
+}
+
+impl Defaults {
+    pub fn read(trex: &Boxed<'_>) -> Result<Defaults, Error> {
+        let (_, _, mut body) = trex.full()?;
+        let mut word = || trex.read(body.u32());
+        Ok(Defaults { track_id: word()?, description: word()?, duration: word()?, size: word()?, flags: word()? })
+    }
+
+    fn of(all: &[Defaults], track_id: u32) -> Defaults {
+        all.iter().find(|defaults| defaults.track_id == track_id).copied().unwrap_or_default()
+    }
+}
+
+/// What a track needs to find its fragments.
+#[derive(Clone, Debug)]
+pub(super) struct FragmentSource<'a> {
+    pub file: &'a [u8],
+    /// Of the first `moof`.
+    pub start: u64,
+    pub track_id: u32,
+    /// Of all tracks: where a track's data begins may depend on the sizes of another's.
+    pub defaults: Arc<[Defaults]>,
+    /// The sample description every sample must have, `None` if all are the same.
+    pub description: Option<u32>,
+    pub groups: [Option<Descriptions<'a>>; 3],
+}
+
+/// The samples of one track in all fragments.
+#[derive(Clone, Debug)]
+pub(super) struct Fragments<'a> {
+    source: FragmentSource<'a>,
+    file: Boxes<'a>,
+    moof_number: u32,
+    moof: Option<Moof<'a>>,
+    traf: Option<Traf<'a>>,
+    run: Run<'a>,
+    /// Where the next sample lies, in the file.
+    position: u64,
+    /// Of the next sample.
+    decode_time: i64,
+    number: u64,
+    /// Bytes that samples may still claim. Samples of a track do not overlap, so together they are no larger than the
+    /// file; this is what bounds the work where runs state sample counts without rows.
+    budget: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Moof<'a> {
+    at: u64,
+    path: Path,
+    children: Boxes<'a>,
+    traf_number: u32,
+    /// Whether some `traf` begins where the one before ends, so that all must be followed.
+    chained: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Traf<'a> {
+    path: Path,
+    children: Boxes<'a>,
+    trun_number: u32,
+    header: Header,
+    base: u64,
+    dependencies: &'a [u8],
+    groups: Option<Groups<'a>>,
+}
+
+/// The rest of one `trun`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run<'a> {
+    at: u64,
+    path: Path,
+    left: u32,
+    rows: &'a [u8],
+    row_size: usize,
+    present: u32,
+    first_flags: Option<u32>,
+    data_offset: Option<i32>,
+}
+
+/// `tfhd` over the defaults of `trex`.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    base: Base,
+    defaults: Defaults,
+    duration_is_empty: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Base {
+    Offset(u64),
+    Moof,
+    /// The end of the `traf` before, or the `moof` for the first (§8.8.7.1).
+    Chained,
+}
+
+const MOOF: FourCc = FourCc(*b"moof");
+const TRAF: FourCc = FourCc(*b"traf");
+const TFHD: FourCc = FourCc(*b"tfhd");
+const TRUN: FourCc = FourCc(*b"trun");
+
+// §8.8.7.1 and §8.8.8.1.
+const TFHD_BASE_OFFSET: u32 = 0x1;
+const TFHD_DESCRIPTION: u32 = 0x2;
+const TFHD_DURATION: u32 = 0x8;
+const TFHD_SIZE: u32 = 0x10;
+const TFHD_FLAGS: u32 = 0x20;
+const TFHD_DURATION_IS_EMPTY: u32 = 0x1_0000;
+const TFHD_BASE_IS_MOOF: u32 = 0x2_0000;
+const TRUN_OFFSET: u32 = 0x1;
+const TRUN_FIRST_FLAGS: u32 = 0x4;
+const TRUN_DURATION: u32 = 0x100;
+const TRUN_SIZE: u32 = 0x200;
+const TRUN_FLAGS: u32 = 0x400;
+const TRUN_COMPOSITION: u32 = 0x800;
+
+impl<'a> Fragments<'a> {
+    pub fn new(source: FragmentSource<'a>) -> Fragments<'a> {
+        Fragments {
+            file: Boxes::top_level(source.file, source.start),
+            budget: source.file.len() as u64,
+            source,
+            moof_number: 0,
+            moof: None,
+            traf: None,
+            run: Run::default(),
+            position: 0,
+            decode_time: 0,
+            number: 0,
+        }
+    }
+
+    /// Where samples of `moov` ended, for fragments that do not say when they begin.
+    pub fn continue_at(&mut self, decode_time: i64) {
+        self.decode_time = decode_time;
+    }
+
+    #[inline]
+    pub fn next(&mut self) -> Result<Option<SourceSample>, Error> {
+        while self.run.left == 0 {
+            if !self.next_run()? {
+                return Ok(None);
+            }
+        }
+        let Some(traf) = &mut self.traf else { return Ok(None) };
+        let run = &mut self.run;
+        let defaults = &traf.header.defaults;
+        let (mut duration, mut size, mut flags, mut composition) =
+            (defaults.duration, defaults.size, defaults.flags, 0);
+        if run.row_size > 0 {
+            for (bit, field) in [
+                (TRUN_DURATION, &mut duration),
+                (TRUN_SIZE, &mut size),
+                (TRUN_FLAGS, &mut flags),
+                (TRUN_COMPOSITION, &mut composition),
+            ] {
+                if run.present & bit != 0 {
+                    // The rows were counted when the run was entered.
+                    let Some((word, rest)) = run.rows.split_first_chunk() else { return Ok(None) };
+                    *field = u32::from_be_bytes(*word);
+                    run.rows = rest;
+                }
+            }
+        }
+        if let Some(first) = run.first_flags.take() {
+            flags = first;
+        }
+        if let Some((&dependencies, rest)) = traf.dependencies.split_first() {
+            traf.dependencies = rest;
+            flags = flags & !0x0ff0_0000 | u32::from(dependencies) << 20;
+        }
+        let recovery = traf.groups.as_mut().and_then(Groups::next);
+        let (offset, decode_time) = (self.position, self.decode_time);
+        let file_len = self.source.file.len() as u64;
+        let cost = u64::from(size).max(1);
+        let end = offset.checked_add(u64::from(size)).filter(|&end| end <= file_len && cost <= self.budget);
+        let time = decode_time.checked_add(i64::from(duration));
+        let (Some(end), Some(time)) = (end, time) else { return Err(self.refused(size, duration)) };
+        self.budget -= cost;
+        self.position = end;
+        run.left -= 1;
+        self.decode_time = time;
+        self.number += 1;
+        Ok(Some(SourceSample {
+            offset,
+            size,
+            decode_time,
+            duration,
+            // Version 0 says unsigned, but 2^31 ticks forward is no composition offset; writers mean it signed.
+            composition_offset: composition as i32,
+            sync: flags & FLAG_NON_SYNC == 0,
+            flags,
+            recovery,
+        }))
+    }
+
+    #[cold]
+    fn refused(&self, size: u32, duration: u32) -> Error {
+        let (Run { path, at, .. }, offset) = (self.run, self.position);
+        let len = self.source.file.len() as u64;
+        if offset.checked_add(u64::from(size)).is_none_or(|end| end > len) {
+            let size = u64::from(size);
+            return Error::new(
+                path,
+                at,
+                Problem::SampleOutside { number: self.number, offset: offset.into(), size, len },
+            );
+        }
+        if self.decode_time.checked_add(i64::from(duration)).is_none() {
+            let found = format_args!("a decode time of {} and a duration of {duration}", self.decode_time);
+            return Error::unexpected(path, at, found, "a sum below 2^63");
+        }
+        let found = format_args!("more than {len} bytes of samples");
+        Error::unexpected(path, at, found, "no more than the file has")
+    }
+
+    /// Enters the next `trun` of the track, if there is one.
+    fn next_run(&mut self) -> Result<bool, Error> {
+        loop {
+            let Some(traf) = &mut self.traf else {
+                if !self.next_traf()? {
+                    return Ok(false);
+                }
+                continue;
+            };
+            match traf.next_run()? {
+                Some(run) if run.left > 0 => {
+                    if let Some(offset) = run.data_offset {
+                        self.position = run.begin(traf.base, offset)?;
+                    }
+                    self.run = run;
+                    return Ok(true);
+                }
+                Some(_) => {}
+                None => self.traf = None,
+            }
+        }
+    }
+
+    /// Enters the track's next `traf`, in this `moof` or a later one.
+    fn next_traf(&mut self) -> Result<bool, Error> {
+        loop {
+            let Some(moof) = &mut self.moof else {
+                let Some(next) = self.file.next().transpose()? else { return Ok(false) };
+                if next.name == MOOF {
+                    self.moof_number = self.moof_number.saturating_add(1);
+                    self.moof = Some(Moof::enter(&next, self.moof_number)?);
+                    self.position = next.at;
+                }
+                continue;
+            };
+            let Some(child) = moof.children.next().transpose()? else {
+                self.moof = None;
+                continue;
+            };
+            if child.name != TRAF {
+                continue;
+            }
+            moof.traf_number = moof.traf_number.saturating_add(1);
+            let path = moof.path.enter(TRAF, moof.traf_number);
+            let header = Header::read(&child, path, &self.source.defaults)?;
+            let base = match header.base {
+                Base::Offset(offset) => offset,
+                Base::Moof => moof.at,
+                Base::Chained => self.position,
+            };
+            let own = header.defaults.track_id == self.source.track_id;
+            if own {
+                self.position = base;
+                self.enter_traf(&child, path, header, base)?;
+                return Ok(true);
+            }
+            if moof.chained {
+                self.position = base;
+                self.skip_traf(Traf::new(&child, path, header, base))?;
+            }
+        }
+    }
+
+    fn enter_traf(&mut self, child: &Boxed<'a>, path: Path, header: Header, base: u64) -> Result<(), Error> {
+        let found = header.defaults.description;
+        if let Some(expected) = self.source.description.filter(|&expected| expected != found) {
+            return Err(Error::unexpected(
+                path.enter(TFHD, 0),
+                child.at,
+                format_args!("sample description {found} of stsd"),
+                format_args!("{expected}, that of the other samples"),
+            ));
+        }
+        let mut traf = Traf::new(child, path, header, base);
+        let (mut groupings, mut descriptions) = ([None; 3], [None; 3]);
+        for part in Boxes::inside(child.body(), path) {
+            let part = part?;
+            match &part.name.0 {
+                b"tfdt" => self.decode_time = decode_time(&part)?,
+                b"sdtp" => traf.dependencies = part.full()?.2.rest(),
+                b"sbgp" => Grouping::read(&part)?.keep(&mut groupings),
+                b"sgpd" => Descriptions::read(&part)?.keep(&mut descriptions),
+                _ => {}
+            }
+        }
+        let groups = Groups::of(&groupings, &self.source.groups, &descriptions);
+        traf.groups = (!groups.is_empty()).then_some(groups);
+        if header.duration_is_empty {
+            // §8.8.7.1: there are no samples for the default duration.
+            self.decode_time = self.decode_time.saturating_add(i64::from(header.defaults.duration));
+        }
+        self.traf = Some(traf);
+        Ok(())
+    }
+
+    /// Follows the data of another track's `traf` to its end.
+    fn skip_traf(&mut self, mut traf: Traf<'a>) -> Result<(), Error> {
+        while let Some(run) = traf.next_run()? {
+            if run.left == 0 {
+                continue;
+            }
+            if let Some(offset) = run.data_offset {
+                self.position = run.begin(traf.base, offset)?;
+            }
+            self.position = self.position.saturating_add(run.size(&traf.header));
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Moof<'a> {
+    fn enter(moof: &Boxed<'a>, number: u32) -> Result<Moof<'a>, Error> {
+        let path = moof.path.numbered(number);
+        let mut chained = false;
+        let mut first = true;
+        for child in Boxes::inside(moof.body(), path) {
+            let child = child?;
+            if child.name == TRAF {
+                let base = Header::read(&child, path.enter(TRAF, 0), &[])?.base;
+                chained |= base == Base::Chained && !first;
+                first = false;
+            }
+        }
+        Ok(Moof { at: moof.at, path, children: Boxes::inside(moof.body(), path), traf_number: 0, chained })
+    }
+}
+
+impl Header {
+    fn read(traf: &Boxed<'_>, path: Path, defaults: &[Defaults]) -> Result<Header, Error> {
+        for child in Boxes::inside(traf.body(), path) {
+            let tfhd = child?;
+            if tfhd.name != TFHD {
+                continue;
+            }
+            let (_, flags, mut body) = tfhd.full()?;
+            let mut defaults = Defaults::of(defaults, tfhd.read(body.u32())?);
+            let mut base = if flags & TFHD_BASE_IS_MOOF != 0 { Base::Moof } else { Base::Chained };
+            if flags & TFHD_BASE_OFFSET != 0 {
+                base = Base::Offset(tfhd.read(body.u64())?);
+            }
+            for (bit, field) in [
+                (TFHD_DESCRIPTION, &mut defaults.description),
+                (TFHD_DURATION, &mut defaults.duration),
+                (TFHD_SIZE, &mut defaults.size),
+                (TFHD_FLAGS, &mut defaults.flags),
+            ] {
+                if flags & bit != 0 {
+                    *field = tfhd.read(body.u32())?;
+                }
+            }
+            return Ok(Header { base, defaults, duration_is_empty: flags & TFHD_DURATION_IS_EMPTY != 0 });
+        }
+        Err(Error::new(path, traf.at, Problem::Missing { name: "tfhd" }))
+    }
+}
+
+impl<'a> Traf<'a> {
+    fn new(traf: &Boxed<'a>, path: Path, header: Header, base: u64) -> Traf<'a> {
+        let children = Boxes::inside(traf.body(), path);
+        Traf { path, children, trun_number: 0, header, base, dependencies: &[], groups: None }
+    }
+
+    fn next_run(&mut self) -> Result<Option<Run<'a>>, Error> {
+        for child in self.children.by_ref() {
+            let child = child?;
+            if child.name == TRUN {
+                self.trun_number = self.trun_number.saturating_add(1);
+                return Run::read(&child, self.path.enter(TRUN, self.trun_number)).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<'a> Run<'a> {
+    fn read(trun: &Boxed<'a>, path: Path) -> Result<Run<'a>, Error> {
+        let short = |short| Error::short(path, short);
+        let (_, present, mut body) = trun.full()?;
+        let left = body.u32().map_err(short)?;
+        let field = |bit, body: &mut Cursor<'a>| {
+            if present & bit == 0 { Ok(None) } else { body.u32().map(Some).map_err(short) }
+        };
+        let data_offset = field(TRUN_OFFSET, &mut body)?.map(|offset| offset as i32);
+        let first_flags = field(TRUN_FIRST_FLAGS, &mut body)?;
+        let fields = present & (TRUN_DURATION | TRUN_SIZE | TRUN_FLAGS | TRUN_COMPOSITION);
+        let row_size = 4 * fields.count_ones() as usize;
+        let rows = body.table(u64::from(left), row_size).map_err(short)?;
+        Ok(Run { at: trun.at, path, left, rows, row_size, present, first_flags, data_offset })
+    }
+
+    /// Where the data of a run with a data offset begins.
+    fn begin(&self, base: u64, data_offset: i32) -> Result<u64, Error> {
+        base.checked_add_signed(i64::from(data_offset)).ok_or_else(|| {
+            let found = format_args!("data offset {data_offset} from byte {base}");
+            Error::unexpected(self.path, self.at, found, "a place in the file")
+        })
+    }
+
+    /// Bytes of all samples.
+    fn size(&self, header: &Header) -> u64 {
+        if self.present & TRUN_SIZE == 0 {
+            return u64::from(self.left) * u64::from(header.defaults.size);
+        }
+        let before = if self.present & TRUN_DURATION == 0 { 0 } else { 4 };
+        self.rows.chunks_exact(self.row_size.max(1)).fold(0, |sum: u64, row| {
+            let size =
+                row.get(before..).and_then(|tail| tail.first_chunk()).map_or(0, |word| u32::from_be_bytes(*word));
+            sum.saturating_add(u64::from(size))
+        })
+    }
+}
+
+/// `tfdt` (§8.8.12).
+fn decode_time(tfdt: &Boxed<'_>) -> Result<i64, Error> {
+    let (version, _, mut body) = tfdt.full()?;
+    let at = body.position();
+    let time = if version == 0 { tfdt.read(body.u32())?.into() } else { tfdt.read(body.u64())? };
+    i64::try_from(time)
+        .map_err(|_| Error::unexpected(tfdt.path, at, format_args!("decode time {time}"), "one below 2^63"))
+}
