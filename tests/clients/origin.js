@@ -1,0 +1,103 @@
+// The origin under test: a library with the sample presentation and others, and `headwater serve` or `headwater demo` on it.
+
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+const binary = process.env.HEADWATER_BIN ?? join(root, 'target/release/headwater');
+const samples = join(root, 'tests/media');
+const additional = process.env.HEADWATER_TEST_MEDIA ?? resolve(root, '../shared/media');
+
+const picture = (rate) => ['-f', 'lavfi', '-i', `testsrc2=size=320x180:rate=${rate}:duration=6`];
+const sound = (rate) => ['-f', 'lavfi', '-i', `sine=frequency=440:beep_factor=4:sample_rate=${rate}:duration=6`];
+const x264 = ['-c:v', 'libx264', '-preset', 'veryfast', '-pix_fmt', 'yuv420p', '-bf', '3', '-sc_threshold', '0', '-g'];
+
+// What Chromium plays beyond the sample: name → ffmpeg arguments.
+const made = {
+  'av1-opus': [...picture(25), ...sound(48000), '-c:v', 'libsvtav1', '-preset', '12', '-g', '50', '-c:a', 'libopus'],
+  'vp9-flac': [...picture(25), ...sound(48000), '-c:v', 'libvpx-vp9', '-deadline', 'realtime', '-cpu-used', '8', '-g', '50',
+    '-c:a', 'flac', '-strict', '-2'],
+  'h264-59.94': [...picture('60000/1001'), ...sound(44100), ...x264, '120', '-c:a', 'aac'],
+  'h264-open-gop': [...picture(25), ...sound(48000), ...x264, '50', '-x264-params', 'open-gop=1', '-c:a', 'aac'],
+  'audio-only': [...sound(48000), '-c:a', 'aac'],
+  'video-only': [...picture(25), ...x264, '50'],
+};
+
+const freePort = () => new Promise((done) => {
+  const probe = createServer().listen(0, '127.0.0.1', () => {
+    const { port } = probe.address();
+    probe.close(() => done(port));
+  });
+});
+
+async function reachable(url, process, log) {
+  for (let tries = 0; tries < 600; tries += 1) {
+    if (process.exitCode !== null) throw new Error(`headwater ended with exit ${process.exitCode}: ${readFileSync(log, 'utf8')}`);
+    try {
+      if ((await fetch(url)).ok) return;
+    } catch { /* not yet */ }
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  throw new Error(`${url} was not reachable in 30 s`);
+}
+
+function start(directory, name, parameters) {
+  const log = join(directory, `${name}.log`);
+  writeFileSync(log, '');
+  const child = spawn('/bin/sh', ['-c', 'exec "$@" >>"$0" 2>&1', log, binary, ...parameters], { stdio: 'ignore' });
+  const stop = () => new Promise((done) => {
+    if (child.exitCode !== null) return done();
+    child.once('exit', done);
+    child.kill('SIGTERM');
+    setTimeout(() => child.kill('SIGKILL'), 5000).unref();
+  });
+  return { child, log, stop };
+}
+
+/** A library and a server on it: { assets, url, demoUrl, stop }. */
+export async function startOrigin() {
+  if (!existsSync(binary)) throw new Error(`${binary} is not there: cargo build --release`);
+  const directory = mkdtempSync(join(tmpdir(), 'headwater-clients-'));
+  const library = join(directory, 'library');
+  mkdirSync(library);
+  const assets = [];
+  const add = (name, files) => {
+    execFileSync(binary, ['import', '--library', library, '--asset', name, ...files], { stdio: ['ignore', 'ignore', 'inherit'] });
+    assets.push(name);
+  };
+  add('sample', readdirSync(samples).filter((file) => /\.(mp4|vtt)$/.test(file)).map((file) => join(samples, file)));
+  for (const [name, parameters] of Object.entries(made)) {
+    const file = join(directory, `${name}.mp4`);
+    execFileSync('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-y', ...parameters, file]);
+    add(name, [file]);
+  }
+  if (existsSync(additional)) {
+    for (const file of readdirSync(additional).filter((name) => name.endsWith('.mp4'))) {
+      add(basename(file, '.mp4'), [join(additional, file)]);
+    }
+  }
+  const [port, admin, demoPort] = [await freePort(), await freePort(), await freePort()];
+  const state = join(directory, 'state');
+  mkdirSync(state);
+  const config = join(directory, 'headwater.toml');
+  writeFileSync(config, `[server]\nworkers = 1\nstate = "${state}"\n[[listen]]\naddress = "127.0.0.1:${port}"\n`
+    + `[admin]\naddress = "127.0.0.1:${admin}"\n[library]\npath = "${library}"\nsegment = "2s"\n`);
+  const server = start(directory, 'serve', ['serve', '--config', config]);
+  const demo = start(directory, 'demo', ['demo', '--listen', `127.0.0.1:${demoPort}`]);
+  await reachable(`http://127.0.0.1:${admin}/readyz`, server.child, server.log);
+  await reachable(`http://127.0.0.1:${demoPort}/`, demo.child, demo.log);
+  return {
+    assets,
+    url: (asset, manifest) => `http://127.0.0.1:${port}/vod/${asset}/${manifest}`,
+    demoUrl: `http://127.0.0.1:${demoPort}/`,
+    log: () => readFileSync(server.log, 'utf8') + readFileSync(demo.log, 'utf8'),
+    stop: async () => {
+      await Promise.all([server.stop(), demo.stop()]);
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}

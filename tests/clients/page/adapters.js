@@ -1,0 +1,133 @@
+// One face for every player, and a record of what went wrong while it played. Runs in the browser.
+
+const video = document.getElementById('video');
+
+const record = { errors: [], stalls: [], jumps: [], cues: new Set(), ended: false, started: false };
+window.record = record;
+// Seeks that the test asked for; any other is a player jumping over a hole.
+let asked = 0;
+
+video.addEventListener('playing', () => { record.started = true; });
+video.addEventListener('ended', () => { record.ended = true; });
+video.addEventListener('error', () => record.errors.push(`video: ${video.error?.code} ${video.error?.message}`));
+video.addEventListener('waiting', () => {
+  const atEnd = video.duration - video.currentTime < 0.25;
+  if (record.started && !video.seeking && !video.ended && !atEnd && !record.switching) record.stalls.push(video.currentTime);
+});
+video.addEventListener('seeking', () => {
+  if (asked > 0) asked -= 1;
+  else if (record.started && video.currentTime > 0.5) record.jumps.push(video.currentTime);
+});
+setInterval(() => {
+  for (const track of video.textTracks) {
+    for (const cue of track.activeCues ?? []) record.cues.add(cue.text);
+  }
+}, 50);
+
+window.state = () => ({
+  ...record,
+  cues: [...record.cues],
+  time: video.currentTime,
+  duration: video.duration,
+  width: video.videoWidth,
+  height: video.videoHeight,
+  paused: video.paused,
+  buffered: [...Array(video.buffered.length).keys()].map((i) => [video.buffered.start(i), video.buffered.end(i)]),
+  frames: video.getVideoPlaybackQuality().totalVideoFrames,
+  dropped: video.getVideoPlaybackQuality().droppedVideoFrames,
+});
+
+window.seek = (seconds) => { asked += 1; video.currentTime = seconds; };
+
+const showText = (on) => {
+  for (const track of video.textTracks) if (track.mode !== 'disabled') track.mode = on ? 'showing' : 'hidden';
+};
+
+// Each: open(url) resolves when the player knows the tracks; heights, languages and choices as the player tells them.
+const players = {
+  hls: () => {
+    const player = new Hls({ enableWorker: true });
+    player.on(Hls.Events.ERROR, (_, data) => record.errors.push(`${data.type} ${data.details} fatal=${data.fatal} ${data.error?.message ?? ''}`));
+    return {
+      open: (url) => new Promise((resolve) => {
+        player.on(Hls.Events.MANIFEST_PARSED, () => setTimeout(resolve, 200));
+        player.loadSource(url);
+        player.attachMedia(video);
+      }),
+      heights: () => player.levels.map((level) => level.height).filter(Boolean),
+      chooseHeight: (height) => { player.nextLevel = player.levels.findIndex((level) => level.height === height); },
+      audio: () => player.audioTracks.map((track) => track.lang),
+      chooseAudio: (language) => { player.audioTrack = player.audioTracks.findIndex((track) => track.lang === language); },
+      currentAudio: () => player.audioTracks[player.audioTrack]?.lang,
+      text: () => player.subtitleTracks.map((track) => track.lang),
+      chooseText: (language) => {
+        player.subtitleTrack = player.subtitleTracks.findIndex((track) => track.lang === language);
+        player.subtitleDisplay = true;
+      },
+    };
+  },
+  dash: () => {
+    const player = dashjs.MediaPlayer().create();
+    player.updateSettings({ streaming: { text: { defaultEnabled: false } } });
+    player.on(dashjs.MediaPlayer.events.ERROR, (event) => record.errors.push(`${event.error?.code} ${event.error?.message ?? event.error}`));
+    const representations = () => player.getRepresentationsByType('video');
+    const trackOf = (type, language) => player.getTracksFor(type).find((track) => track.lang === language);
+    return {
+      open: (url) => new Promise((resolve) => {
+        player.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, () => setTimeout(resolve, 200));
+        player.initialize(video, url, false);
+      }),
+      heights: () => representations().map((one) => one.height),
+      chooseHeight: (height) => {
+        player.updateSettings({ streaming: { abr: { autoSwitchBitrate: { video: false } } } });
+        player.setRepresentationForTypeByIndex('video', representations().findIndex((one) => one.height === height), true);
+      },
+      audio: () => player.getTracksFor('audio').map((track) => track.lang),
+      chooseAudio: (language) => player.setCurrentTrack(trackOf('audio', language)),
+      currentAudio: () => player.getCurrentTrackFor('audio')?.lang,
+      text: () => player.getTracksFor('text').map((track) => track.lang),
+      chooseText: (language) => {
+        player.setTextTrack(player.getTracksFor('text').findIndex((track) => track.lang === language));
+        showText(true);
+      },
+    };
+  },
+  shaka: () => {
+    shaka.polyfill.installAll();
+    const player = new shaka.Player();
+    player.addEventListener('error', (event) => record.errors.push(`shaka ${event.detail.category} ${event.detail.code} ${event.detail.data}`));
+    return {
+      open: async (url) => {
+        await player.attach(video);
+        await player.load(url);
+      },
+      heights: () => [...new Set(player.getVariantTracks().map((track) => track.height).filter(Boolean))],
+      chooseHeight: (height) => {
+        player.configure({ abr: { enabled: false } });
+        const active = player.getVariantTracks().find((track) => track.active);
+        const same = player.getVariantTracks().filter((track) => track.height === height);
+        player.selectVariantTrack(same.find((track) => track.language === active.language) ?? same[0], true);
+      },
+      audio: () => [...new Set(player.getAudioTracks().map((track) => track.language))],
+      chooseAudio: (language) => player.selectAudioTrack(player.getAudioTracks().find((track) => track.language === language)),
+      currentAudio: () => player.getAudioTracks().find((track) => track.active)?.language,
+      text: () => player.getTextTracks().map((track) => track.language),
+      chooseText: (language) => player.selectTextTrack(player.getTextTracks().find((track) => track.language === language)),
+    };
+  },
+};
+
+window.make = (name) => {
+  const player = players[name]();
+  window.player = {
+    ...player,
+    open: async (url) => {
+      try {
+        await player.open(url);
+      } catch (error) {
+        record.errors.push(`open: ${error.code ?? ''} ${error.message ?? error}`);
+      }
+    },
+    play: () => video.play(),
+  };
+};

@@ -1,0 +1,231 @@
+// Players in headless Chromium against a running Headwater: hls.js, dash.js, Shaka Player and the demo's own page.
+// Usage: node run.js [NAME...]   runs the cases whose names contain one of the words.
+// Environment: CHROMIUM (default /usr/bin/chromium), HEADWATER_BIN, HEADWATER_TEST_MEDIA, HEADWATER_SCREENSHOTS (a folder).
+
+import { mkdtempSync, mkdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import { startOrigin } from './origin.js';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const scripts = {
+  hls: 'node_modules/hls.js/dist/hls.min.js',
+  dash: 'node_modules/dashjs/dist/modern/umd/dash.all.min.js',
+  shaka: 'node_modules/shaka-player/dist/shaka-player.compiled.js',
+};
+const pairs = [['hls', 'index.m3u8'], ['dash', 'index.mpd'], ['shaka', 'index.m3u8'], ['shaka', 'index.mpd']];
+const sampleHeights = [180, 270, 360];
+const sampleSeconds = 24;
+const cuesOf = {
+  en: 'Headwater is where a river begins.',
+  de: 'Am Headwater entspringt der Fluss.',
+};
+
+const check = (condition, message) => { if (!condition) throw new Error(message); };
+const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+/** Polls until `condition(value)` holds of what `read` gives; fails with `what` and the last value. */
+async function until(read, condition, seconds, what) {
+  const deadline = Date.now() + seconds * 1000;
+  for (;;) {
+    const value = await read();
+    if (condition(value)) return value;
+    check(Date.now() < deadline, `${what}: not within ${seconds} s: ${JSON.stringify(value)}`);
+    await sleep(50);
+  }
+}
+
+/** The test page, on an origin of its own, so that every request for media is cross-origin. */
+async function servePage() {
+  const server = createServer(async (request, response) => {
+    const url = new URL(request.url, 'http://page');
+    const player = /player=(\w+)/.exec(request.headers.referer ?? '')?.[1];
+    const file = url.pathname === '/player.js' ? scripts[player] : url.pathname === '/page/adapters.js' ? 'page/adapters.js'
+      : url.pathname === '/' ? 'page/index.html' : null;
+    if (!file) return response.writeHead(204).end();
+    const type = file.endsWith('.html') ? 'text/html' : 'text/javascript';
+    response.writeHead(200, { 'content-type': type, 'referrer-policy': 'unsafe-url' }).end(await readFile(join(here, file)));
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return server;
+}
+
+/** A page with a player that has loaded a manifest; collects every failed response. */
+async function open(context, pagePort, player, url) {
+  const page = await context.newPage();
+  const failures = [];
+  const media = new Set();
+  page.on('response', (response) => {
+    if (response.status() >= 400) failures.push(`${response.status()} ${response.url()}`);
+    if (/\.m4s$/.test(response.url())) media.add(response.url().split('/').at(-2));
+  });
+  page.on('requestfailed', (request) => {
+    // A player that switches aborts what it no longer needs.
+    if (request.failure()?.errorText !== 'net::ERR_ABORTED') failures.push(`${request.failure()?.errorText} ${request.url()}`);
+  });
+  page.on('pageerror', (error) => failures.push(`page: ${error.message}`));
+  await page.goto(`http://127.0.0.1:${pagePort}/?player=${player}`);
+  await page.waitForFunction(() => window.make);
+  await page.evaluate(([name, manifest]) => { window.make(name); return window.player.open(manifest); }, [player, url]);
+  return { page, failures, media, state: () => page.evaluate(() => window.state()) };
+}
+
+function checkClean({ failures }, state) {
+  check(failures.length === 0, `failed requests: ${failures.join('; ')}`);
+  check(state.errors.length === 0, `errors: ${state.errors.join('; ')}`);
+  check(state.stalls.length === 0, `stalls at ${state.stalls.join(', ')} s`);
+  check(state.jumps.length === 0, `the player jumped to ${state.jumps.join(', ')} s`);
+}
+
+async function playToEnd(view, seconds) {
+  const started = Date.now();
+  await view.page.evaluate(() => window.player.play());
+  const ending = view.state;
+  const state = await until(ending, (now) => now.ended || now.errors.length > 0, seconds * 1.5 + 15, 'the end');
+  checkClean(view, state);
+  check(Math.abs(state.time - state.duration) < 0.1, `ended at ${state.time} s of ${state.duration} s`);
+  return `${state.duration.toFixed(2)} s in ${((Date.now() - started) / 1000).toFixed(1)} s, ${state.frames} frames, ${state.dropped} dropped`;
+}
+
+async function samplePlays(view) {
+  await view.page.evaluate(() => window.player.chooseText('en'));
+  const note = await playToEnd(view, sampleSeconds);
+  const state = await view.state();
+  check(Math.abs(state.duration - sampleSeconds) < 0.05, `the presentation lasts ${state.duration} s`);
+  check(state.cues.includes(cuesOf.en), `the first cue was not shown: ${JSON.stringify(state.cues)}`);
+  check(state.cues.length === 12, `${state.cues.length} of 12 cues were shown`);
+  return note;
+}
+
+async function sampleSwitches(view) {
+  const { page, state } = view;
+  const ask = (name, ...words) => page.evaluate(([call, rest]) => window.player[call](...rest), [name, words]);
+  const heights = (await ask('heights')).sort((a, b) => a - b);
+  check(JSON.stringify(heights) === JSON.stringify(sampleHeights), `renditions ${heights}`);
+  const audio = [...await ask('audio')].sort();
+  check(JSON.stringify(audio) === '["de","en"]', `audio languages ${audio}`);
+  const text = [...await ask('text')].sort();
+  check(JSON.stringify(text) === '["de","en"]', `subtitle languages ${text}`);
+  await page.evaluate(() => { window.record.switching = true; });
+  await ask('play');
+  await until(state, (now) => now.time > 0.3, 10, 'start');
+  const seek = async (seconds) => {
+    await page.evaluate((to) => window.seek(to), seconds);
+    await until(state, (now) => now.time > seconds + 0.2 && now.time < seconds + 3, 10, `playing after a seek to ${seconds} s`);
+  };
+  const steps = [];
+  for (const height of [...sampleHeights, 180]) {
+    const before = (await state()).time;
+    await ask('chooseHeight', height);
+    const now = await until(state, (at) => at.height === height && at.time > before, 12, `rendition ${height}`);
+    check(now.width === Math.round(height * 16 / 9), `${now.width}x${now.height}`);
+    steps.push(height);
+    if (now.time > 14) await seek(1);
+  }
+  for (const language of ['de', 'en', 'de']) {
+    await seek(1);
+    const { time } = await state();
+    await ask('chooseAudio', language);
+    await until(() => ask('currentAudio'), (now) => now === language, 5, `audio ${language}`);
+    await until(state, (now) => now.time > time + 1, 10, `playing on after the switch to ${language}`);
+    steps.push(language);
+  }
+  await ask('chooseText', 'de');
+  await seek(0);
+  await until(state, (now) => now.cues.includes(cuesOf.de), 6, 'the first German cue');
+  for (const seconds of [17, 3.5, 22]) await seek(seconds);
+  const last = await until(state, (now) => now.ended, 10, 'the end');
+  await page.evaluate(() => { window.record.stalls.length = 0; });
+  checkClean(view, { ...last, stalls: [] });
+  check(view.media.size >= 5, `segments of ${view.media.size} tracks were loaded: ${[...view.media]}`);
+  return steps.join(' ');
+}
+
+async function demoPage(context, url, screenshots) {
+  const page = await context.newPage();
+  const failures = [];
+  page.on('response', (response) => { if (response.status() >= 400 && !response.url().endsWith('/favicon.ico')) failures.push(`${response.status()} ${response.url()}`); });
+  page.on('pageerror', (error) => failures.push(error.message));
+  page.on('request', (request) => { if (!/^(http:\/\/127\.0\.0\.1|blob:|data:)/.test(request.url())) failures.push(`elsewhere: ${request.url()}`); });
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.goto(url);
+  await page.waitForSelector('video', { timeout: 10_000 });
+  const state = () => page.evaluate(() => {
+    const video = document.querySelector('video');
+    return { time: video.currentTime, duration: video.duration, ended: video.ended, error: video.error?.message, width: video.videoWidth };
+  });
+  await page.evaluate(() => document.querySelector('video').play().catch(() => {}));
+  await until(state, (now) => now.time > 2, 20, 'playing');
+  await page.screenshot({ path: join(screenshots, 'demo.png') });
+  const last = await until(state, (now) => now.ended || now.error, sampleSeconds + 20, 'the end');
+  check(!last.error, last.error);
+  check(Math.abs(last.duration - sampleSeconds) < 0.1, `the presentation lasts ${last.duration} s`);
+  check(failures.length === 0, failures.join('; '));
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.screenshot({ path: join(screenshots, 'demo-narrow.png') });
+  return `screenshots in ${screenshots}`;
+}
+
+async function main() {
+  const words = process.argv.slice(2);
+  const screenshots = process.env.HEADWATER_SCREENSHOTS ?? mkdtempSync(join(tmpdir(), 'headwater-screenshots-'));
+  mkdirSync(screenshots, { recursive: true });
+  const origin = await startOrigin();
+  const pages = await servePage();
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--mute-audio'],
+  });
+  const cases = [];
+  const add = (name, run) => { if (words.length === 0 || words.some((word) => name.includes(word))) cases.push([name, run]); };
+  const inPage = (player, manifest, asset, scenario) => async (context) => {
+    const view = await open(context, pages.address().port, player, origin.url(asset, manifest));
+    try {
+      return await scenario(view);
+    } catch (error) {
+      error.message += ` ${JSON.stringify(await view.state())}${view.failures.length ? ` ${view.failures.join('; ')}` : ''}`;
+      throw error;
+    }
+  };
+  for (const [player, manifest] of pairs) {
+    const label = player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player;
+    add(`${label} sample to the end`, inPage(player, manifest, 'sample', samplePlays));
+    add(`${label} sample switches`, inPage(player, manifest, 'sample', sampleSwitches));
+    for (const asset of origin.assets.filter((name) => name !== 'sample')) {
+      add(`${label} ${asset} to the end`, inPage(player, manifest, asset, (view) => playToEnd(view, 6)));
+    }
+  }
+  add('demo page', (context) => demoPage(context, origin.demoUrl, screenshots));
+  let [passed, failed] = [0, 0];
+  const queue = [...cases];
+  const worker = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) {
+      const [name, run] = next;
+      const context = await browser.newContext();
+      const started = Date.now();
+      try {
+        const note = await run(context);
+        passed += 1;
+        console.log(`ok   clients ${name} (${((Date.now() - started) / 1000).toFixed(1)} s): ${note}`);
+      } catch (error) {
+        failed += 1;
+        console.log(`FAIL clients ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)\n     ${error.message.split('\n').join('\n     ')}`);
+      }
+      await context.close();
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  await browser.close();
+  pages.close();
+  await origin.stop();
+  if (cases.length === 0) { console.log('no such case'); failed = 1; }
+  console.log(`clients: ${passed} passed, ${failed} failed`);
+  process.exit(failed ? 1 : 0);
+}
+
+await main();
