@@ -47,6 +47,8 @@ pub struct Server {
     pub stop_timeout: Duration,
     /// Bytes a second over [`limits::READ_RATE_WINDOW`]; 0 lets a client be as slow as it likes.
     pub read_rate_min: u64,
+    /// Of accepted connections; the system's own if none is named.
+    pub congestion_control: Option<String>,
     pub access_log: AccessLog,
     pub page: Page,
     /// The directory that `serve` locks.
@@ -66,7 +68,7 @@ pub enum Workers {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessLog {
     Off,
-    Stderr,
+    Stdout,
     File(PathBuf),
 }
 
@@ -174,10 +176,13 @@ fn server(mut section: Section<'_, '_>, state: PathBuf) -> Server {
         idle_timeout: section.duration("idle_timeout", limits::IDLE_TIMEOUT_DEFAULT, millis(100)..=minutes(60)),
         stop_timeout: section.duration("stop_timeout", limits::STOP_TIMEOUT_DEFAULT, Duration::ZERO..=minutes(60)),
         read_rate_min: section.size("read_rate_min", limits::READ_RATE_MIN_DEFAULT, 0..=1 << 30),
+        congestion_control: section
+            .text("congestion_control", "\"system\" or a name such as \"bbr\"", congestion_control)
+            .unwrap_or(None),
         access_log: section
-            .text("access_log", "\"off\", \"stderr\" or the absolute path of a file", |text| match text {
+            .text("access_log", "\"off\", \"stdout\" or the absolute path of a file", |text| match text {
                 "off" => Some(AccessLog::Off),
-                "stderr" => Some(AccessLog::Stderr),
+                "stdout" => Some(AccessLog::Stdout),
                 path => path.starts_with('/').then(|| AccessLog::File(path.into())),
             })
             .unwrap_or(AccessLog::Off),
@@ -204,6 +209,12 @@ fn workers(value: &DeValue<'_>) -> Option<Workers> {
         }
         _ => None,
     }
+}
+
+/// A name as the kernel has them (TCP_CA_NAME_MAX is 16 with the zero at its end); whether this one has it is known at start.
+fn congestion_control(text: &str) -> Option<Option<String>> {
+    let named = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    named.then(|| (text != "system").then(|| text.to_owned()))
 }
 
 fn listen(root: &mut Section<'_, '_>) -> Vec<SocketAddr> {
@@ -261,8 +272,8 @@ fn library(mut section: Section<'_, '_>) -> Library {
         grace: section.duration("grace", limits::GRACE_DEFAULT, Duration::ZERO..=days(365)),
         open_assets_max: section.count("open_assets_max", limits::OPEN_ASSETS_DEFAULT, 1..=8_000),
         manifest_cache: section.size("manifest_cache", limits::MANIFEST_CACHE_BYTES_DEFAULT, 1 << 20..=1 << 40),
-        manifest_age: section.duration("manifest_age", Duration::from_secs(5), Duration::ZERO..=days(365)),
-        missing_age: section.duration("missing_age", Duration::from_secs(1), Duration::ZERO..=days(365)),
+        manifest_age: section.duration("manifest_age", limits::MANIFEST_AGE_DEFAULT, Duration::ZERO..=days(365)),
+        missing_age: section.duration("missing_age", limits::MISSING_AGE_DEFAULT, Duration::ZERO..=days(365)),
     };
     section.finish();
     library

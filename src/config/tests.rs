@@ -43,6 +43,7 @@ fn every_key_is_read() {
         idle_timeout = "1m30s"
         stop_timeout = "0s"
         read_rate_min = "2 KiB"
+        congestion_control = "bbr"
         access_log = "/var/log/headwater/access.log"
         page = "player"
         state = "/run/headwater"
@@ -71,6 +72,7 @@ fn every_key_is_read() {
             idle_timeout: Duration::from_secs(90),
             stop_timeout: Duration::ZERO,
             read_rate_min: 2048,
+            congestion_control: Some("bbr".to_owned()),
             access_log: AccessLog::File("/var/log/headwater/access.log".into()),
             page: Page::Player,
             state: "/run/headwater".into(),

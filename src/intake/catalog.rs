@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::exposition::Exposition;
-use crate::library::{Asset, Library};
 use crate::library::catalog::State;
+use crate::library::{Asset, Library};
 use crate::media::TrackView;
 use crate::media::track::Details;
 
@@ -19,8 +19,14 @@ pub enum Missing {
 }
 
 pub fn write_metrics(library: &Library, out: &mut Exposition) {
-    let assets = library.catalog().names().len();
-    out.gauge("headwater_library_assets", "Assets in the library.", [(&[][..], assets as f64)]);
+    let (open_assets, open_tracks) = library.open_counts();
+    for (name, help, count) in [
+        ("headwater_library_assets", "Assets in the library.", library.catalog().len()),
+        ("headwater_library_open_assets", "Assets whose index is mapped.", open_assets),
+        ("headwater_library_open_tracks", "Track files that are open.", open_tracks),
+    ] {
+        out.gauge(name, help, [(&[][..], count as f64)]);
+    }
 }
 
 /// Every asset, in order of names.

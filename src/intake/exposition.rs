@@ -52,7 +52,8 @@ impl Exposition {
             let mut cumulated = 0;
             for (number, count) in counts.iter().enumerate() {
                 cumulated += count;
-                let bound = LATENCY_BOUNDS_MICROS.get(number).map_or("+Inf".to_owned(), |&micros| decimal(seconds(micros)));
+                let bound =
+                    LATENCY_BOUNDS_MICROS.get(number).map_or("+Inf".to_owned(), |&micros| decimal(seconds(micros)));
                 self.sample(name, "_bucket", labels, Some(("le", &bound)), cumulated as f64);
             }
             self.sample(name, "_sum", labels, None, seconds(sum_micros));

@@ -44,7 +44,9 @@ pub trait Server: Send + Sync + 'static {
 pub enum Health {
     Working,
     /// A delivery worker has not come round for long.
-    Stuck { worker: usize },
+    Stuck {
+        worker: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +72,9 @@ pub struct Plane {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Between two rounds of [`Library::maintain`].
-const UPKEEP_PERIOD: Duration = Duration::from_secs(60);
+/// Between two rounds of [`Library::maintain`]: a fraction of the grace time, so that it is kept to, within these bounds.
+const UPKEEP_PERIOD_MIN: Duration = Duration::from_secs(1);
+const UPKEEP_PERIOD_MAX: Duration = Duration::from_secs(60);
 /// How soon an idle thread notices that it is to stop.
 const STOP_PERIOD: Duration = Duration::from_millis(200);
 
@@ -138,15 +141,19 @@ fn run_admin(admin: Admin, listener: TcpListener, stopped: watch::Receiver<bool>
 
 /// Deletes what killed imports left behind and versions whose grace time is over.
 fn upkeep(library: &Library, stop: &AtomicBool) {
+    let period = (library.options().grace / 4).clamp(UPKEEP_PERIOD_MIN, UPKEEP_PERIOD_MAX);
     while !stop.load(Ordering::Relaxed) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if let Err(error) = library.maintain(now) {
             warn!("library: {error}");
         }
         let mut waited = Duration::ZERO;
-        while waited < UPKEEP_PERIOD && !stop.load(Ordering::Relaxed) {
+        while waited < period && !stop.load(Ordering::Relaxed) {
             std::thread::sleep(STOP_PERIOD);
             waited += STOP_PERIOD;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
