@@ -2,6 +2,8 @@
 //!
 //! `answer` routes; [`playback`] knows what an asset's URLs answer; [`representation`] decides conditions and ranges.
 
+#[cfg(test)]
+mod conversations;
 pub mod manifest;
 pub mod pages;
 pub mod playback;
