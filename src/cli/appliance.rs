@@ -76,10 +76,6 @@ impl Appliance {
         self.delivery.addresses()
     }
 
-    pub fn admin(&self) -> Option<SocketAddr> {
-        self.intake.admin()
-    }
-
     pub fn library(&self) -> &Arc<Library> {
         &self.library
     }

@@ -2,10 +2,14 @@
 //!
 //! Each command is one file with its arguments (`Args`, whose comments are the help text) and its `run`.
 
+mod appliance;
 pub mod check;
 pub mod demo;
+mod logging;
 mod player;
 pub mod serve;
+mod signals;
+mod status;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

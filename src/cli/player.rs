@@ -1,7 +1,6 @@
 //! The player page: one HTML file without a foreign script, put together from the parts in `player/`.
 
-/// What the page asks for the list of assets: `{"assets":[{"name":"…"}]}`, relative to the page.
-pub const ASSETS_PATH: &str = "/assets.json";
+pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
 const PARTS: [(&str, &str); 5] = [
     ("/*{style.css}*/", include_str!("player/style.css")),
@@ -34,6 +33,7 @@ mod tests {
             assert!(page[at..].starts_with("http://www.w3.org/2000/svg"), "{}", &page[at..at + 60]);
         }
         assert_eq!(page.matches("<script").count(), 1);
-        assert!(page.contains(&format!("fetch(\"{}\"", &ASSETS_PATH[1..])));
+        // What `service` lists assets under, relative to the page.
+        assert!(page.contains("fetch(\"assets.json\""));
     }
 }

@@ -75,9 +75,10 @@ fn write_delivery(totals: &Totals, out: &mut Exposition) {
     out.counter("headwater_requests_total", "Answers by kind and status class.", requests);
 
     let labels: Vec<[(&str, &str); 1]> = kinds().map(|(kind, _)| [("kind", kind.name())]).collect();
-    let latencies = labels.iter().zip(&totals.kinds).map(|(labels, figures)| {
-        (&labels[..], &figures.latency[..], figures.latency_sum_micros)
-    });
+    let latencies = labels
+        .iter()
+        .zip(&totals.kinds)
+        .map(|(labels, figures)| (&labels[..], &figures.latency[..], figures.latency_sum_micros));
     out.latencies(
         "headwater_request_duration_seconds",
         "From the end of the request to the last byte of the answer in the socket.",
