@@ -137,7 +137,7 @@ impl Appliance {
 
 /// Delivery's listeners share their address with other sockets of this user, so a second server would not notice the
 /// first; one that does not share does.
-fn free(address: SocketAddr, hint: Option<&'static str>) -> Result<(), Error> {
+pub fn free(address: SocketAddr, hint: Option<&'static str>) -> Result<(), Error> {
     match TcpListener::bind(address) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Error::Taken { address, hint }),
@@ -145,27 +145,42 @@ fn free(address: SocketAddr, hint: Option<&'static str>) -> Result<(), Error> {
     }
 }
 
+/// How the limit on open files is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptors {
+    pub connections: usize,
+    pub tracks: usize,
+}
+
 /// Part of the descriptors that is for open tracks: the rest is for connections.
 const TRACKS_SHARE: u64 = 8;
+const CONNECTIONS_LEAST: u64 = 16;
 
-/// Lowers what was configured to what the limit on open files allows.
-fn share_descriptors(setup: &mut Setup, limit: u64) -> Result<(), Error> {
-    const CONNECTIONS_LEAST: u64 = 16;
+/// `tracks_max` are never more than a part of them.
+pub fn descriptors(limit: u64, tracks_max: usize) -> Result<Descriptors, Error> {
     let (reserve, tracks_least) = (limits::DESCRIPTOR_RESERVE as u64, limits::TRACKS_MAX as u64);
     let least = reserve + tracks_least + CONNECTIONS_LEAST;
     if limit < least {
         return Err(Error::Files { found: limit, least });
     }
-    let tracks = ((limit - reserve) / TRACKS_SHARE).max(tracks_least).min(setup.library.open_tracks_max as u64);
-    let connections = limit - reserve - tracks;
-    setup.library.open_tracks_max = tracks as usize;
-    if setup.delivery.connections_max as u64 > connections {
+    let tracks = ((limit - reserve) / TRACKS_SHARE).max(tracks_least).min(tracks_max as u64);
+    Ok(Descriptors { connections: (limit - reserve - tracks) as usize, tracks: tracks as usize })
+}
+
+/// Lowers what was configured to what the limit on open files allows.
+fn share_descriptors(setup: &mut Setup, limit: u64) -> Result<(), Error> {
+    let shares = descriptors(limit, setup.library.open_tracks_max)?;
+    setup.library.open_tracks_max = shares.tracks;
+    if setup.delivery.connections_max > shares.connections {
         warn!(
-            "server.connections_max lowered from {} to {connections}: the limit on open files is {limit}, of which \
-             {tracks} are for tracks and {reserve} in reserve",
+            "server.connections_max lowered from {} to {}: the limit on open files is {limit}, of which {} are for tracks \
+             and {} in reserve",
             setup.delivery.connections_max,
+            shares.connections,
+            shares.tracks,
+            limits::DESCRIPTOR_RESERVE,
         );
-        setup.delivery.connections_max = connections as usize;
+        setup.delivery.connections_max = shares.connections;
     }
     Ok(())
 }

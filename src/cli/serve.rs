@@ -34,7 +34,7 @@ pub struct Args {
 }
 
 #[derive(Debug, Error)]
-enum Error {
+pub enum Error {
     #[error("{path}: another headwater is running with this state directory; stop it, or set server.state to another")]
     Locked { path: PathBuf },
     #[error("server.state: {path}: {source}")]
@@ -47,6 +47,13 @@ enum Error {
     Cpu { cpu: usize, allowed: affinity::CpuList },
     #[error("server.workers: found {found}, expected at most {allowed}, the number of CPUs this process may use")]
     Count { found: usize, allowed: usize },
+}
+
+impl Error {
+    /// Whether it is because a server is running.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Error::Locked { .. })
+    }
 }
 
 pub fn run(args: Args) -> Result<(), Failure> {
@@ -86,7 +93,7 @@ fn create(directory: &Path) -> io::Result<()> {
 }
 
 /// Held as long as the value lives, and no longer than the process does, however it ends.
-fn lock(state: &Path) -> Result<Flock<File>, Error> {
+pub fn lock(state: &Path) -> Result<Flock<File>, Error> {
     let path = state.join("headwater.lock");
     let file = File::create(&path).map_err(|source| Error::State { path: path.clone(), source })?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
@@ -144,7 +151,8 @@ fn setup(config: &Config) -> Result<Setup, Failure> {
     })
 }
 
-fn workers(workers: &Workers, allowed: affinity::CpuList) -> Result<Vec<Option<usize>>, Error> {
+/// The CPU of each worker.
+pub fn workers(workers: &Workers, allowed: affinity::CpuList) -> Result<Vec<Option<usize>>, Error> {
     let cpus = match workers {
         Workers::All => allowed.cpus(),
         Workers::Count(count) => {
