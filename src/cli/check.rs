@@ -89,9 +89,13 @@ fn machine(config: &Config, report: &mut Report) {
     }
     match affinity::allowed().map_err(|error| error.to_string()).and_then(|allowed| {
         let text = allowed.to_string();
-        serve::workers(&config.server.workers, allowed).map(|workers| (workers.len(), text)).map_err(|error| error.to_string())
+        serve::workers(&config.server.workers, allowed)
+            .map(|workers| (workers.len(), text))
+            .map_err(|error| error.to_string())
     }) {
-        Ok((workers, allowed)) => report.ok("cpus", format!("{workers} workers, on CPUs this process may use ({allowed})")),
+        Ok((workers, allowed)) => {
+            report.ok("cpus", format!("{workers} workers, on CPUs this process may use ({allowed})"))
+        }
         Err(error) => report.problem("cpus", error, ""),
     }
     open_files(config, report);
@@ -168,7 +172,11 @@ fn congestion(configured: Option<&str>, report: &mut Report) {
 fn clock(since_1970: Duration, report: &mut Report) {
     const EARLIEST: Duration = Duration::from_secs(1_735_689_600); // 2025-01-01
     if since_1970 < EARLIEST {
-        report.problem("clock", "the clock stands before 2025".to_owned(), "set it, and run chrony or systemd-timesyncd");
+        report.problem(
+            "clock",
+            "the clock stands before 2025".to_owned(),
+            "set it, and run chrony or systemd-timesyncd",
+        );
         return;
     }
     let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
@@ -186,12 +194,8 @@ fn clock(since_1970: Duration, report: &mut Report) {
 fn addresses(config: &Config, report: &mut Report) {
     // A server that is running has its addresses itself.
     let running = serve::lock(&config.server.state).is_err_and(|error| error.is_locked());
-    let all: Vec<(&str, SocketAddr)> = config
-        .listen
-        .iter()
-        .map(|&address| ("listen", address))
-        .chain([("admin", config.admin.address)])
-        .collect();
+    let all: Vec<(&str, SocketAddr)> =
+        config.listen.iter().map(|&address| ("listen", address)).chain([("admin", config.admin.address)]).collect();
     for (topic, address) in all {
         match free(address, None) {
             Ok(()) => report.ok(topic, address.to_string()),
@@ -291,7 +295,8 @@ fn residency_of(library: &Path, owner: u32, report: &mut Report) {
         Source::Cachestat => report.ok(TOPIC, "cachestat tells what is in memory".to_owned()),
         Source::Samples => report.note(
             TOPIC,
-            "cachestat is not there, or not for this user: what is in memory is found out by reading samples".to_owned(),
+            "cachestat is not there, or not for this user: what is in memory is found out by reading samples"
+                .to_owned(),
             "let the server's user own the library, on Linux 6.5 or newer",
         ),
     }
@@ -299,7 +304,8 @@ fn residency_of(library: &Path, owner: u32, report: &mut Report) {
 
 /// Any media file of a current version.
 fn some_track_file(library: &Path) -> Option<PathBuf> {
-    let current = fs::read_dir(library).ok()?.flatten().map(|entry| entry.path().join("current")).find(|path| path.is_dir())?;
+    let current =
+        fs::read_dir(library).ok()?.flatten().map(|entry| entry.path().join("current")).find(|path| path.is_dir())?;
     let is_track = |path: &PathBuf| path.extension().is_some_and(|extension| extension != "vtt") && path.is_file();
     fs::read_dir(current).ok()?.flatten().map(|entry| entry.path()).find(is_track)
 }
@@ -319,7 +325,11 @@ fn state(path: &Path, report: &mut Report) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {
             report.ok(TOPIC, format!("{}: serve makes it", path.display()))
         }
-        Err(error) => report.problem(TOPIC, format!("server.state: {}: {error}", path.display()), "make it, owned by the server's user"),
+        Err(error) => report.problem(
+            TOPIC,
+            format!("server.state: {}: {error}", path.display()),
+            "make it, owned by the server's user",
+        ),
     }
 }
 

@@ -183,7 +183,9 @@ mod tests {
         let mut text = Vec::new();
         invite(&mut text, "0.0.0.0:80".parse().unwrap(), &summary, false).unwrap();
         let text = String::from_utf8(text).unwrap();
-        for part in ["3 renditions, 2 audio languages, 2 subtitle languages", "http://127.0.0.1:80/vod/sample/index.mpd\n"] {
+        for part in
+            ["3 renditions, 2 audio languages, 2 subtitle languages", "http://127.0.0.1:80/vod/sample/index.mpd\n"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
         drop(scratch);

@@ -5,16 +5,20 @@
 mod appliance;
 pub mod check;
 pub mod demo;
+pub mod import;
 mod logging;
 mod player;
 pub mod serve;
 mod signals;
 mod status;
+pub mod track_text;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::sys::pipe;
 
 /// Why a command failed: its text is the one line the user reads.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -36,6 +40,7 @@ const EXIT_STATUS: &str = "Exit status: 0 done; 1 it failed, and stderr says why
 enum Command {
     Demo(demo::Args),
     Serve(serve::Args),
+    Import(import::Args),
     Check(check::Args),
 }
 
@@ -53,14 +58,9 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let result = match command_line.command {
-        Command::Demo(args) => demo::run(args),
-        Command::Serve(args) => serve::run(args),
-        Command::Check(args) => check::run(args),
-    };
-    match result {
+    match run(command_line.command) {
         Ok(()) => ExitCode::SUCCESS,
-        // `headwater list | head`: the reader has what it wanted.
+        // `headwater demo | head`: the reader has what it wanted.
         Err(failure) if failure.downcast_ref::<io::Error>().is_some_and(reader_left) => ExitCode::SUCCESS,
         Err(failure) => {
             let mut stderr = io::stderr().lock();
@@ -70,6 +70,19 @@ pub fn main() -> ExitCode {
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    // Servers clean up after themselves when their output has no reader; the others just end.
+    if !matches!(command, Command::Demo(_) | Command::Serve(_)) {
+        pipe::end_with_the_reader()?;
+    }
+    match command {
+        Command::Demo(args) => demo::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Check(args) => check::run(args),
     }
 }
 

@@ -65,7 +65,7 @@ impl Asset {
     pub fn presentation(&self) -> Presentation<'_> {
         Presentation {
             version: self.version.as_str(),
-            tracks: self.views().collect(),
+            tracks: (0..self.files.len()).filter_map(|number| self.view(number)).collect(),
             cuts: &self.cuts,
             duration: self.duration,
         }
@@ -73,13 +73,14 @@ impl Asset {
 
     /// The track of this id, without building a [`Presentation`].
     pub fn track(&self, id: &str) -> Option<TrackView<'_>> {
-        self.views().find(|view| view.track.id == id)
+        self.view(self.index.tracks().iter().position(|indexed| indexed.track.id == id)?)
     }
 
-    fn views(&self) -> impl Iterator<Item = TrackView<'_>> {
-        self.index.tracks().iter().zip(&self.files).map(|(indexed, file)| TrackView {
+    fn view(&self, number: usize) -> Option<TrackView<'_>> {
+        let indexed = self.index.tracks().get(number)?;
+        Some(TrackView {
             track: &indexed.track,
-            file,
+            file: self.files.get(number)?,
             init_size: indexed.init_size,
             fragments: self.index.fragments(indexed),
             samples: self.index.samples(indexed),

@@ -9,10 +9,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tracing::{debug, error, warn};
 
+use super::Asset;
+pub use super::entry::{Entry, State};
 use super::folder::{Error, Folder, Replaced};
 use super::version::Version;
-pub use super::entry::{Entry, State};
-use super::Asset;
 use crate::base::limits::{GRACE_DEFAULT, OPEN_ASSETS_DEFAULT, OPEN_TRACKS_MAX, SEGMENT_DEFAULT};
 
 /// A library directory as one server sees it. Shared by all threads.
@@ -279,6 +279,9 @@ impl Catalog {
                 && a.replaced.iter().all(|entry| b.replaced.iter().any(|other| Arc::ptr_eq(entry, other)))
         };
         self.len() == other.len()
-            && self.assets.iter().all(|(name, versions)| other.assets.get(name).is_some_and(|other| same(versions, other)))
+            && self
+                .assets
+                .iter()
+                .all(|(name, versions)| other.assets.get(name).is_some_and(|other| same(versions, other)))
     }
 }

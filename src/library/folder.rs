@@ -62,7 +62,9 @@ pub struct Replaced {
 
 #[derive(Debug, Error)]
 pub enum Error {
-    #[error("asset name {0:?}: letters, digits, '.', '_' and '-' are allowed, not beginning with '.', 1 to {ASSET_NAME_BYTES_MAX} of them")]
+    #[error(
+        "asset name {0:?}: letters, digits, '.', '_' and '-' are allowed, not beginning with '.', 1 to {ASSET_NAME_BYTES_MAX} of them"
+    )]
     Name(String),
     #[error("{path}: no asset of this name in the library")]
     Missing { path: PathBuf },

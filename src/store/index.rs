@@ -117,7 +117,8 @@ fn records(header: &Header, bytes: &[u8]) -> Result<Vec<IndexedTrack>, String> {
     let strings = std::str::from_utf8(strings).map_err(|error| format!("string area: {error}"))?;
     let mut tracks: Vec<IndexedTrack> = Vec::with_capacity(count);
     for (number, record) in records.iter().enumerate() {
-        let track = self::record(record, strings, bytes).map_err(|reason| format!("track record {number}: {reason}"))?;
+        let track =
+            self::record(record, strings, bytes).map_err(|reason| format!("track record {number}: {reason}"))?;
         if tracks.iter().any(|other| other.track.id == track.track.id) {
             return Err(format!("track record {number}: id {} twice", track.track.id));
         }

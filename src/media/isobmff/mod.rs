@@ -8,7 +8,7 @@ mod edit;
 mod error;
 mod fragments;
 mod groups;
-mod language;
+pub mod language;
 mod movie;
 mod samples;
 mod source_track;
