@@ -28,10 +28,6 @@ impl Buffer {
         self.start == self.end
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.end - self.start == self.bytes.len()
-    }
-
     /// Throws away up to `len` bytes from the front; how many there were.
     pub(super) fn consume(&mut self, len: usize) -> usize {
         let len = len.min(self.end - self.start);

@@ -185,14 +185,10 @@ impl Connection {
             let bytes = buffer.bytes();
             let (request, len) = match if bytes.is_empty() { Ok(None) } else { request::parse(bytes) } {
                 Ok(Some(parsed)) => parsed,
-                Ok(None) if buffer.is_full() => {
-                    let log = self.unreadable_entry();
-                    return self.refuse(out, refusal::head_too_large(), log);
-                }
                 Ok(None) => return self.await_request(out, buffer, budget),
                 Err(refused) => {
                     let log = self.unreadable_entry();
-                    return self.refuse(out, refusal::refusal(refused.status, refused.reason), log);
+                    return self.refuse(out, refused.response(), log);
                 }
             };
             if self.life == Life::Refusing {

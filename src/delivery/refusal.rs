@@ -1,40 +1,25 @@
-//! Answers that the connection gives by itself: to heads it cannot read, and when there is no room or no file.
-
-use bytes::Bytes;
+//! Answers that the connection gives by itself: when there is no head, no room or no file. Never cached: they are about
+//! this request, not about the resource.
 
 use crate::base::limits;
-use crate::http::{Kind, Response, Status};
+use crate::http::{Response, Status};
 
-/// A refusal with one sentence as body. Never cached: it is about this request, not about the resource.
-pub(super) fn refusal(status: Status, reason: &'static str) -> Response {
-    Response {
-        status,
-        kind: Kind::Other,
-        fields: Bytes::from_static(b"Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"),
-        body: Bytes::from(format!("{reason}\n")).into(),
-    }
-}
+const NO_STORE_FIELD: &str = "Cache-Control: no-store\r\n";
 
 /// Above `connections_max`.
 pub(super) fn overloaded() -> Response {
-    let mut response = refusal(Status(503), "too many connections; try again later");
-    let fields = [&response.fields[..], format!("Retry-After: {}\r\n", limits::RETRY_AFTER_SECS).as_bytes()].concat();
-    response.fields = fields.into();
-    response
+    let fields = format!("{NO_STORE_FIELD}Retry-After: {}\r\n", limits::RETRY_AFTER_SECS);
+    Response::error(Status::SERVICE_UNAVAILABLE, "too many connections; try again later", &fields)
 }
 
 pub(super) fn head_timeout() -> Response {
-    refusal(Status(408), "the request head did not arrive in time")
+    Response::error(Status::REQUEST_TIMEOUT, "the request head did not arrive in time", NO_STORE_FIELD)
 }
 
 pub(super) fn damaged() -> Response {
-    refusal(Status(500), "a file of this asset is damaged")
+    Response::error(Status::INTERNAL_SERVER_ERROR, "a file of this asset is damaged", NO_STORE_FIELD)
 }
 
 pub(super) fn not_loaded() -> Response {
-    refusal(Status(500), "what this answer needs could not be loaded")
-}
-
-pub(super) fn head_too_large() -> Response {
-    refusal(Status(431), "the request head is too large")
+    Response::error(Status::INTERNAL_SERVER_ERROR, "what this answer needs could not be loaded", NO_STORE_FIELD)
 }

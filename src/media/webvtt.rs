@@ -30,6 +30,9 @@ pub enum Error {
     BadCue { file: String, line: u32, found: String, expected: &'static str },
 }
 
+/// What every file in normal form begins with: styles and regions, which each segment repeats, follow it up to the first cue.
+pub const SIGNATURE: &str = "WEBVTT\n\n";
+
 /// Reads a file and writes it in normal form. `file` is its name for error messages.
 ///
 /// `X-TIMESTAMP-MAP` is dropped: it ties cues to the clock of some transport stream, and a whole file is timed by itself.
@@ -48,15 +51,9 @@ pub fn normalise(file: &str, bytes: &[u8]) -> Result<Normalised, Error> {
     if !signature.strip_prefix("WEBVTT").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t'])) {
         return Err(Error::NotWebVtt { file: file(), found: excerpt(signature) });
     }
-    let mut header = String::from(signature.trim_end());
-    header.push('\n');
-    while let Some(line) = lines.next_if(|line| !line.is_empty() && !line.contains(ARROW)) {
-        if !line.starts_with("X-TIMESTAMP-MAP") {
-            header.push_str(line);
-            header.push('\n');
-        }
-    }
-    header.push('\n');
+    // Text and lines of the header mean nothing to a player.
+    while lines.next_if(|line| !line.is_empty() && !line.contains(ARROW)).is_some() {}
+    let mut header = String::from(SIGNATURE);
     let mut cues = Vec::new();
     loop {
         while lines.next_if(str::is_empty).is_some() {}
@@ -275,7 +272,7 @@ mod tests {
             (
                 "header text",
                 "WEBVTT - Deutsch\nKind: captions\nX-TIMESTAMP-MAP=MPEGTS:900000,LOCAL:00:00:00.000\n\n",
-                "WEBVTT - Deutsch\nKind: captions\n\n",
+                "WEBVTT\n\n",
             ),
             (
                 "blocks",

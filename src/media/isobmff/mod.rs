@@ -6,6 +6,8 @@
 mod boxes;
 mod edit;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod fragments;
 mod groups;
 pub mod language;
