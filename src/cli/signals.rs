@@ -47,7 +47,7 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::pthread::{pthread_kill, pthread_self};
+    use nix::sys::signal::raise;
 
     #[test]
     fn signals_become_orders() {
@@ -58,7 +58,7 @@ mod tests {
             for (signal, order) in
                 [(Signal::SIGTERM, Order::Stop), (Signal::SIGHUP, Order::Reload), (Signal::SIGINT, Order::Stop)]
             {
-                pthread_kill(pthread_self(), signal).unwrap();
+                raise(signal).unwrap();
                 assert_eq!(signals.wait(Duration::from_secs(5)).unwrap(), Some(order));
             }
             assert_eq!(signals.wait(Duration::from_millis(1)).unwrap(), None);
