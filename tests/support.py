@@ -69,6 +69,22 @@ def import_asset(library, name, files, *options, **settings):
     return headwater("import", "--library", library, "--asset", name, *options, *files, **settings)
 
 
+def multiply_asset(library, name, count):
+    """`count` more assets with an asset's content, as hard links: what is measured is the server's work, not the disk's.
+    Their names."""
+    first = pathlib.Path(library) / name
+    current = os.readlink(first / "current")
+    version = pathlib.Path(current).name
+    files = os.listdir(first / version)
+    names = [f"{name}-{number:05}" for number in range(1, count + 1)]
+    for other in (first.with_name(other) for other in names):
+        os.makedirs(other / version)
+        for file in files:
+            os.link(first / version / file, other / version / file)
+        os.symlink(current, other / "current")
+    return names
+
+
 def ffmpeg(*arguments, **options):
     return run("ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *arguments, **options)
 

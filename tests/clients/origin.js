@@ -72,7 +72,8 @@ export async function startOrigin() {
   add('sample', readdirSync(samples).filter((file) => /\.(mp4|vtt)$/.test(file)).map((file) => join(samples, file)));
   for (const [name, parameters] of Object.entries(made)) {
     const file = join(directory, `${name}.mp4`);
-    execFileSync('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-y', ...parameters, file]);
+    execFileSync('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-y', ...parameters, file],
+      { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, SVT_LOG: '1' } });
     add(name, [file]);
   }
   if (existsSync(additional)) {

@@ -2,7 +2,7 @@
 // Usage: node run.js [NAME...]   runs the cases whose names contain one of the words.
 // Environment: CHROMIUM (default /usr/bin/chromium), HEADWATER_BIN, HEADWATER_TEST_MEDIA, HEADWATER_SCREENSHOTS (a folder).
 
-import { mkdtempSync, mkdirSync } from 'node:fs';
+import { mkdtempSync, mkdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -20,10 +20,9 @@ const scripts = {
 const pairs = [['hls', 'index.m3u8'], ['dash', 'index.mpd'], ['shaka', 'index.m3u8'], ['shaka', 'index.mpd']];
 const sampleHeights = [180, 270, 360];
 const sampleSeconds = 24;
-const cuesOf = {
-  en: 'Headwater is where a river begins.',
-  de: 'Am Headwater entspringt der Fluss.',
-};
+/** The words of every cue of the sample's subtitles in a language. */
+const cuesOf = (language) => readFileSync(join(here, `../media/subtitles.${language}.vtt`), 'utf8')
+  .split('\n\n').map((block) => block.trim().split('\n')).filter((lines) => lines[1]?.includes('-->')).map((lines) => lines[2]);
 
 const check = (condition, message) => { if (!condition) throw new Error(message); };
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
@@ -78,7 +77,7 @@ function checkClean({ failures }, state) {
   check(failures.length === 0, `failed requests: ${failures.join('; ')}`);
   check(state.errors.length === 0, `errors: ${state.errors.join('; ')}`);
   check(state.stalls.length === 0, `stalls at ${state.stalls.join(', ')} s`);
-  check(state.jumps.length === 0, `the player jumped to ${state.jumps.join(', ')} s`);
+  check(state.jumps.length === 0, `the player jumped: ${state.jumps.map((jump) => jump.join(' → ')).join(', ')} s`);
 }
 
 async function playToEnd(view, seconds) {
@@ -96,8 +95,8 @@ async function samplePlays(view) {
   const note = await playToEnd(view, sampleSeconds);
   const state = await view.state();
   check(Math.abs(state.duration - sampleSeconds) < 0.05, `the presentation lasts ${state.duration} s`);
-  check(state.cues.includes(cuesOf.en), `the first cue was not shown: ${JSON.stringify(state.cues)}`);
-  check(state.cues.length === 12, `${state.cues.length} of 12 cues were shown`);
+  const missing = cuesOf('en').filter((cue) => !state.cues.includes(cue));
+  check(missing.length === 0, `cues not shown: ${missing.join(' | ')}`);
   return note;
 }
 
@@ -135,8 +134,10 @@ async function sampleSwitches(view) {
     steps.push(language);
   }
   await ask('chooseText', 'de');
+  // Not necessarily the first: a player may fetch subtitles only after it has sought.
+  const german = cuesOf('de');
   await seek(0);
-  await until(state, (now) => now.cues.includes(cuesOf.de), 6, 'the first German cue');
+  await until(state, (now) => now.cues.some((cue) => german.includes(cue)), 8, 'a German cue');
   for (const seconds of [17, 3.5, 22]) await seek(seconds);
   const last = await until(state, (now) => now.ended, 10, 'the end');
   await page.evaluate(() => { window.record.stalls.length = 0; });

@@ -6,17 +6,25 @@
 //! 4:2:0) or overflow on hostile ones; they serve as oracles in the tests.
 
 mod aac;
+mod av1;
 mod avc;
 mod bits;
 mod channels;
 mod colour;
+mod dolby;
+mod dolby_vision;
 mod entry;
 mod esds;
 #[cfg(test)]
 mod fixtures;
+mod flac;
+mod hevc;
 mod mp3;
+mod opus;
+mod sei;
 #[cfg(test)]
 mod tests;
+mod vp9;
 
 use thiserror::Error;
 
@@ -119,6 +127,13 @@ fn describe_entry(path: &mut String, entry: &[u8], offset: u64, sample: &[u8]) -
     }
     match &kind {
         b"avc1" | b"avc3" | b"dva1" | b"dvav" => avc::describe(&Entry::visual(kind, cursor, offset)?, sample),
+        b"hvc1" | b"hev1" | b"dvh1" | b"dvhe" => hevc::describe(&Entry::visual(kind, cursor, offset)?, sample),
+        b"av01" | b"dav1" => av1::describe(&Entry::visual(kind, cursor, offset)?, sample),
+        b"vp09" => vp9::describe(&Entry::visual(kind, cursor, offset)?, sample),
+        b"ac-3" => dolby::describe_ac3(&Entry::audio(kind, cursor, offset)?),
+        b"ec-3" => dolby::describe_eac3(&Entry::audio(kind, cursor, offset)?),
+        b"Opus" => opus::describe(&Entry::audio(kind, cursor, offset)?),
+        b"fLaC" => flac::describe(&Entry::audio(kind, cursor, offset)?),
         b".mp3" | b"ms\0U" => mp3::describe(&Entry::audio(kind, cursor, offset)?, None, sample),
         b"mp4a" => aac::describe(&Entry::audio(kind, cursor, offset)?, sample),
         b"encv" | b"enca" | b"drmi" | b"drms" => Err(encrypted(kind, cursor, offset)),
@@ -191,9 +206,9 @@ impl Description {
     pub fn random_access(&self, sample: &[u8], flagged_sync: bool) -> Option<Start> {
         match self.framing {
             Framing::Nal { length_size, codec: NalCodec::Avc } => avc::random_access(sample, length_size, flagged_sync),
-            Framing::Nal { codec: NalCodec::Hevc, .. } => None,
-            Framing::Av1 => None,
-            Framing::Vp9 => None,
+            Framing::Nal { length_size, codec: NalCodec::Hevc } => hevc::random_access(sample, length_size),
+            Framing::Av1 => av1::random_access(sample),
+            Framing::Vp9 => vp9::random_access(sample),
             Framing::Audio { .. } => Some(Start::Closed),
         }
     }

@@ -26,8 +26,11 @@ impl Defaults {
         Ok(Defaults { track_id: word()?, description: word()?, duration: word()?, size: word()?, flags: word()? })
     }
 
-    fn of(all: &[Defaults], track_id: u32) -> Defaults {
-        all.iter().find(|defaults| defaults.track_id == track_id).copied().unwrap_or_default()
+    pub fn of(all: &[Defaults], track_id: u32) -> Defaults {
+        all.iter()
+            .find(|defaults| defaults.track_id == track_id)
+            .copied()
+            .unwrap_or(Defaults { track_id, ..Defaults::default() })
     }
 }
 
@@ -347,14 +350,13 @@ impl<'a> Fragments<'a> {
 impl<'a> Moof<'a> {
     fn enter(moof: &Boxed<'a>, number: u32) -> Result<Moof<'a>, Error> {
         let path = moof.path.numbered(number);
-        let mut chained = false;
-        let mut first = true;
+        let (mut chained, mut trafs) = (false, 0);
         for child in Boxes::inside(moof.body(), path) {
             let child = child?;
             if child.name == TRAF {
-                let base = Header::read(&child, path.enter(TRAF, 0), &[])?.base;
-                chained |= base == Base::Chained && !first;
-                first = false;
+                trafs += 1;
+                let base = Header::read(&child, path.enter(TRAF, trafs), &[])?.base;
+                chained |= base == Base::Chained && trafs > 1;
             }
         }
         Ok(Moof { at: moof.at, path, children: Boxes::inside(moof.body(), path), traf_number: 0, chained })
@@ -453,4 +455,333 @@ fn decode_time(tfdt: &Boxed<'_>) -> Result<i64, Error> {
     let time = if version == 0 { tfdt.read(body.u32())?.into() } else { tfdt.read(body.u64())? };
     i64::try_from(time)
         .map_err(|_| Error::unexpected(tfdt.path, at, format_args!("decode time {time}"), "one below 2^63"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{
+        Node, add, bytes, children, fragment, fragmented, full, leaf, progressive, replace, tree, words,
+    };
+    use super::super::samples::tests::text;
+    use super::super::{Movie, fixture};
+
+    /// Samples with offsets counted from the first byte of the `mdat` they are in (`0:` for the first one), which begins
+    /// with the video's 60 bytes in every fixture.
+    fn of(file: &[Node], number: usize) -> Vec<String> {
+        let bytes = bytes(file);
+        let movie = match Movie::parse("f", &bytes) {
+            Ok(movie) => movie,
+            Err(error) => return vec![error.to_string()],
+        };
+        assert!(movie.is_fragmented());
+        let starts: Vec<usize> =
+            bytes.windows(4).enumerate().filter(|(_, window)| window == b"mdat").map(|(at, _)| at + 4).collect();
+        let relative = |line: &str| {
+            let (offset, rest) = line.split_once('+')?;
+            let offset: usize = offset.parse().ok()?;
+            let mdat = starts.iter().rposition(|&start| start <= offset)?;
+            Some(format!("{mdat}:{}+{rest}", offset - starts[mdat]))
+        };
+        text(&movie.tracks()[number]).into_iter().map(|line| relative(&line).unwrap_or(line)).collect()
+    }
+
+    const VIDEO: [&str; 6] = [
+        "0:0+10 @0/100 +200 2000000",
+        "0:10+20 @100/100 +100 1010000",
+        "0:30+30 @200/100 -100 1010000",
+        "1:0+10 @300/100 +200 2000000",
+        "1:10+20 @400/100 +100 1010000",
+        "1:30+30 @500/100 -100 1010000",
+    ];
+
+    fn audio() -> Vec<String> {
+        let sample = |number| format!("{}:{}+4 @{}/1024 +0 2000000", number / 4, 60 + number % 4 * 4, number * 1_024);
+        (0..8).map(sample).collect()
+    }
+
+    /// The offset of the first `moof`, and of the media behind it.
+    fn places(file: &[Node]) -> (u32, u32) {
+        let bytes = bytes(file);
+        let at = |name: &[u8; 4]| bytes.windows(4).position(|window| window == name).unwrap() as u32;
+        (at(b"moof") - 4, at(b"mdat") + 4)
+    }
+
+    #[test]
+    fn fragments_give_samples() {
+        let file = fragmented();
+        assert_eq!(of(&file, 0), VIDEO);
+        assert_eq!(of(&file, 1), audio());
+    }
+
+    /// Each way to write the first fragment gives the same samples. Lengths of boxes differ, so offsets into the media are
+    /// made of a first try.
+    #[test]
+    fn fragments_are_written_in_many_ways() {
+        // The boxes of the video's and the audio's traf, given the offsets of moof and media.
+        type Write = fn(u32, u32) -> [Vec<Node>; 2];
+        let cases: &[(&str, Write)] = &[
+            ("offsets from the file", |_, media| {
+                [
+                    vec![
+                        leaf(b"tfhd", words(&[1, 1, 0, media - 5])),
+                        full(b"tfdt", &[0x0100_0000, 0, 0]),
+                        full(b"trun", &[0x0100_0a05, 3, 5, 0x0200_0000, 10, 200, 20, 100, 30, -100_i32 as u32]),
+                    ],
+                    vec![leaf(b"tfhd", words(&[1, 2, 0, media + 60])), full(b"tfdt", &[0, 0]), full(b"trun", &[0, 4])],
+                ]
+            }),
+            ("everything in the run, and default-base-is-moof", |moof, media| {
+                [
+                    vec![
+                        full(b"tfhd", &[0x2_0000, 1]),
+                        full(b"tfdt", &[0, 0]),
+                        full(
+                            b"trun",
+                            &[
+                                0xf01,
+                                3,
+                                media - moof,
+                                100,
+                                10,
+                                0x0200_0000,
+                                200,
+                                100,
+                                20,
+                                0x0101_0000,
+                                100,
+                                100,
+                                30,
+                                0x0101_0000,
+                                -100_i32 as u32,
+                            ],
+                        ),
+                    ],
+                    vec![
+                        full(b"tfhd", &[0x2_0038, 2, 1_024, 4, 0x0200_0000]),
+                        full(b"tfdt", &[0, 0]),
+                        full(b"trun", &[0x1, 4, media - moof + 60]),
+                    ],
+                ]
+            }),
+            ("everything in tfhd, runs of one sample", |moof, media| {
+                let run =
+                    |first: u32, size: u32, offset: i32| full(b"trun", &[0x0100_0a04, 1, first, size, offset as u32]);
+                [
+                    vec![
+                        full(b"tfhd", &[0x2_002a, 1, 1, 100, 0x0101_0000]),
+                        full(b"tfdt", &[0, 0]),
+                        full(b"trun", &[0x0000_0a01, 0, media - moof]),
+                        full(b"trun", &[0x0100_0a05, 1, media - moof, 0x0200_0000, 10, 200]),
+                        run(0x0101_0000, 20, 100),
+                        run(0x0101_0000, 30, -100),
+                    ],
+                    vec![
+                        full(b"tfhd", &[0x2_0000, 2]),
+                        full(b"trun", &[0x1, 1, media - moof + 60]),
+                        full(b"trun", &[0x1, 2, media - moof + 64]),
+                        full(b"trun", &[0, 1]),
+                    ],
+                ]
+            }),
+            ("each traf where the one before ends", |moof, media| {
+                [
+                    vec![
+                        full(b"tfhd", &[0, 1]),
+                        full(
+                            b"trun",
+                            &[0x0100_0a05, 3, media - moof, 0x0200_0000, 10, 200, 20, 100, 30, -100_i32 as u32],
+                        ),
+                    ],
+                    vec![full(b"tfhd", &[0, 2]), full(b"trun", &[0, 4])],
+                ]
+            }),
+            ("sdtp", |moof, media| {
+                [
+                    vec![
+                        full(b"tfhd", &[0x2_0000, 1]),
+                        leaf(b"sdtp", [0, 0, 0, 0, 0x20, 0x10, 0x10]),
+                        full(
+                            b"trun",
+                            &[
+                                0xe01,
+                                3,
+                                media - moof,
+                                10,
+                                0,
+                                200,
+                                20,
+                                0x1_0000,
+                                100,
+                                30,
+                                0xffff_0000 & 0x1_0000,
+                                -100_i32 as u32,
+                            ],
+                        ),
+                    ],
+                    vec![full(b"tfhd", &[0x2_0000, 2]), full(b"trun", &[0x1, 4, media - moof + 60])],
+                ]
+            }),
+        ];
+        for (name, write) in cases {
+            let written = |moof, media| {
+                let [video, audio] = write(moof, media);
+                let mut file = fragmented();
+                let at = file.iter().position(|node| node.name == *b"moof").unwrap();
+                file[at] = tree(b"moof", [full(b"mfhd", &[0, 1]), tree(b"traf", video), tree(b"traf", audio)]);
+                file
+            };
+            let (moof, media) = places(&written(1_000, 2_000));
+            let file = written(moof, media);
+            assert_eq!(of(&file, 0), VIDEO, "{name}");
+            assert_eq!(of(&file, 1), audio(), "{name}");
+        }
+    }
+
+    #[test]
+    fn other_boxes_between_are_passed_over() {
+        let mut file = fragmented();
+        for (at, name) in [(2, b"sidx"), (4, b"emsg"), (7, b"prft"), (8, b"uuid"), (12, b"mfra")] {
+            file.insert(at, leaf(name, [0; 16]));
+        }
+        // The movie header again, as in a recording of a stream that repeats it.
+        let moov = file[1].clone();
+        file.push(moov);
+        assert_eq!(of(&file, 0), VIDEO);
+        assert_eq!(of(&file, 1), audio());
+    }
+
+    #[test]
+    fn fragments_without_times_continue_the_movie() {
+        // Samples in moov, then a fragment of another.
+        let mut file = progressive();
+        add(&mut file, "moov", tree(b"mvex", [full(b"trex", &[0, 1, 1, 100, 0, 0x0101_0000])]));
+        file.extend(fragment(0, 0));
+        replace(&mut file, "moof/traf[1]/tfdt", full(b"free", &[0, 0]));
+        let got = of(&file, 0);
+        assert_eq!(got[4..6], ["0:116+50 @400/50 +0 1010000", "1:0+10 @450/100 +200 2000000"], "{got:?}");
+        // Without a trex sizes and durations are 0, like every default of the standard.
+        assert_eq!(of(&file, 1)[7..9], ["0:178+4 @7168/1024 +0 2000000", "1:60+0 @0/0 +0 0"]);
+    }
+
+    #[test]
+    fn an_empty_fragment_takes_time() {
+        let mut file = fragmented();
+        let moof = children(&mut file, "moof[1]");
+        moof.insert(1, tree(b"traf", [full(b"tfhd", &[0x3_0008, 1, 7])]));
+        let media = places(&file).1 - places(&file).0;
+        for (traf, at) in [(2, media), (3, media + 60)] {
+            let runs = children(&mut file, &format!("moof[1]/traf[{traf}]"));
+            let fixture::Body::Leaf(run) = &mut runs[2].body else { panic!() };
+            run[8..12].copy_from_slice(&at.to_be_bytes());
+        }
+        replace(&mut file, "moof[1]/traf[2]/tfdt", full(b"free", &[0, 0]));
+        assert_eq!(of(&file, 0)[0], "0:0+10 @7/100 +200 2000000");
+        assert_eq!(of(&file, 1), audio());
+    }
+
+    #[test]
+    fn groups_of_a_fragment_are_its_own_or_the_movies() {
+        let mut file = fragmented();
+        let stbl = "moov/trak[1]/mdia/minf/stbl";
+        let descriptions = |distance| {
+            leaf(b"sgpd", [words(&[0x0100_0000]), b"roll".to_vec(), words(&[2, 1]), vec![0, distance]].concat())
+        };
+        add(&mut file, stbl, descriptions(5));
+        // Group boxes come behind the run here, so that its data offset stays; order is free.
+        for traf in ["moof[1]/traf[1]", "moof[2]/traf[1]"] {
+            add(&mut file, traf, descriptions(6));
+            add(
+                &mut file,
+                traf,
+                leaf(b"sbgp", [words(&[0]), b"roll".to_vec(), words(&[3, 1, 1, 1, 0x1_0001, 1, 0x1_0002])].concat()),
+            );
+        }
+        let bytes = bytes(&file);
+        let movie = Movie::parse("f", &bytes).unwrap();
+        let recovery: Vec<_> = movie.tracks()[0].samples().map(|sample| sample.unwrap().recovery).collect();
+        assert_eq!(recovery, [Some(5), Some(6), None, Some(5), Some(6), None]);
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let run = |numbers: &[u32]| full(b"trun", numbers);
+        let cases: &[(&str, Node, usize, &str)] = &[
+            (
+                "traf[1]/trun",
+                run(&[0x100, 0xffff_ffff, 1]),
+                0,
+                "moof[1]/traf[1]/trun[1] at byte BODY+8: found 4 bytes left in the box, expected 17179869180",
+            ),
+            (
+                "traf[1]/trun",
+                run(&[0x201, 2, 0x7fff_ffff, 1, 1]),
+                0,
+                "moof[1]/traf[1]/trun[1] at byte BOX: sample 0 (from 0): found 1 bytes at byte MOOF+2147483647, expected them inside the file's LEN bytes",
+            ),
+            (
+                "traf[1]/trun",
+                run(&[0x201, 2, 0x8000_0000, 1, 1]),
+                0,
+                "moof[1]/traf[1]/trun[1] at byte BOX: found data offset -2147483648 from byte MOOF, expected a place in the file",
+            ),
+            ("traf[1]/tfhd", full(b"tfhd", &[0x2_0002, 1, 2]), 0, ""),
+            (
+                "traf[1]/tfdt",
+                full(b"tfdt", &[0x0100_0000, 0x8000_0000, 0]),
+                0,
+                "moof[1]/traf/tfdt at byte BODY+4: found decode time 9223372036854775808, expected one below 2^63",
+            ),
+            (
+                "traf[1]/tfdt",
+                full(b"tfdt", &[0x0100_0000, 0x7fff_ffff, 0xffff_ffff]),
+                0,
+                "moof[1]/traf[1]/trun[1] at byte NEXT: found a decode time of 9223372036854775807 and a duration of 100, expected a sum below 2^63",
+            ),
+            ("traf[1]/tfhd", leaf(b"free", []), 0, "moof[1]/traf[1] at byte TRAF: found no tfhd box, expected one"),
+        ];
+        for (path, node, good, want) in cases {
+            let mut file = fragmented();
+            replace(&mut file, &format!("moof[1]/{path}"), node.clone());
+            let got = of(&file, 0);
+            let bytes = bytes(&file);
+            let (moof, _) = places(&file);
+            let find = |name: &[u8]| {
+                bytes.windows(4).skip(moof as usize).position(|window| window == name).map(|at| at + moof as usize - 4)
+            };
+            let at = find(&node.name).unwrap();
+            let want = want
+                .replace("BODY+4", &(at + 12).to_string())
+                .replace("BODY+8", &(at + 16).to_string())
+                .replace("MOOF+2147483647", &(u64::from(moof) + 0x7fff_ffff).to_string())
+                .replace("MOOF", &moof.to_string())
+                .replace("BOX", &at.to_string())
+                .replace("NEXT", &find(b"trun").unwrap().to_string())
+                .replace("TRAF", &find(b"traf").unwrap().to_string())
+                .replace("LEN", &bytes.len().to_string())
+                .replace("traf/tfdt", "traf[1]/tfdt");
+            if want.is_empty() {
+                // Descriptions that are all the same may have any number.
+                assert!(got.last().unwrap().contains("+30 "), "{got:?}");
+                continue;
+            }
+            assert_eq!((got.len() - 1, got.last()), (*good, Some(&format!("f: {want}"))), "{path}");
+        }
+    }
+
+    /// 20 bytes of run may state four billion samples of a default size; the file's length bounds them all together.
+    #[test]
+    fn counts_without_rows_are_bounded() {
+        for size in [0, 1, 30] {
+            let mut file = fragmented();
+            let runs: Vec<Node> = (0..50).map(|_| full(b"trun", &[1, u32::MAX, 0])).collect();
+            let mut boxes = vec![full(b"tfhd", &[0x2_0010, 1, size])];
+            boxes.extend(runs);
+            replace(&mut file, "moof[1]/traf[1]", tree(b"traf", boxes));
+            let bytes = bytes(&file);
+            let movie = Movie::parse("f", &bytes).unwrap();
+            let samples: Vec<_> = movie.tracks()[0].samples().collect();
+            assert!(samples.len() <= bytes.len() + 1);
+            assert!(samples.last().unwrap().is_err());
+        }
+    }
 }

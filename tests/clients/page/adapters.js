@@ -4,8 +4,9 @@ const video = document.getElementById('video');
 
 const record = { errors: [], stalls: [], jumps: [], cues: new Set(), ended: false, started: false };
 window.record = record;
-// Seeks that the test asked for; any other is a player jumping over a hole.
+// Seeks that the test asked for; any other that goes somewhere is a player jumping over a hole.
 let asked = 0;
+let lastTime = 0;
 
 video.addEventListener('playing', () => { record.started = true; });
 video.addEventListener('ended', () => { record.ended = true; });
@@ -16,9 +17,11 @@ video.addEventListener('waiting', () => {
 });
 video.addEventListener('seeking', () => {
   if (asked > 0) asked -= 1;
-  else if (record.started && video.currentTime > 0.5) record.jumps.push(video.currentTime);
+  else if (record.started && Math.abs(video.currentTime - lastTime) > 0.3) record.jumps.push([lastTime, video.currentTime]);
+  lastTime = video.currentTime;
 });
 setInterval(() => {
+  if (!video.seeking) lastTime = video.currentTime;
   for (const track of video.textTracks) {
     for (const cue of track.activeCues ?? []) record.cues.add(cue.text);
   }
