@@ -12,6 +12,7 @@ pub mod ring;
 pub mod socket;
 pub mod transfer;
 pub mod wake;
+pub mod writeback;
 
 pub use affinity::CpuList;
 pub use file::MappedFile;
