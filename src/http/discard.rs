@@ -41,6 +41,8 @@ enum State {
     TrailerFeed,
     /// The line feed of the empty line.
     LastFeed,
+    /// Nobody knows where the body ends.
+    Failed(Refusal),
 }
 
 impl Default for Discard {
@@ -65,8 +67,12 @@ impl Discard {
     }
 
     /// How many of these bytes belong to the body: all of them, unless it ends before. After an error the connection has to
-    /// be closed.
+    /// be closed, and every further call gives the same error.
     pub fn skip(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+        self.try_skip(bytes).inspect_err(|&refusal| self.state = State::Failed(refusal))
+    }
+
+    fn try_skip(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
         let mut rest = bytes;
         while let Some(&byte) = rest.first() {
             let taken = match &mut self.state {
@@ -100,6 +106,7 @@ impl State {
     fn after(self, byte: u8) -> Result<State, Refusal> {
         let malformed = bad("the chunked body is malformed");
         match (self, byte) {
+            (State::Failed(refusal), _) => Err(refusal),
             (State::Size { size, digits }, byte) if byte.is_ascii_hexdigit() => {
                 // Sixteen digits fill the number; sizes that large are refused for being too long when they are read.
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
@@ -191,6 +198,7 @@ mod tests {
                 }
             };
             assert_eq!(refused.status, Status::CONTENT_TOO_LARGE);
+            assert_eq!(discard.skip(b"x"), Err(refused));
             assert!(skipped <= DISCARD_BODY_BYTES_MAX);
         }
     }
