@@ -135,6 +135,11 @@ impl Plane {
         !self.workers.iter().any(JoinHandle::is_finished)
     }
 
+    /// Whether every worker has ended: nothing is in flight any more, and [`Plane::join`] does not wait for clients.
+    pub fn has_ended(&self) -> bool {
+        self.workers.iter().all(JoinHandle::is_finished)
+    }
+
     /// Begins to stop: what waits in the accept queues is taken, requests in flight are finished, and connections are
     /// closed after that, at the latest after the stop timeout. Returns at once.
     pub fn stop(&self) {

@@ -5,6 +5,7 @@ pub mod fault;
 pub mod file;
 pub mod files_limit;
 pub mod notify;
+pub mod pipe;
 pub mod populate;
 pub mod probe;
 pub mod residency;
