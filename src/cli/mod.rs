@@ -6,8 +6,11 @@ mod appliance;
 pub mod check;
 pub mod demo;
 pub mod import;
+pub mod inspect;
+pub mod list;
 mod logging;
 mod player;
+pub mod remove;
 pub mod serve;
 mod signals;
 mod status;
@@ -41,6 +44,9 @@ enum Command {
     Demo(demo::Args),
     Serve(serve::Args),
     Import(import::Args),
+    List(list::Args),
+    Remove(remove::Args),
+    Inspect(inspect::Args),
     Check(check::Args),
 }
 
@@ -82,6 +88,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Import(args) => import::run(args),
+        Command::List(args) => list::run(args),
+        Command::Remove(args) => remove::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Check(args) => check::run(args),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use indicatif::HumanBytes;
+use serde_json::{Map, Value, json};
 
 use crate::library::import::input::role_name;
 use crate::media::Track;
@@ -27,6 +28,38 @@ pub fn track_line(track: &Track, bytes: u64, fragments: usize, duration: Duratio
     parts.push(HumanBytes(bytes).to_string());
     parts.retain(|part| !part.is_empty());
     parts.join("  ")
+}
+
+/// A track as JSON has it, in `list` and `inspect`.
+pub fn track_json(track: &Track) -> Map<String, Value> {
+    let details = match &track.details {
+        Details::Video(video) => json!({
+            "width": video.width,
+            "height": video.height,
+            "pixel_aspect": [video.pixel_aspect.0, video.pixel_aspect.1],
+            "frame_rate": [video.frame_rate.0, video.frame_rate.1],
+            "range": match video.range {
+                VideoRange::Sdr => "SDR",
+                VideoRange::Hlg => "HLG",
+                VideoRange::Pq => "PQ",
+            },
+            "bit_depth": video.bit_depth,
+        }),
+        Details::Audio(audio) => json!({ "sample_rate": audio.sample_rate, "channels": audio.channels }),
+        Details::Text => json!({}),
+    };
+    let track = json!({
+        "id": track.id,
+        "kind": kind_name(track),
+        "codec": track.codec,
+        "language": track.language,
+        "name": track.name,
+        "role": role_name(track.role),
+    });
+    match (track, details) {
+        (Value::Object(track), Value::Object(details)) => track.into_iter().chain(details).collect(),
+        _ => Map::new(),
+    }
 }
 
 pub fn kind_name(track: &Track) -> &'static str {

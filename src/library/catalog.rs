@@ -1,7 +1,7 @@
 //! The catalog: every asset of a library directory, kept up to date by one watcher and read through snapshots.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -98,12 +98,17 @@ impl Library {
     /// Opens the asset: maps the index, verifies its checksum, opens the track files. Blocks on the disk. What fails is
     /// logged once and remembered: see [`State::Damaged`].
     pub fn load(&self, entry: &Arc<Entry>) {
-        let directory = self.folder.version_path(entry.name(), entry.content());
+        let directory = self.directory(entry);
         match entry.open_with(|| Asset::open(&directory, self.options.segment, entry.served())) {
             Ok(true) => self.opened(entry),
             Ok(false) => {}
             Err(error) => error!(asset = entry.name(), "asset cannot be served: {error}"),
         }
+    }
+
+    /// Where the files of a version are.
+    pub fn directory(&self, entry: &Entry) -> PathBuf {
+        self.folder.version_path(entry.name(), entry.content())
     }
 
     /// Assets that are open, and track files of those.

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use super::alignment::Rendition;
 use super::input::{Input, role_of_dash};
 use super::timeline::{NANOS, Timeline};
 use super::{Error, Event, Report};
+use crate::base::Ticks;
+use crate::media::Track;
 use crate::media::codec::{self, Description};
 use crate::media::isobmff::{Handler, Movie, SourceSample, SourceTrack};
 use crate::media::track::{Details, Kind, Role};
@@ -129,10 +132,29 @@ impl<'a> Candidate<'a> {
         })
     }
 
-    /// Half the time of a frame, in nanoseconds.
-    pub fn half_frame_nanos(&self) -> i64 {
+    /// Its key frames, as renditions are compared by them.
+    pub fn rendition(&self) -> Rendition<'_> {
         let (num, den) = self.timeline.rate;
-        i64::from(NANOS) * i64::from(den) / (i64::from(num.max(1)) * 2)
+        Rendition {
+            name: &self.label,
+            keys: self.timeline.keys.iter().map(|key| self.timeline.presented_nanos(key.time)).collect(),
+            half_frame: i64::from(NANOS) * i64::from(den) / (i64::from(num.max(1)) * 2),
+            end: self.timeline.end_nanos(),
+        }
+    }
+
+    /// The track it becomes.
+    pub fn track(&self, id: String) -> Track {
+        Track {
+            id,
+            timescale: self.timeline.timescale,
+            codec: self.description.codec.clone(),
+            language: self.language.clone(),
+            name: self.name.clone(),
+            role: self.role,
+            presentation_offset: Ticks(-self.timeline.priming),
+            details: self.description.details.clone(),
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod alignment;
 mod candidate;
+pub mod examine;
 pub mod input;
 mod output;
 mod slots;
@@ -25,6 +26,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use candidate::{Candidate, SourceFile};
+pub use examine::Examined;
 pub use input::Input;
 use output::{Chunk, Finished, Output};
 use slots::Slots;

@@ -13,7 +13,7 @@ use super::Error;
 use super::candidate::{Candidate, SourceFile};
 use super::slots::Slots;
 use super::timeline::{Key, Retimed};
-use crate::base::{Stored, Ticks};
+use crate::base::Stored;
 use crate::library::asset::file_name;
 use crate::library::folder::{self, Staging};
 use crate::media::fragment::Start;
@@ -89,17 +89,7 @@ impl<'a> Output<'a> {
         staging: &Staging,
         hash: &SyncSender<Chunk<'a>>,
     ) -> Result<Output<'a>, Error> {
-        let timeline = &candidate.timeline;
-        let track = Track {
-            id,
-            timescale: timeline.timescale,
-            codec: candidate.description.codec.clone(),
-            language: candidate.language.clone(),
-            name: candidate.name.clone(),
-            role: candidate.role,
-            presentation_offset: Ticks(-timeline.priming),
-            details: candidate.description.details.clone(),
-        };
+        let track = candidate.track(id);
         let path = staging.content().join(file_name(&track));
         let file = TrackFile::create(&path).map_err(|error| folder::Error::io("create", &path, error))?;
         let spool_path = staging.path().join(format!("{}.samples", track.id));
@@ -222,13 +212,18 @@ impl<'a> Output<'a> {
     fn write_fragment(&mut self, gathered: Gathered, slot: u32, hash: &SyncSender<Chunk<'a>>) -> Result<u64, Error> {
         let sequence = self.fragments.len() as u32 + 1;
         let mut head = Vec::new();
+        let mut stored = gathered.samples.clone();
+        for sample in &mut stored {
+            let offset = i64::from(sample.composition_offset.get()) + reorder(&self.candidate);
+            sample.composition_offset = i32::try_from(offset).unwrap_or(i32::MAX).into();
+        }
         let too_large = |reason: String| Error::Times {
             file: self.source.name.clone(),
             track: self.candidate.source.id,
             at: gathered.runs.first().map_or(0, |run| run.start),
             reason,
         };
-        write::fragment_header(sequence, gathered.decode_time, &gathered.samples, &mut head)
+        write::fragment_header(sequence, gathered.decode_time, &stored, &mut head)
             .map_err(|error| too_large(error.to_string()))?;
         let size = u32::try_from(head.len() as u64 + gathered.bytes)
             .map_err(|_| too_large(format!("a fragment of {} bytes, 4 GiB at most", gathered.bytes)))?;
@@ -321,6 +316,14 @@ fn flags(kind: Kind, sample: &SourceSample, key: Option<Key>) -> u32 {
     }
 }
 
+/// Added to every composition offset in the track file, and taken away again by its edit list: see [`super::timeline`].
+fn reorder(candidate: &Candidate<'_>) -> i64 {
+    match candidate.kind() {
+        Kind::Video => candidate.timeline.composition_shift.max(0),
+        _ => 0,
+    }
+}
+
 fn header(track: &Track, candidate: &Candidate<'_>) -> Vec<u8> {
     let timeline = &candidate.timeline;
     let (width, height) = match &track.details {
@@ -344,7 +347,7 @@ fn header(track: &Track, candidate: &Candidate<'_>) -> Vec<u8> {
         kind: track.kind(),
         language: &track.language,
         name: track.name.as_deref(),
-        media_start: timeline.priming as u64,
+        media_start: (timeline.priming + reorder(candidate)) as u64,
         width,
         height,
         default_duration: u32::try_from(usual).unwrap_or(0),

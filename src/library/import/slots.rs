@@ -27,15 +27,7 @@ impl Slots {
         audio: &[&Candidate<'_>],
         segment: Duration,
     ) -> Result<Slots, alignment::Error> {
-        let renditions: Vec<Rendition<'_>> = video
-            .iter()
-            .map(|track| Rendition {
-                name: &track.label,
-                keys: track.timeline.keys.iter().map(|key| track.timeline.presented_nanos(key.time)).collect(),
-                half_frame: track.half_frame_nanos(),
-                end: track.timeline.end_nanos(),
-            })
-            .collect();
+        let renditions: Vec<Rendition<'_>> = video.iter().map(|track| track.rendition()).collect();
         let common = alignment::common(&renditions)?;
         let instants: Vec<i64> = common.iter().map(|instant| renditions[0].keys[instant[0]]).collect();
         let audio_end = audio.iter().map(|track| track.timeline.end_nanos()).max().unwrap_or(0);

@@ -1,10 +1,14 @@
 //! One track's time, from the source's to the track file's.
 //!
 //! In the source, a sample is presented at `decode time + composition offset − media_start + start_delay` (ISO/IEC
-//! 14496-12 §8.6.6). In the track file decode times begin at 0, or later by as much as the track starts after the
+//! 14496-12 §8.6.6). In the asset decode times begin at 0, or later by as much as the track starts after the
 //! presentation, and composition offsets are shifted by the reorder delay, so that the first picture is presented where
-//! decoding starts and no edit list is needed (CMAF's `cmf2` style). What a decoder needs but a viewer does not see
-//! (priming, pictures before the cut of an edit list) stays in front and is hidden by an edit list.
+//! decoding starts: the decode time of a closed group of pictures is the presentation time of its key frame. What a
+//! decoder needs but a viewer does not see (priming, pictures before the cut of an edit list) stays in front.
+//!
+//! The track file says the same with an edit list and composition offsets from 0 up. Negative ones without an edit list
+//! (CMAF's `cmf2`) would mean the same, but FFmpeg's reader delays such a track by its largest negative offset (its
+//! `dts_shift`), which puts picture and sound out of step by two frames or so in everything built on it.
 
 use std::ops::Range;
 
@@ -193,10 +197,13 @@ impl Timeline {
             _ => edit.media_start,
         };
         let sums = Sums::of(&samples, first, last, visible)?;
-        let start = match random_access {
-            Some(_) => sums.visible_min.ok_or(Error::NothingPresented { samples: count })?,
-            // Audio is cut between samples of sound, not between those of the container.
-            None => sums.composition_min.max(visible),
+        let start = match (random_access, sums.visible_min) {
+            (Some(_), None) => return Err(Error::NothingPresented { samples: count }),
+            // Nothing to be seen at the cut: the picture comes later.
+            (Some(_), Some(seen)) if seen - visible >= i64::from(sums.duration_max) => seen,
+            (Some(_), Some(seen)) if sums.composition_min >= visible => seen,
+            // The cut lies within a picture, which is seen for the rest of its time; or within a frame of sound.
+            _ => sums.composition_min.max(visible),
         };
         let priming = start - sums.composition_min;
         let mut length = sums.decode_end - sums.first_decode;
