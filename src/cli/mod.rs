@@ -14,7 +14,7 @@ pub mod remove;
 pub mod serve;
 mod signals;
 mod status;
-pub mod track_text;
+mod track_text;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

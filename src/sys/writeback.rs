@@ -22,11 +22,6 @@ pub fn start(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
 pub fn will_need(file: BorrowedFd<'_>, offset: u64, len: u64) {
     // SAFETY: as above. It is only advice, so a refusal changes nothing.
     unsafe {
-        libc::posix_fadvise(
-            file.as_raw_fd(),
-            offset as libc::off64_t,
-            len as libc::off64_t,
-            libc::POSIX_FADV_WILLNEED,
-        )
+        libc::posix_fadvise(file.as_raw_fd(), offset as libc::off64_t, len as libc::off64_t, libc::POSIX_FADV_WILLNEED)
     };
 }

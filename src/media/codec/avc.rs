@@ -17,7 +17,6 @@ const PARTITION_A: u8 = 2;
 const IDR: u8 = 5;
 const SEI: u8 = 6;
 const SPS: u8 = 7;
-const AUXILIARY_SLICE: u8 = 19;
 
 /// What is used of a sequence parameter set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,7 +258,6 @@ pub fn random_access(sample: &[u8], length_size: u8, flagged_sync: bool) -> Opti
                 let intra = matches!(bits.ue()?, 2 | 7 | 4 | 9);
                 return ((recovery || flagged_sync) && intra).then_some(Start::Open);
             }
-            AUXILIARY_SLICE => return None,
             _ => {}
         }
     }

@@ -202,7 +202,7 @@ impl Description {
     /// What kind of random access point a sample is, by its bitstream. `flagged_sync` is what the container says, which
     /// counts only where the bitstream leaves it open. `None` for a sample that decoding cannot start at.
     ///
-    /// Looks at the first NAL units or OBUs only and allocates nothing.
+    /// Looks at the first NAL units or OBUs only, so that the beginning of a sample is enough, and allocates nothing.
     pub fn random_access(&self, sample: &[u8], flagged_sync: bool) -> Option<Start> {
         match self.framing {
             Framing::Nal { length_size, codec: NalCodec::Avc } => avc::random_access(sample, length_size, flagged_sync),
@@ -257,13 +257,13 @@ impl From<Short> for Fault {
     }
 }
 
-/// NAL units of a sample: each behind its length. Ends at the first that does not fit.
+/// NAL units of a sample: each behind its length. The last may be cut short: the beginning of a sample is enough.
 fn nal_units(sample: &[u8], length_size: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = sample;
     std::iter::from_fn(move || {
         let (length, tail) = rest.split_at_checked(usize::from(length_size))?;
         let length = length.iter().fold(0_usize, |length, &byte| length << 8 | usize::from(byte));
-        let (unit, tail) = tail.split_at_checked(length)?;
+        let (unit, tail) = tail.split_at_checked(length).unwrap_or((tail, &[]));
         rest = tail;
         Some(unit)
     })

@@ -293,6 +293,10 @@ fn quicktime_sound_of_version_2_and_iso_entries_of_version_1() {
     let mut iso = vec![0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 16, 0, 0, 0, 0];
     iso.extend_from_slice(&[0xBB, 0x80, 0, 0]);
     let want = described(&from::AAC).unwrap();
+    // An .mp3 entry of version 1 without a box.
+    let mut bare = [&[0, 0, 0, 52], &b".mp3"[..], &iso].concat();
+    bare.extend_from_slice(&[0, 0, 4, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!(describe("f.mp4", &bare, 0, &bytes(from::MP3_MOV.sample)).unwrap().codec, "mp4a.6B");
     for (name, fields) in [("QuickTime version 2", fields), ("ISO version 1", iso)] {
         let mut entry = [&[0; 4], &b"mp4a"[..], &fields, &esds].concat();
         let size = entry.len() as u32;
@@ -353,9 +357,12 @@ fn random_access_of_h264() {
     for (name, units, flagged, want) in cases {
         assert_eq!(description.random_access(&sample(units), *flagged), *want, "{name}");
     }
-    let mut cut = sample(&[aud, idr]);
-    cut.truncate(8);
-    assert_eq!(description.random_access(&cut, true), None, "cut short");
+    let whole = sample(&[aud, recovery, i]);
+    for length in 0..whole.len() {
+        // The slice's type is in its second byte.
+        let want = (length >= whole.len() - 1).then_some(Start::Open);
+        assert_eq!(description.random_access(&whole[..length], false), want, "the first {length} bytes");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub(crate) mod fixture;
 mod fragments;
 mod groups;
 pub mod language;
+mod moof;
 mod movie;
 mod samples;
 mod source_track;

@@ -6,7 +6,8 @@ use crate::base::Timescale;
 
 use super::boxes::{Boxed, Boxes, FourCc, Path};
 use super::error::{Error, Problem};
-use super::fragments::{Defaults, FragmentSource};
+use super::fragments::FragmentSource;
+use super::moof::Defaults;
 use super::source_track::SourceTrack;
 use super::{Edit, Handler, user_data};
 
@@ -128,17 +129,25 @@ struct Layout<'a> {
     quicktime: bool,
 }
 
-/// Types a file may begin with. Others are taken for another format that happens to have a plausible length up front.
-const FIRST_BOXES: [&[u8; 4]; 19] = [
+/// Types at the top level of files. What begins with another is taken for another format.
+const TOP_LEVEL: [&[u8; 4]; 20] = [
     b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"pnot", b"sidx", b"ssix", b"emsg",
-    b"prft", b"uuid", b"meta", b"junk", b"pict", b"udta", b"pdin",
+    b"prft", b"uuid", b"meta", b"junk", b"pict", b"udta", b"pdin", b"mfra",
 ];
+
+fn is_box(name: &[u8; 4]) -> bool {
+    TOP_LEVEL.contains(&name)
+}
+
+fn has_fragments(moov: &Boxed<'_>) -> bool {
+    moov.children().any(|child| child.is_ok_and(|child| child.name == FourCc(*b"mvex")))
+}
 
 impl<'a> Layout<'a> {
     fn read(bytes: &'a [u8]) -> Result<Layout<'a>, Error> {
         let root = Path::default();
         let first = bytes.get(4..8).unwrap_or_default();
-        if !FIRST_BOXES.iter().any(|known| known[..] == *first) {
+        if !first.first_chunk().is_some_and(is_box) {
             return Err(Error::new(root, None, Problem::NotMp4 { found: looks_like(bytes) }));
         }
         let (mut moov, mut first_moof) = (None, None);
@@ -147,16 +156,20 @@ impl<'a> Layout<'a> {
         for child in Boxes::top_level(bytes, 0) {
             let child = match child {
                 Ok(child) => child,
-                Err(error) => match (error.problem(), &moov) {
-                    // What is missing is worth more than what is cut off.
-                    (&Problem::Truncated { size, .. }, None) => {
-                        let name = error.offset().and_then(|at| bytes.get(usize::try_from(at).ok()?..));
-                        let name =
-                            name.and_then(|tail| tail.get(4..8)?.first_chunk()).map(|name| (FourCc(*name), size));
-                        return Err(no_movie(bytes, name));
+                Err(error) => {
+                    let tail = error.offset().and_then(|at| bytes.get(usize::try_from(at).ok()?..)).unwrap_or_default();
+                    let name = tail.get(4..8).and_then(|name| name.first_chunk()).copied().unwrap_or_default();
+                    match (error.problem(), &moov) {
+                        // What is missing is worth more than what is cut off.
+                        (&Problem::Truncated { size, .. }, None) => {
+                            return Err(no_movie(bytes, Some((FourCc(name), size)).filter(|_| tail.len() >= 8)));
+                        }
+                        // Tags and padding behind a whole movie; where its samples lie is checked with each of them. In
+                        // a fragmented file the same would hide that fragments are missing.
+                        (_, Some(moov)) if first_moof.is_none() && !is_box(&name) && !has_fragments(moov) => break,
+                        _ => return Err(error),
                     }
-                    _ => return Err(error),
-                },
+                }
             };
             match &child.name.0 {
                 // Only the first: a recording put together of several has them again.
@@ -257,7 +270,7 @@ mod tests {
             let name = want[start + 1..start + 5].to_owned();
             let digits: String = want[start + 6..].chars().take_while(char::is_ascii_digit).collect();
             let mut found = file.windows(4).enumerate().filter(|(_, window)| *window == name.as_bytes());
-            let found = if want[start..].starts_with('@') { found.next() } else { found.last() };
+            let found = if want[start..].starts_with('@') { found.next() } else { found.next_back() };
             let at = found.unwrap_or_else(|| panic!("{name}")).0 - 4;
             let value = at + digits.parse::<usize>().unwrap();
             want.replace_range(start..start + 6 + digits.len(), &value.to_string());
@@ -461,7 +474,7 @@ mod tests {
                     replace(
                         file,
                         "moov/trak[1]/mdia/minf/dinf/dref",
-                        leaf(b"dref", [words(&[0, 1]), bytes(&[full(b"alis", &[0])])].concat()),
+                        leaf(b"dref", [words(&[0, 1]), bytes(&[full(b"alis", &[0, 1])])].concat()),
                     )
                 },
                 "f: moov/trak[1]/mdia/minf/dinf/dref at byte @alis+0: found media kept in another file (alis), expected all of it in this one",
@@ -472,7 +485,7 @@ mod tests {
                     replace(
                         file,
                         "moov/trak[1]/mdia/minf/dinf/dref",
-                        leaf(b"dref", [words(&[0, 2]), bytes(&[full(b"url ", &[1]), full(b"url ", &[0])])].concat()),
+                        leaf(b"dref", [words(&[0, 2]), bytes(&[full(b"url ", &[0]), full(b"url ", &[0, 1])])].concat()),
                     )
                 },
                 "fine",
@@ -552,6 +565,20 @@ mod tests {
         assert!(problem(&file).contains("stco at byte"), "{}", problem(&file));
     }
 
+    #[test]
+    fn what_follows_a_whole_movie_does_not_matter() {
+        for tail in [&b"TAG and a title"[..], b"\0\0\0\x04????", b"abc"] {
+            let file = [bytes(&progressive()), tail.to_vec()].concat();
+            assert_eq!(problem(&file), "fine");
+            let file = [bytes(&fragmented()), tail.to_vec()].concat();
+            assert_ne!(problem(&file), "fine");
+        }
+        let file = [bytes(&progressive()), b"\0\0\x01\0mdat".to_vec()].concat();
+        assert!(
+            problem(&file).ends_with("the file is truncated: found 8 bytes to its end, expected a box of 256 bytes")
+        );
+    }
+
     fn everything() -> impl Strategy<Value = Vec<u8>> {
         let grouped = || {
             let mut file = progressive();
@@ -578,6 +605,7 @@ mod tests {
             file
         };
         let mut hybrid = progressive();
+        add(&mut hybrid, "moov", tree(b"mvex", [full(b"trex", &[0, 1, 1, 100, 0, 0x0101_0000])]));
         hybrid.extend(fragmented().split_off(2));
         prop::sample::select(vec![bytes(&progressive()), bytes(&grouped()), bytes(&fragmented()), bytes(&hybrid)])
     }
@@ -598,8 +626,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 512 } else { 20_000 }))]
-
         #[test]
         fn truncated_files_are_refused(file in everything(), cut in any::<prop::sample::Index>()) {
             let cut = &file[..cut.index(file.len())];

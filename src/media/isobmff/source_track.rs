@@ -6,7 +6,8 @@ use crate::base::Timescale;
 
 use super::boxes::{Boxed, Boxes, FourCc, Path};
 use super::error::{Error, Problem};
-use super::fragments::{Defaults, FragmentSource, Fragments};
+use super::fragments::{FragmentSource, Fragments};
+use super::moof::Defaults;
 use super::movie::Context;
 use super::samples::Samples;
 use super::tables::Tables;
@@ -369,8 +370,10 @@ impl<'a> Contents<'a> {
             let mut references = Boxes::inside(body, child.path);
             if let Some(reference) = index.checked_sub(1).and_then(|skip| references.nth(skip)) {
                 let reference = reference?;
-                let (_, flags, _) = reference.full()?;
-                if flags & 1 == 0 {
+                let (_, flags, mut location) = reference.full()?;
+                // Some writers forget the flag; a reference to nowhere can only mean this file.
+                let is_here = flags & 1 != 0 || location.rest().iter().all(|&byte| byte == 0);
+                if !is_here {
                     return Err(Error::new(child.path, reference.at, Problem::External { found: reference.name }));
                 }
             }
