@@ -128,7 +128,11 @@ fn exit_status_and_the_one_line() {
         (&["frobnicate"], 2, "error: unrecognized subcommand 'frobnicate'"),
         (&["serve", "--config"], 2, "error: a value is required"),
         (&["serve", "--config", "/nonexistent.toml"], 1, "headwater: /nonexistent.toml: No such file or directory"),
-        (&["serve", "--config", &bad], 1, "bad.toml: line 2: server.wrokers: unknown key; did you mean \"server.workers\"?"),
+        (
+            &["serve", "--config", &bad],
+            1,
+            "bad.toml: line 2: server.wrokers: unknown key; did you mean \"server.workers\"?",
+        ),
         (&["check", "--config", &bad], 1, "would keep the server from running"),
     ] {
         let output = run(arguments);
@@ -221,8 +225,8 @@ fn the_service_manager_is_told() {
         let len = manager.recv(&mut buffer).unwrap();
         text(&buffer[..len]).to_owned()
     };
-    let mut server =
-        place.started(place.serve().env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "400000").env_remove("WATCHDOG_PID"));
+    let mut server = place
+        .started(place.serve().env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "400000").env_remove("WATCHDOG_PID"));
     assert_eq!(heard(), "READY=1");
     let start = Instant::now();
     for _ in 0..3 {
