@@ -1,4 +1,85 @@
 //! Headwater: a video origin and edge server for dedicated Linux machines.
+//!
+//! One sentence holds it together: **whatever comes in becomes an extent of a file, and whatever goes out is a few inline
+//! bytes and extents of files** ([`base::Payload`]). Packagers describe; the delivery plane moves.
+//!
+//! This page is the map: the two planes, the way of a request and of an import, what lies on disk, and who may know whom.
+//!
+//! # Two planes
+//!
+//! | plane | runtime | threads | may | never |
+//! | --- | --- | --- | --- | --- |
+//! | [`delivery`] | monoio, an io_uring per thread, each with its own `SO_REUSEPORT` listeners, pinned to its CPU | one per CPU | read snapshots, describe answers, move bytes with sendfile | write to disk, wait for the disk, take a lock that a writer may hold for long |
+//! | [`intake`] | tokio-uring, with tokio's sockets, so that hyper works as it is; plain threads for what only waits | few | wait for the disk, keep the catalog up to date, serve the admin API | answer viewers |
+//!
+//! The planes share snapshots: immutable values that are swapped in whole. A request reads one [`library::Catalog`] and sees
+//! one consistent state, whatever an import does meanwhile. `cli::appliance` starts both planes, watches over them and stops
+//! them; `cli::status` is all that one plane's admin API learns of the other.
+//!
+//! # The way of a request
+//!
+//! ```text
+//! delivery::listener    accepts, on the worker whose queue the kernel chose
+//! delivery::connection  waits for bytes without holding a buffer, then takes one and reads
+//! http::request         checks and parses the head
+//! service::answer       routes: a pure function of the request, the snapshots and the time
+//!     library::Catalog      which asset, which version, is it open?
+//!     package::{hls,dash}   manifests, rendered once and kept (service::playback)
+//!     package::cmaf         a segment is a run of fragments: one extent of a track file
+//!     http::{conditional,range}, service::representation
+//!                           what of it was asked for
+//! service::Answer       Ready: a head and a Payload.  Load: a helper has to open something first, then ask again
+//! http::response        the head, in wire form
+//! delivery::send        inline bytes and small extents in one send; large ones by sendfile, a stretch at a time, after
+//!                       sys::residency said that the stretch is in memory (if not, a helper reads it in)
+//! sys::transfer         the system calls
+//! ```
+//!
+//! All policy runs in tests without a socket, a disk or a clock. A worker never waits for the disk: whatever might goes to
+//! `delivery::helpers`, and comes back through the worker's inbox.
+//!
+//! # The way of an import
+//!
+//! ```text
+//! cli::import → library::import            what belongs together, when it is presented, where it may be cut
+//!     media::isobmff, media::codec         tracks, samples and parameter sets of the source files
+//!     media::isobmff::write                CMAF headers and fragments
+//!     store::{track_file,index_writer}     one file per track, and the index of all of them
+//! → fsync → rename → fsync                 published whole, or not at all
+//! → library::watcher                       a running server sees it within a second
+//! ```
+//!
+//! # On disk
+//!
+//! ```text
+//! {library}/{asset}/current -> {version}/      switched by rename; old versions are kept for a grace time
+//! {library}/{asset}/{version}/v1.cmfv …        one CMAF track file per track: ftyp moov (moof mdat)*
+//! {library}/{asset}/{version}/index            the mapped index of all its tracks (store::index draws its layout)
+//! ```
+//!
+//! Every track is normalised at import: one fragment per closed group of pictures, audio and text cut at the same instants.
+//! A segment is a run of consecutive fragments, so HLS and DASH name the same URLs and no media byte is touched per
+//! request. Files never change once they are published; versioned URLs ([`package::url`]) never change their bytes.
+//!
+//! # Layers
+//!
+//! Modules import only from lower rows; siblings in a row do not import each other (`sys` may import `base`). `unsafe`
+//! stands under [`sys`] alone, and clocks are read only in [`delivery`], [`intake`] and [`cli`]. `tests/layers.rs` checks
+//! all of it.
+//!
+//! | row | modules | what lives there |
+//! | --- | --- | --- |
+//! | 0 | [`base`], [`sys`] | units, payloads, bounded reading, limits, counters; everything unsafe or Linux |
+//! | 1 | [`http`], [`media`] | HTTP/1.1 without sockets; tracks, samples, timelines, containers and codecs without files |
+//! | 2 | [`package`] | formats, described: HLS, DASH, CMAF |
+//! | 3 | [`store`] | track files and their index |
+//! | 4 | [`library`] | assets: catalog, import, grace time |
+//! | 5 | [`service`] | request → answer |
+//! | 6 | [`delivery`], [`intake`] | the two planes |
+//! | 7 | [`config`] | one TOML file → checked options |
+//! | 8 | [`cli`] | commands; `main.rs` is a few lines |
+//!
+//! Every limit stands in [`base::limits`], with the configuration's defaults.
 
 pub mod base;
 pub mod cli;

@@ -17,7 +17,8 @@ fn check(name: &str, fixture: &Fixture) {
     }
     for (file, text) in &manifests {
         if file == "index.mpd" {
-            dash_mpd::parse(text).unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));
+            let mpd = dash_mpd::parse(text).unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));
+            assert_eq!(dash_mpd::check_conformity(&mpd), Vec::<String>::new(), "{name}\n{text}");
         } else {
             let playlist = m3u8_rs::parse_playlist_res(text.as_bytes());
             let playlist = playlist.unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));

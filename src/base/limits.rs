@@ -36,6 +36,31 @@ pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Bytes one connection may send before its worker turns to the next.
 pub const TURN_BYTES: u64 = 1024 * 1024;
 
+/// Extents up to this size are sent from the mapping together with the head, larger ones with sendfile (measured).
+pub const MAPPED_SEND_BYTES_MAX: u64 = 16 * 1024;
+/// Answers to pipelined requests are gathered up to this size before they are sent.
+pub const GATHER_BYTES_MAX: usize = 64 * 1024;
+/// Pipelined requests answered before the worker turns to the next connection.
+pub const TURN_REQUESTS_MAX: usize = 64;
+/// How far ahead of a client its file is read into the page cache, when it is not there.
+pub const READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
+/// Times one request may have something loaded before it is given up with 500.
+pub const LOADS_MAX: u8 = 4;
+/// A connection that the server closes is read for so long, so that the client gets its last answer and not a reset.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// Bytes thrown away while lingering.
+pub const LINGER_BYTES_MAX: u64 = 256 * 1024;
+/// Connections above the limit that are answered 503 at the same time, per worker; the rest are closed unanswered.
+pub const REFUSALS_MAX: usize = 256;
+/// After this the client may try again (`Retry-After` of 503), in seconds.
+pub const RETRY_AFTER_SECS: u32 = 5;
+/// Connections accepted in a row before the worker turns to those it has.
+pub const TURN_ACCEPTS_MAX: usize = 64;
+/// Threads that wait for the disk on behalf of the delivery workers.
+pub const HELPERS: usize = 4;
+/// Access log lines held back by one worker, in bytes; what comes above is dropped, and counted.
+pub const ACCESS_LOG_BYTES_MAX: usize = 1024 * 1024;
+
 // Library.
 
 pub const SEGMENT_DEFAULT: Duration = Duration::from_secs(4);

@@ -4,17 +4,19 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-/// Why a path names nothing here; the display is the body of the 400.
+/// Why a path is not looked up; the display is the body of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BadPath {
     #[error("a percent sign in the path is not followed by two hexadecimal digits")]
     Escape,
     #[error("the path is not UTF-8 once decoded")]
     Encoding,
-    #[error("the path contains an encoded slash")]
-    EncodedSlash,
     #[error("the path contains a control character")]
     Control,
+    /// A proper path, but not of anything here.
+    #[error("the path contains an encoded slash")]
+    EncodedSlash,
+    /// A proper path, but not of anything here.
     #[error("the path contains a . or .. element")]
     DotSegment,
 }
@@ -31,7 +33,9 @@ pub fn decode(path: &str) -> Result<Cow<'_, str>, BadPath> {
     if decoded.bytes().any(|byte| byte.is_ascii_control()) {
         return Err(BadPath::Control);
     }
-    if decoded.contains("/.") && decoded.split('/').any(|element| element == "." || element == "..") {
+    if decoded.as_bytes().windows(2).any(|pair| pair == b"/.")
+        && decoded.split('/').any(|element| element == "." || element == "..")
+    {
         return Err(BadPath::DotSegment);
     }
     Ok(decoded)

@@ -1,25 +1,130 @@
 //! An open asset: its index mapped, its track files open.
 
-use crate::media::{Presentation, TrackView};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::version::Version;
+use crate::base::{Stored, Ticks};
+use crate::media::presentation::group;
+use crate::media::{Fragment, Kind, Presentation, Track, TrackView};
+use crate::store::index::{Error, FILE_NAME, Index};
+use crate::sys::MappedFile;
 
 /// Immutable; whoever holds it can serve it, whatever happens to the catalog meanwhile.
 pub struct Asset {
-    _fields: (),
+    index: Index,
+    /// In the order of the index's tracks.
+    files: Vec<Arc<dyn Stored>>,
+    cuts: Vec<u32>,
+    /// As URLs name it.
+    version: Version,
+    duration: Duration,
+    published: u64,
+}
+
+/// What a track's file is called within its version's directory.
+pub fn file_name(track: &Track) -> String {
+    let suffix = match track.kind() {
+        Kind::Video => "cmfv",
+        Kind::Audio => "cmfa",
+        Kind::Text => "vtt",
+    };
+    format!("{}.{suffix}", track.id)
 }
 
 impl Asset {
+    /// Opens one version's directory. `segment` is about how long segments shall be; `version` is what URLs call it.
+    ///
+    /// Reads the whole index once. A track file that has not the length it was published with is an error: it was
+    /// truncated, and players would wait for bytes that are not there.
+    pub fn open(directory: &Path, segment: Duration, version: Version) -> Result<Asset, Error> {
+        let path = directory.join(FILE_NAME);
+        let index = Index::open(&path)?;
+        let published = fs::metadata(&path).map_err(|source| Error::Io { path, source })?.mtime();
+        let mut files: Vec<Arc<dyn Stored>> = Vec::with_capacity(index.tracks().len());
+        for indexed in index.tracks() {
+            let path = directory.join(file_name(&indexed.track));
+            let file = MappedFile::open(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+            if file.len() != indexed.file_size {
+                return Err(Error::Length { path, found: file.len(), expected: indexed.file_size });
+            }
+            files.push(Arc::new(file));
+        }
+        let (cuts, duration) = (cuts(&index, segment), duration(&index));
+        if index.tracks().iter().all(|indexed| indexed.track.kind() == Kind::Text) {
+            let error = io::Error::other("neither video nor audio in it");
+            return Err(Error::Io { path: directory.to_owned(), source: error });
+        }
+        Ok(Asset { index, files, cuts, version, duration, published: u64::try_from(published).unwrap_or(0) })
+    }
+
     pub fn presentation(&self) -> Presentation<'_> {
-        todo!()
+        Presentation {
+            version: self.version.as_str(),
+            tracks: (0..self.files.len()).filter_map(|number| self.view(number)).collect(),
+            cuts: &self.cuts,
+            duration: self.duration,
+        }
     }
 
     /// The track of this id, without building a [`Presentation`].
     pub fn track(&self, id: &str) -> Option<TrackView<'_>> {
-        let _ = id;
-        todo!()
+        self.view(self.index.tracks().iter().position(|indexed| indexed.track.id == id)?)
+    }
+
+    fn view(&self, number: usize) -> Option<TrackView<'_>> {
+        let indexed = self.index.tracks().get(number)?;
+        Some(TrackView {
+            track: &indexed.track,
+            file: self.files.get(number)?,
+            init_size: indexed.init_size,
+            fragments: self.index.fragments(indexed),
+            samples: self.index.samples(indexed),
+            cues: self.index.cues(indexed),
+            cuts: &self.cuts,
+        })
     }
 
     /// When the version was published, in seconds since 1970: `Last-Modified`.
     pub fn published(&self) -> u64 {
-        todo!()
+        self.published
     }
+
+    /// Open track files, for limits and figures.
+    pub fn track_count(&self) -> usize {
+        self.files.len()
+    }
+}
+
+/// The first slot of every segment: grouped by the reference track, and beyond its end by the track that lasts longest.
+fn cuts(index: &Index, segment: Duration) -> Vec<u32> {
+    let tracks = || index.tracks().iter().map(|indexed| (indexed.track.timescale, index.fragments(indexed)));
+    let Some((timescale, reference)) = tracks().find(|(_, fragments)| !fragments.is_empty()) else {
+        return vec![0];
+    };
+    let last = |fragments: &[Fragment]| fragments.last().map(|fragment| fragment.slot.get());
+    let mut cuts = group(reference, timescale, segment);
+    let end = last(reference);
+    if let Some((timescale, longest)) = tracks().max_by_key(|(_, fragments)| last(fragments))
+        && last(longest) > end
+    {
+        let rest = &longest[longest.partition_point(|fragment| Some(fragment.slot.get()) <= end)..];
+        // `group` begins every list with slot 0.
+        let first = rest.first().map(|fragment| fragment.slot.get());
+        cuts.extend(first.into_iter().chain(group(rest, timescale, segment).into_iter().skip(1)));
+    }
+    cuts
+}
+
+/// Of the track that is presented longest; subtitles do not count, their last cue may show for hours.
+fn duration(index: &Index) -> Duration {
+    let presented = index.tracks().iter().filter_map(|indexed| {
+        let end = index.fragments(indexed).last()?.decode_end().0;
+        Some(indexed.track.timescale.duration(Ticks(end + indexed.track.presentation_offset.0)))
+    });
+    presented.max().unwrap_or_default()
 }

@@ -2,7 +2,15 @@
 
 pub mod asset;
 pub mod catalog;
+pub mod entry;
+pub mod folder;
 pub mod import;
+pub mod version;
+pub mod watcher;
 
 pub use asset::Asset;
-pub use catalog::{Catalog, Entry, Library};
+pub use catalog::{Catalog, Library, Options};
+pub use entry::{Entry, State};
+pub use folder::Folder;
+pub use version::Version;
+pub use watcher::Watcher;

@@ -11,6 +11,7 @@ use crate::base::{Stored, Ticks, Timescale};
 use super::fragment::{Cue, Fragment, Sample, Start};
 use super::presentation::{Presentation, TrackView, group};
 use super::track::{Audio, Details, Kind, Role, Track, Video, VideoRange};
+use super::webvtt;
 
 /// Owns what a [`Presentation`] borrows. Add tracks in the order that the presentation wants: video, audio, text.
 pub struct Fixture {
@@ -102,21 +103,11 @@ impl Fixture {
 
     /// Cues as start and end in milliseconds and text, by start.
     pub fn with_text(mut self, id: &str, language: &str, cues: &[(u64, u64, &str)]) -> Fixture {
-        let mut text = String::from("WEBVTT\n\n");
-        let mut rows = Vec::new();
-        let mut end_max = 0;
+        let mut text = String::from("WEBVTT\n\nSTYLE\n::cue { color: white }\n\n");
         for &(start, end, words) in cues {
-            let offset = text.len() as u32;
             text.push_str(&format!("{} --> {}\n{words}\n\n", clock(start), clock(end)));
-            end_max = end.max(end_max);
-            rows.push(Cue {
-                start: start.into(),
-                end: end.into(),
-                offset: offset.into(),
-                size: (text.len() as u32 - offset).into(),
-                end_max: end_max.into(),
-            });
         }
+        let normal = webvtt::normalise(id, text.as_bytes()).expect("written here");
         let track = Track {
             id: id.to_owned(),
             timescale: Timescale::MILLIS,
@@ -127,15 +118,14 @@ impl Fixture {
             presentation_offset: Ticks(0),
             details: Details::Text,
         };
-        let bytes = text.into_bytes();
-        let file = Memory::stored(id, bytes.len() as u64, Some(bytes));
+        let file = Memory::stored(id, normal.text.len() as u64, Some(normal.text));
         self.tracks.push(OwnedTrack {
             track,
             file,
             init_size: 0,
             fragments: Vec::new(),
             samples: Vec::new(),
-            cues: rows,
+            cues: normal.cues,
         });
         self
     }

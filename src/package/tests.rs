@@ -126,16 +126,21 @@ proptest! {
             if view.track.kind() == Kind::Text {
                 continue;
             }
-            let mut at = 0;
+            let starts: Vec<Ticks> = reference.segments().map(|segment| segment.time).collect();
+            let (mut at, mut end) = (0_u64, None);
             let mut segments = view.segments().peekable();
             for (number, entry) in entries.iter().enumerate() {
+                // Side by side with the reference: 20 ms of frame and 50 ms of priming apart at most.
+                let apart = at.abs_diff(micros(&reference, starts[number]));
+                prop_assert!(apart <= 70_001, "{} {}: {} µs apart", view.track.id, number, apart);
                 let present = segments.peek().is_some_and(|next| next.number as usize == number);
                 prop_assert_eq!(entry.gap, !present, "{} {}", view.track.id, number);
                 if let Some(segment) = segments.next_if(|_| present) {
-                    // Between two segments that are there, the border is the second one's first sample.
-                    if number > 0 && !entries[number - 1].gap {
+                    // Without a hole before it, a segment begins at its first sample.
+                    if number > 0 && end == Some(segment.time.0) {
                         prop_assert_eq!(at, micros(view, segment.time));
                     }
+                    end = Some(segment.time.0 + segment.duration.0);
                 }
                 at += entry.micros;
             }
@@ -143,6 +148,8 @@ proptest! {
         }
         targets.dedup();
         prop_assert_eq!(targets.len(), 1);
+        let every = presentation.tracks.iter().flat_map(|view| super::timeline::spans(&presentation, *view));
+        prop_assert_eq!(super::timeline::longest(&presentation), every.map(|span| span.micros()).max().unwrap());
     }
 
     #[test]

@@ -30,8 +30,8 @@ impl Span {
 
 /// For text tracks the segments of the reference track are given, as text is cut where the reference is.
 ///
-/// A segment ends where the track's next one begins. Where the track has no next one it ends with its last sample, and where
-/// it begins after a gap it takes its start from the reference, so that a late track stays side by side with the others.
+/// A segment ends with its last sample, where the track's next one begins. Where the track has a hole the border is that of
+/// the reference, so that a late or broken track stays side by side with the others.
 pub(super) fn spans<'a>(presentation: &Presentation<'a>, view: TrackView<'a>) -> impl Iterator<Item = Span> + 'a {
     let reference = presentation.reference();
     let view = if view.fragments.is_empty() { reference.unwrap_or(view) } else { view };
@@ -40,16 +40,17 @@ pub(super) fn spans<'a>(presentation: &Presentation<'a>, view: TrackView<'a>) ->
     std::iter::from_fn(move || {
         let start = at;
         let span = if segments.peek()?.number > number {
-            let border = |number| reference.and_then(|reference| border(reference, number)).unwrap_or(start);
-            at = border(number + 1).max(start);
+            at = border(reference, number + 1).unwrap_or(start).max(start);
             Span { start, end: at, segment: None, time: ticks(start, view.track.timescale) }
         } else {
             let segment = segments.next()?;
-            let end = match segments.peek() {
-                Some(next) if next.number == number + 1 => next.time,
-                _ => Ticks(segment.time.0.saturating_add(segment.duration.0)),
-            };
+            let end = Ticks(segment.time.0.saturating_add(segment.duration.0));
             at = presented(view, end).max(start);
+            if let Some(next) = segments.peek().filter(|next| next.time != end) {
+                // A hole in the track: the border lies in it, where the reference has it.
+                let begin = presented(view, next.time).max(at);
+                at = border(reference, number + 1).unwrap_or(begin).clamp(at, begin);
+            }
             Span { start, end: at, time: segment.time, segment: Some(segment) }
         };
         number += 1;
@@ -57,17 +58,52 @@ pub(super) fn spans<'a>(presentation: &Presentation<'a>, view: TrackView<'a>) ->
     })
 }
 
-/// The whole number of seconds that no rendition's EXTINF, rounded, exceeds: one value for all renditions, as switching wants
-/// (RFC 8216bis §4.4.3.1).
-pub(super) fn target_seconds(presentation: &Presentation<'_>) -> u64 {
-    ((longest(presentation) + 500_000) / 1_000_000).max(1)
+/// The whole number of seconds that no rendition's EXTINF, rounded, exceeds, from [`longest`]: one value for all renditions,
+/// as switching wants (RFC 8216bis §4.4.3.1).
+pub(super) fn target_seconds(longest: u64) -> u64 {
+    (longest.saturating_add(500_000) / 1_000_000).max(1)
 }
 
-/// The longest entry of any rendition, in microseconds.
+/// The longest entry of any rendition, in microseconds. Every media playlist needs it, so it walks the tables of all tracks
+/// with as few divisions as it can.
 pub(super) fn longest(presentation: &Presentation<'_>) -> u64 {
     // Text has the reference's entries.
     let tracks = presentation.tracks.iter().filter(|view| !view.fragments.is_empty());
-    tracks.flat_map(|view| spans(presentation, *view)).map(|span| span.micros()).max().unwrap_or(0)
+    tracks.fold(0, |longest, view| {
+        longest_without_holes(*view, longest)
+            .or_else(|| spans(presentation, *view).map(|span| span.micros()).max())
+            .map_or(longest, |micros| micros.max(longest))
+    })
+}
+
+/// The same as the longest of [`spans`], or `longest` if that is longer; `None` if the track has holes.
+fn longest_without_holes(view: TrackView<'_>, mut longest: u64) -> Option<u64> {
+    let scale = u128::from(view.track.timescale.per_second());
+    // What a length in ticks must reach to be longer, roundings of both its ends included.
+    let reach = |longest: u64| i64::try_from(u128::from(longest) * scale / 1_000_000).unwrap_or(i64::MAX);
+    let mut enough = reach(longest);
+    let mut start = Ticks(view.track.presentation_offset.0.saturating_neg());
+    let mut check = |start: Ticks, end: Ticks| {
+        if end.0.saturating_sub(start.0) >= enough {
+            let micros = presented(view, end).saturating_sub(presented(view, start));
+            if micros > longest {
+                (longest, enough) = (micros, reach(micros));
+            }
+        }
+    };
+    let mut end = None;
+    for (at, segment) in view.segments().enumerate() {
+        if segment.number as usize != at || end.is_some_and(|end| end != segment.time.0) {
+            return None;
+        }
+        if end.is_some() {
+            check(start, segment.time);
+            start = segment.time;
+        }
+        end = Some(segment.time.0.saturating_add(segment.duration.0));
+    }
+    check(start, view.fragments.last()?.decode_end());
+    Some(longest)
 }
 
 /// Whether every segment can be decoded by itself. (A fragment inside a segment may well depend on the one before.)
@@ -76,7 +112,8 @@ pub(super) fn is_independent(view: TrackView<'_>) -> bool {
 }
 
 /// Where the segment of that number begins on the reference track, in microseconds.
-fn border(reference: TrackView<'_>, number: u32) -> Option<u64> {
+fn border(reference: Option<TrackView<'_>>, number: u32) -> Option<u64> {
+    let reference = reference?;
     let Some(&slot) = reference.cuts.get(number as usize) else {
         return reference.fragments.last().map(|last| presented(reference, last.decode_end()));
     };

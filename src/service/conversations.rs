@@ -195,7 +195,7 @@ fn ranges_of_a_segment() {
         ),
         (format!("If-None-Match: {etag}\r\nRange: bytes=0-0"), 304, None, String::new()),
         (
-            format!("If-Match: \"other\"\r\nRange: bytes=0-0"),
+            "If-Match: \"other\"\r\nRange: bytes=0-0".into(),
             412,
             None,
             "a precondition of the request is not met\n".into(),

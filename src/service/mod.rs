@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 mod conversations;
+#[cfg(test)]
+mod library_conversations;
 pub mod manifest;
 pub mod pages;
 pub mod playback;
@@ -107,7 +109,8 @@ impl Service {
         }
         let path = match uri::decode(request.path) {
             Ok(path) => path,
-            Err(refused) => return Answer::Ready(bad_request(&refused)),
+            Err(uri::BadPath::DotSegment | uri::BadPath::EncodedSlash) => return Answer::Ready(self.missing.clone()),
+            Err(malformed) => return Answer::Ready(bad_request(&malformed)),
         };
         match Route::of(&path) {
             Some(Route::Vod { asset, resource }) => self.vod(request, now, asset, resource),

@@ -55,3 +55,50 @@ pub fn asset_list(names: &[&str]) -> Manifest {
         .collect();
     page("application/json", Bytes::from(json!({ "assets": assets }).to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Piece;
+    use crate::http::{Response, request};
+
+    fn answer(page: &Manifest, fields: &str) -> Response {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        let (request, _) = request::parse(head.as_bytes()).unwrap().unwrap();
+        page.form(&request).expect("small enough to be compressed in place").respond(&request)
+    }
+
+    fn text(response: &Response) -> String {
+        match response.body.pieces() {
+            [Piece::Inline(bytes)] => String::from_utf8(bytes.to_vec()).unwrap(),
+            pieces => panic!("{pieces:?}"),
+        }
+    }
+
+    #[test]
+    fn a_page_is_found_at_its_path_and_revalidated() {
+        let mut pages = Pages::default();
+        pages.add("/", "text/html; charset=utf-8", "<!doctype html>");
+        assert!(pages.find("/index.html").is_none());
+        let page = pages.find("/").unwrap();
+        let whole = answer(page, "");
+        assert_eq!((whole.kind, text(&whole).as_str()), (Kind::Page, "<!doctype html>"));
+        let fields = String::from_utf8(whole.fields.to_vec()).unwrap();
+        assert!(fields.starts_with("Content-Type: text/html; charset=utf-8\r\n"), "{fields}");
+        assert!(fields.contains("Cache-Control: no-cache\r\n"), "{fields}");
+        let etag = fields.split("\r\n").find_map(|line| line.strip_prefix("ETag: ")).unwrap();
+        assert_eq!(answer(page, &format!("If-None-Match: {etag}\r\n")).status.0, 304);
+        // Another page at the same place has another tag, even if it is as long.
+        pages.add("/", "text/html; charset=utf-8", "<!DOCTYPE HTML>");
+        assert_eq!(answer(pages.find("/").unwrap(), &format!("If-None-Match: {etag}\r\n")).status.0, 200);
+    }
+
+    #[test]
+    fn the_list_links_to_the_manifests() {
+        let list = answer(&asset_list(&["big \"buck\"", "film"]), "");
+        assert_eq!(
+            text(&list),
+            r#"{"assets":[{"dash":"vod/big%20%22buck%22/index.mpd","hls":"vod/big%20%22buck%22/index.m3u8","name":"big \"buck\""},{"dash":"vod/film/index.mpd","hls":"vod/film/index.m3u8","name":"film"}]}"#
+        );
+    }
+}

@@ -8,29 +8,46 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
+use super::fault::Guard;
 use crate::base::Stored;
 
 /// A whole file, open and mapped read-only.
 pub struct MappedFile {
-    file: File,
+    // Dropped in this order: the guard stops answering for the addresses before they are unmapped and reused.
+    guard: Option<Guard>,
     map: Option<Mmap>,
+    file: File,
     name: String,
 }
 
 impl MappedFile {
     /// An empty file has no mapping, and reads as no bytes.
+    ///
+    /// # Errors
+    /// Those of open and mmap, and `OutOfMemory` when more files are mapped than [`super::fault`] can watch over.
     pub fn open(path: &Path) -> io::Result<MappedFile> {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
+        let name = path.display().to_string();
+        if len == 0 {
+            return Ok(MappedFile { guard: None, map: None, file, name });
+        }
         // SAFETY: the mapping is private to this value and only ever read. Published files are never written again
-        // (`library` replaces them by rename); bytes of a file that somebody truncates raise SIGBUS, which the process
-        // handles by mapping zeros.
-        let map = if len == 0 { None } else { Some(unsafe { Mmap::map(&file)? }) };
-        Ok(MappedFile { file, map, name: path.display().to_string() })
+        // (`library` replaces them by rename); bytes of a file that somebody truncates raise SIGBUS, which `fault`
+        // answers with zeros.
+        let map = unsafe { Mmap::map(&file)? };
+        let guard = Guard::new(&map)?;
+        Ok(MappedFile { guard: Some(guard), map: Some(map), file, name })
     }
 
     pub fn bytes(&self) -> &[u8] {
         self.map.as_deref().unwrap_or_default()
+    }
+
+    /// Whether bytes were read through the mapping that the disk could not give (the file was truncated, or a read
+    /// failed): they read as zeros. Ask after reading; what was made from them must be thrown away.
+    pub fn is_damaged(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::is_damaged)
     }
 }
 
@@ -49,5 +66,35 @@ impl Stored for MappedFile {
 
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_truncated_file_reads_as_zeros_and_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("v1.cmfv");
+        std::fs::write(&path, vec![7; 40_000]).unwrap();
+        let file = MappedFile::open(&path).unwrap();
+        let whole = MappedFile::open(&path).unwrap();
+        assert_eq!(file.bytes().iter().map(|&byte| u64::from(byte)).sum::<u64>(), 280_000);
+        assert!(!file.is_damaged());
+
+        File::options().write(true).open(&path).unwrap().set_len(4_096).unwrap();
+        assert_eq!((file.bytes()[0], file.bytes()[39_999], file.bytes()[20_000]), (7, 0, 0));
+        assert!(file.is_damaged());
+        assert!(!whole.is_damaged(), "only the mapping that was read is marked");
+        drop(file);
+        assert_eq!(whole.bytes()[8_192], 0);
+        assert!(whole.is_damaged());
+    }
+
+    #[test]
+    fn an_empty_file_has_no_bytes() {
+        let file = MappedFile::open(Path::new("/dev/null")).unwrap();
+        assert_eq!((file.len(), file.mapped(), file.is_damaged()), (0, None, false));
     }
 }

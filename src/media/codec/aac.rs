@@ -255,3 +255,77 @@ fn program_config_element(bits: &mut Bits<'_>) -> Option<(u16, u8)> {
     let channels = (front + side + back + low) as u16;
     (channels > 0).then(|| (channels, channels::configuration(front, side, back, low)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::codec::bits::tests::Writer;
+
+    #[test]
+    fn configurations() {
+        // audioObjectType, core and output rate, channels, ChannelConfiguration, frame length
+        type Row<'a> = (&'a str, &'a [u8], (u8, u32, u32, u16, u8, u32));
+        let cases: &[Row] = &[
+            ("LC 44.1 kHz stereo", &[0x12, 0x10], (2, 44_100, 44_100, 2, 2, 1024)),
+            ("LC, flags missing", &[0x11, 0x90], (2, 48_000, 48_000, 2, 2, 1024)),
+            ("LC, frames of 960", &[0x11, 0x94], (2, 48_000, 48_000, 2, 2, 960)),
+            ("LC 7.1 with rear pairs", &[0x11, 0xE0], (2, 48_000, 48_000, 8, 12, 1024)),
+            ("LC 6.1", &[0x11, 0xD8], (2, 48_000, 48_000, 7, 11, 1024)),
+            ("LC 22.2", &[0x11, 0xE8], (2, 48_000, 48_000, 24, 13, 1024)),
+            ("HE, explicit", &[0x2B, 0x11, 0x88, 0x00], (5, 24_000, 48_000, 2, 2, 2048)),
+            ("HE v2, explicit", &[0xEB, 0x09, 0x88, 0x00], (29, 24_000, 48_000, 2, 2, 2048)),
+            ("HE, backward compatible", &[0x13, 0x10, 0x56, 0xE5, 0x98], (5, 24_000, 48_000, 2, 2, 2048)),
+            (
+                "HE v2, backward compatible",
+                &[0x13, 0x08, 0x56, 0xE5, 0x9D, 0x48, 0x80],
+                (29, 24_000, 48_000, 2, 2, 2048),
+            ),
+            ("SBR signalled as absent", &[0x13, 0x10, 0x56, 0xE5, 0x00], (2, 24_000, 24_000, 2, 2, 1024)),
+            ("rate spelt out", &[0x17, 0x80, 0x5D, 0xC0, 0x10], (2, 48_000, 48_000, 2, 2, 1024)),
+            ("ELD", &[0xF8, 0xE6, 0x20, 0x00], (39, 48_000, 48_000, 1, 1, 512)),
+        ];
+        for (name, specific, (object_type, core_rate, sample_rate, channels, channel_configuration, frame_length)) in
+            cases
+        {
+            let want = Config {
+                object_type: *object_type,
+                core_rate: *core_rate,
+                sample_rate: *sample_rate,
+                channels: *channels,
+                channel_configuration: *channel_configuration,
+                frame_length: *frame_length,
+            };
+            assert_eq!(Config::read(specific), Some(want), "{name}");
+        }
+        for bad in [&[][..], &[0x12], &[0x16, 0x90], &[0x12, 0x40], &[0x17, 0x80, 0, 0, 0x10]] {
+            assert_eq!(Config::read(bad), None, "{bad:x?}");
+        }
+    }
+
+    #[test]
+    fn program_config_elements() {
+        // Pairs and singles in front, at the sides, at the back, and low-frequency channels.
+        type Row<'a> = (&'a [u64], &'a [u64], &'a [u64], u64, (u16, u8));
+        let cases: &[Row] = &[
+            (&[1], &[], &[], 0, (2, 2)),
+            (&[0, 1], &[], &[1], 1, (6, 6)),
+            (&[0, 1], &[1], &[1], 1, (8, 12)),
+            (&[0, 1, 1], &[], &[1], 1, (8, 7)),
+            (&[0, 1], &[], &[0, 1], 1, (7, 11)),
+            (&[1, 1], &[], &[], 0, (4, 0)),
+        ];
+        for (front, side, back, low, want) in cases {
+            let mut bits = Writer::default();
+            bits.put(2, 5).put(3, 4).put(0, 4).put(0, 3);
+            bits.put(0, 4).put(1, 2).put(3, 4);
+            bits.put(front.len() as u64, 4).put(side.len() as u64, 4).put(back.len() as u64, 4);
+            bits.put(*low, 2).put(0, 3).put(0, 4).put(1, 1).put(0, 4).put(0, 1).put(1, 1).put(0, 3);
+            for pair in [front, side, back].into_iter().copied().flatten() {
+                bits.put(*pair, 1).put(0, 4);
+            }
+            bits.put(0, 4 * *low as u32);
+            let config = Config::read(&bits.bytes()).unwrap();
+            assert_eq!((config.channels, config.channel_configuration), *want, "{front:?} {side:?} {back:?} {low}");
+        }
+    }
+}

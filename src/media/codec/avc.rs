@@ -6,7 +6,9 @@ use crate::media::track::{Details, Video};
 
 use super::bits::Bits;
 use super::colour::{Colour, Triple, UNSPECIFIED, aspect_ratio, pixel_aspect};
+use super::dolby_vision;
 use super::entry::Entry;
+use super::sei;
 use super::{Description, Fault, Framing, LEADING_UNITS_MAX, NalCodec, nal_units};
 
 // nal_unit_type (table 7-1).
@@ -15,9 +17,6 @@ const PARTITION_A: u8 = 2;
 const IDR: u8 = 5;
 const SEI: u8 = 6;
 const SPS: u8 = 7;
-const AUXILIARY_SLICE: u8 = 19;
-/// payloadType of the recovery point SEI (§D.1.8).
-const RECOVERY_POINT: u32 = 6;
 
 /// What is used of a sequence parameter set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,20 +86,30 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
         let expected = "seq_parameter_set_data (ITU-T H.264 §7.3.2.1.1)";
         Fault::new(at, "a sequence parameter set cut short or out of range", expected).within(b"avcC")
     })?;
+    let preferred = nal_units(sample, record.length_size)
+        .take(LEADING_UNITS_MAX)
+        .filter(|unit| unit_type(unit) == SEI)
+        .find_map(|unit| sei::find(unit, 1, sei::ALTERNATIVE_TRANSFER)?.byte());
     let colour = Colour::of(entry, sps.vui.colour, sps.vui.full_range);
     let name = String::from_utf8_lossy(&kind);
-    Ok(Description {
+    let dolby = dolby_vision::Configuration::of(entry)?;
+    let is_dolby = kind[0] == b'd';
+    let codec = match &dolby {
+        Some(dolby) if is_dolby => dolby.codec(&name),
         // RFC 6381 §3.3: the three bytes that follow the NAL unit header of the sequence parameter set.
-        codec: format!("{name}.{:02x}{:02x}{:02x}", sps.profile, sps.constraints, sps.level),
+        _ => format!("{name}.{:02x}{:02x}{:02x}", sps.profile, sps.constraints, sps.level),
+    };
+    Ok(Description {
+        codec,
         details: Details::Video(Video {
             width: sps.width,
             height: sps.height,
             pixel_aspect: pixel_aspect(entry, sps.vui.aspect),
             frame_rate: (0, 1),
-            range: colour.range(),
+            range: colour.range(preferred),
             bit_depth: sps.bit_depth,
             colour: colour.triple,
-            supplemental_codec: None,
+            supplemental_codec: dolby.filter(|_| !is_dolby).and_then(|dolby| dolby.supplemental(&name)),
         }),
         sample_entry: entry.normal_visual(
             &kind,
@@ -240,7 +249,8 @@ pub fn random_access(sample: &[u8], length_size: u8, flagged_sync: bool) -> Opti
     for unit in nal_units(sample, length_size).take(LEADING_UNITS_MAX) {
         match unit_type(unit) {
             IDR => return Some(Start::Closed),
-            SEI => recovery |= recovery_point(unit) == Some(0),
+            // recovery_frame_cnt
+            SEI => recovery |= sei::find(unit, 1, sei::RECOVERY_POINT).and_then(|mut bits| bits.ue()) == Some(0),
             SLICE | PARTITION_A => {
                 let mut bits = Bits::of_nal(unit.get(1..)?);
                 bits.ue()?; // first_mb_in_slice
@@ -248,36 +258,68 @@ pub fn random_access(sample: &[u8], length_size: u8, flagged_sync: bool) -> Opti
                 let intra = matches!(bits.ue()?, 2 | 7 | 4 | 9);
                 return ((recovery || flagged_sync) && intra).then_some(Start::Open);
             }
-            AUXILIARY_SLICE => return None,
             _ => {}
         }
     }
     None
 }
 
-/// `recovery_frame_cnt` of a recovery point among a SEI unit's messages (§7.3.2.3.1, §D.1.8).
-fn recovery_point(unit: &[u8]) -> Option<u32> {
-    let mut bits = Bits::of_nal(unit.get(1..)?);
-    // A message is at least two bytes; the trailing bits are one.
-    while bits.remaining() > 16 {
-        let kind = sei_number(&mut bits)?;
-        let size = sei_number(&mut bits)?;
-        if kind == RECOVERY_POINT {
-            return bits.ue();
-        }
-        bits.skip(size.checked_mul(8)?)?;
-    }
-    None
-}
+#[cfg(test)]
+mod tests {
+    use h264_reader::nal::sps::SeqParameterSet;
+    use h264_reader::rbsp::{BitReader, ByteReader};
 
-/// `payloadType` and `payloadSize`: a run of 255s and a last byte.
-fn sei_number(bits: &mut Bits<'_>) -> Option<u32> {
-    let mut number = 0_u32;
-    loop {
-        let byte = bits.byte()?;
-        number = number.checked_add(u32::from(byte))?;
-        if byte != 255 {
-            return Some(number);
+    use super::*;
+    use crate::media::codec::fixtures::{self as from, bytes};
+
+    #[test]
+    fn another_reader_reads_the_same() {
+        for fixture in [from::H264, from::H264_1080, from::H264_HI10, from::H264_MOV] {
+            let entry = bytes(fixture.entry);
+            let at = entry.windows(4).position(|window| window == b"avcC").unwrap() + 4;
+            let (unit, _) = Record::read(Cursor::new(&entry[at..], 0)).unwrap().sps.unwrap();
+            let ours = Sps::read(unit).unwrap();
+            let theirs = SeqParameterSet::from_bits(BitReader::new(ByteReader::skipping_h264_header(unit))).unwrap();
+            assert_eq!((ours.width, ours.height), theirs.pixel_dimensions().unwrap());
+            assert_eq!(ours.bit_depth, theirs.chroma_info.bit_depth_luma_minus8 + 8);
+            let vui = theirs.vui_parameters.unwrap();
+            let aspect = vui.aspect_ratio_info.and_then(|info| info.get());
+            assert_eq!(ours.vui.aspect, aspect.map(|(width, height)| (width.into(), height.into())));
+            let colour = vui.video_signal_type.and_then(|signal| signal.colour_description);
+            let colour = colour.map(|it| (it.colour_primaries, it.transfer_characteristics, it.matrix_coefficients));
+            assert_eq!(ours.vui.colour, colour.unwrap_or(UNSPECIFIED));
         }
+    }
+
+    #[test]
+    fn scaling_lists_field_order_counts_and_cropping_are_read_past() {
+        use crate::media::codec::bits::tests::Writer;
+        // High 4:2:2, interlaced, all scaling lists given, picture order count type 1, cropped by 2 and 6 units.
+        let mut bits = Writer::default();
+        bits.put(0x67, 8).put(122, 8).put(0, 8).put(40, 8).ue(0);
+        bits.ue(2).ue(2).ue(2).put(0, 1).put(1, 1);
+        for list in 0..8 {
+            bits.put(1, 1);
+            match list {
+                // A first delta of -8 ends the list: the default is used.
+                0 => _ = bits.se(-8),
+                _ => (0..if list < 6 { 16 } else { 64 }).for_each(|_| _ = bits.se(1)),
+            }
+        }
+        bits.ue(0).ue(1).put(0, 1).se(-3).se(4).ue(2).se(1).se(-1);
+        bits.ue(4).put(0, 1).ue(119).ue(33).put(0, 1).put(1, 1).put(1, 1);
+        bits.put(1, 1).ue(0).ue(2).ue(0).ue(6);
+        bits.put(1, 1).put(1, 1).put(255, 8).put(640, 16).put(480, 16).put(0, 1);
+        bits.put(1, 1).put(5, 3).put(1, 1).put(1, 1).put(9, 8).put(18, 8).put(9, 8);
+        let want = Sps {
+            profile: 122,
+            constraints: 0,
+            level: 40,
+            width: 1916,
+            height: 1076,
+            bit_depth: 10,
+            vui: Vui { aspect: Some((640, 480)), colour: (9, 18, 9), full_range: Some(true) },
+        };
+        assert_eq!(Sps::read(&bits.escaped()), Some(want));
     }
 }

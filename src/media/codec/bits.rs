@@ -110,8 +110,47 @@ impl<'a> Bits<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// Writes what [`Bits`] reads.
+    #[derive(Default)]
+    pub struct Writer {
+        bits: Vec<bool>,
+    }
+
+    impl Writer {
+        pub fn put(&mut self, value: u64, count: u32) -> &mut Writer {
+            self.bits.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
+            self
+        }
+
+        pub fn ue(&mut self, value: u64) -> &mut Writer {
+            let length = (value + 1).ilog2();
+            self.put(0, length).put(value + 1, length + 1)
+        }
+
+        pub fn se(&mut self, value: i64) -> &mut Writer {
+            self.ue(if value > 0 { 2 * value - 1 } else { -2 * value } as u64)
+        }
+
+        pub fn bytes(&self) -> Vec<u8> {
+            let byte = |bits: &[bool]| (0..8).fold(0, |byte, at| byte << 1 | u8::from(bits.get(at) == Some(&true)));
+            self.bits.chunks(8).map(byte).collect()
+        }
+
+        /// With emulation prevention, as in a NAL unit.
+        pub fn escaped(&self) -> Vec<u8> {
+            let mut out: Vec<u8> = Vec::new();
+            for byte in self.bytes() {
+                if out.ends_with(&[0, 0]) && byte <= 3 {
+                    out.push(3);
+                }
+                out.push(byte);
+            }
+            out
+        }
+    }
 
     #[test]
     fn exponential_golomb_codes() {

@@ -53,9 +53,10 @@ impl Colour {
         Colour { triple, colr: kept }
     }
 
-    /// RFC 8216bis §4.4.6.2: by the transfer characteristics alone.
-    pub fn range(&self) -> VideoRange {
-        match self.triple.1 {
+    /// RFC 8216bis §4.4.6.2: by the transfer characteristics alone. Broadcast HLG is coded as BT.2020 (14) for receivers
+    /// that know no better, and names HLG in an alternative transfer characteristics SEI, which is `preferred`.
+    pub fn range(&self, preferred: Option<u8>) -> VideoRange {
+        match preferred.unwrap_or(self.triple.1) {
             TRANSFER_PQ => VideoRange::Pq,
             TRANSFER_HLG => VideoRange::Hlg,
             _ => VideoRange::Sdr,
@@ -101,4 +102,76 @@ pub fn aspect_ratio(idc: u8) -> Option<(u32, u32)> {
 /// Of two numbers that are not both 0.
 fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::base::cursor::Cursor;
+
+    use super::*;
+
+    fn with_entry<T>(children: &[u8], check: impl FnOnce(&Entry<'_>) -> T) -> T {
+        let mut body = vec![0; 78];
+        body.extend_from_slice(children);
+        check(&Entry::visual(*b"avc1", Cursor::new(&body, 8), 0).unwrap())
+    }
+
+    fn colr(body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        boxed(&mut out, b"colr", |out| out.extend_from_slice(body));
+        out
+    }
+
+    #[test]
+    fn the_bitstream_is_believed_where_it_says_something() {
+        let nclx = colr(b"nclx\0\x09\0\x10\0\x09\x80");
+        let nclc = colr(b"nclc\0\x01\0\x01\0\x06");
+        let profile = colr(b"prof....");
+        let short = colr(b"nclx\0\x09");
+        type Row<'a> = (&'a str, &'a [u8], Triple, Option<bool>, Triple, VideoRange, Option<&'a [u8]>);
+        let limited_nclc = colr(b"nclx\0\x01\0\x01\0\x06\x00");
+        let full_nclc = colr(b"nclx\0\x01\0\x01\0\x06\x80");
+        let cases: &[Row] = &[
+            ("nothing", &[], UNSPECIFIED, None, UNSPECIFIED, VideoRange::Sdr, None),
+            ("bitstream alone", &[], (9, 18, 9), None, (9, 18, 9), VideoRange::Hlg, None),
+            ("container alone", &nclx, UNSPECIFIED, None, (9, 16, 9), VideoRange::Pq, Some(&nclx)),
+            ("they differ", &nclx, (1, 1, 1), Some(true), (1, 1, 1), VideoRange::Sdr, Some(&nclx)),
+            ("each a part", &nclx, (2, 18, 2), Some(true), (9, 18, 9), VideoRange::Hlg, Some(&nclx)),
+            ("QuickTime", &nclc, UNSPECIFIED, None, (1, 1, 6), VideoRange::Sdr, Some(&limited_nclc)),
+            ("QuickTime, full range", &nclc, UNSPECIFIED, Some(true), (1, 1, 6), VideoRange::Sdr, Some(&full_nclc)),
+            ("ICC profile", &profile, UNSPECIFIED, None, UNSPECIFIED, VideoRange::Sdr, Some(&profile)),
+            ("cut short", &short, UNSPECIFIED, None, UNSPECIFIED, VideoRange::Sdr, None),
+        ];
+        for (name, children, bitstream, full_range, triple, range, kept) in cases {
+            let colour = with_entry(children, |entry| Colour::of(entry, *bitstream, *full_range));
+            assert_eq!(colour.triple, *triple, "{name}");
+            assert_eq!(colour.range(None), *range, "{name}");
+            assert_eq!(colour.colr.as_deref(), *kept, "{name}");
+        }
+        let broadcast = Colour { triple: (9, 14, 9), colr: None };
+        assert_eq!((broadcast.range(None), broadcast.range(Some(18))), (VideoRange::Sdr, VideoRange::Hlg));
+    }
+
+    #[test]
+    fn pixel_aspects() {
+        let pasp = |width: u32, height: u32| {
+            let mut out = Vec::new();
+            boxed(&mut out, b"pasp", |out| {
+                out.extend_from_slice(&[width.to_be_bytes(), height.to_be_bytes()].concat());
+            });
+            out
+        };
+        let cases = [
+            (vec![], None, (1, 1)),
+            (vec![], Some((640, 480)), (4, 3)),
+            (vec![], Some((0, 3)), (1, 1)),
+            (pasp(64, 45), Some((4, 3)), (64, 45)),
+            (pasp(8, 8), Some((4, 3)), (1, 1)),
+            (pasp(0, 1), Some((4, 3)), (4, 3)),
+        ];
+        for (children, bitstream, want) in cases {
+            assert_eq!(with_entry(&children, |entry| pixel_aspect(entry, bitstream)), want);
+        }
+        assert_eq!((aspect_ratio(0), aspect_ratio(14), aspect_ratio(17)), (None, Some((4, 3)), None));
+    }
 }

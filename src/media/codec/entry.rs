@@ -38,7 +38,8 @@ pub struct Atom<'a> {
 const ATOMS_MAX: usize = 64;
 
 /// Boxes that say something about the picture whatever the codec, kept as they are. `colr` is kept too, in its ISO form.
-const VISUAL_KEPT: [&[u8; 4]; 8] = [b"pasp", b"clap", b"mdcv", b"clli", b"dvcC", b"dvvC", b"dvwC", b"btrt"];
+const VISUAL_KEPT: [&[u8; 4]; 12] =
+    [b"pasp", b"clap", b"mdcv", b"clli", b"cclv", b"amve", b"SmDm", b"CoLL", b"dvcC", b"dvvC", b"dvwC", b"btrt"];
 
 impl<'a> Atom<'a> {
     pub fn cursor(&self) -> Cursor<'a> {
@@ -71,9 +72,8 @@ impl<'a> Entry<'a> {
             // the same version: where boxes begin tells them apart.
             1 => {
                 let mut extended = body.clone();
-                let quicktime =
-                    extended.skip(16).is_ok() && read_atoms(extended, &mut atoms).is_ok() && !atoms.is_empty();
-                if !quicktime {
+                let quicktime = extended.skip(16).is_ok() && read_atoms(extended.clone(), &mut atoms).is_ok();
+                if !quicktime || atoms.is_empty() && !extended.is_empty() {
                     atoms.clear();
                     read_atoms(body, &mut atoms)?;
                 }

@@ -6,17 +6,25 @@
 //! 4:2:0) or overflow on hostile ones; they serve as oracles in the tests.
 
 mod aac;
+mod av1;
 mod avc;
 mod bits;
 mod channels;
 mod colour;
+mod dolby;
+mod dolby_vision;
 mod entry;
 mod esds;
 #[cfg(test)]
 mod fixtures;
+mod flac;
+mod hevc;
 mod mp3;
+mod opus;
+mod sei;
 #[cfg(test)]
 mod tests;
+mod vp9;
 
 use thiserror::Error;
 
@@ -119,6 +127,13 @@ fn describe_entry(path: &mut String, entry: &[u8], offset: u64, sample: &[u8]) -
     }
     match &kind {
         b"avc1" | b"avc3" | b"dva1" | b"dvav" => avc::describe(&Entry::visual(kind, cursor, offset)?, sample),
+        b"hvc1" | b"hev1" | b"dvh1" | b"dvhe" => hevc::describe(&Entry::visual(kind, cursor, offset)?, sample),
+        b"av01" | b"dav1" => av1::describe(&Entry::visual(kind, cursor, offset)?, sample),
+        b"vp09" => vp9::describe(&Entry::visual(kind, cursor, offset)?, sample),
+        b"ac-3" => dolby::describe_ac3(&Entry::audio(kind, cursor, offset)?),
+        b"ec-3" => dolby::describe_eac3(&Entry::audio(kind, cursor, offset)?),
+        b"Opus" => opus::describe(&Entry::audio(kind, cursor, offset)?),
+        b"fLaC" => flac::describe(&Entry::audio(kind, cursor, offset)?),
         b".mp3" | b"ms\0U" => mp3::describe(&Entry::audio(kind, cursor, offset)?, None, sample),
         b"mp4a" => aac::describe(&Entry::audio(kind, cursor, offset)?, sample),
         b"encv" | b"enca" | b"drmi" | b"drms" => Err(encrypted(kind, cursor, offset)),
@@ -187,13 +202,13 @@ impl Description {
     /// What kind of random access point a sample is, by its bitstream. `flagged_sync` is what the container says, which
     /// counts only where the bitstream leaves it open. `None` for a sample that decoding cannot start at.
     ///
-    /// Looks at the first NAL units or OBUs only and allocates nothing.
+    /// Looks at the first NAL units or OBUs only, so that the beginning of a sample is enough, and allocates nothing.
     pub fn random_access(&self, sample: &[u8], flagged_sync: bool) -> Option<Start> {
         match self.framing {
             Framing::Nal { length_size, codec: NalCodec::Avc } => avc::random_access(sample, length_size, flagged_sync),
-            Framing::Nal { codec: NalCodec::Hevc, .. } => None,
-            Framing::Av1 => None,
-            Framing::Vp9 => None,
+            Framing::Nal { length_size, codec: NalCodec::Hevc } => hevc::random_access(sample, length_size),
+            Framing::Av1 => av1::random_access(sample),
+            Framing::Vp9 => vp9::random_access(sample),
             Framing::Audio { .. } => Some(Start::Closed),
         }
     }
@@ -242,13 +257,13 @@ impl From<Short> for Fault {
     }
 }
 
-/// NAL units of a sample: each behind its length. Ends at the first that does not fit.
+/// NAL units of a sample: each behind its length. The last may be cut short: the beginning of a sample is enough.
 fn nal_units(sample: &[u8], length_size: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = sample;
     std::iter::from_fn(move || {
         let (length, tail) = rest.split_at_checked(usize::from(length_size))?;
         let length = length.iter().fold(0_usize, |length, &byte| length << 8 | usize::from(byte));
-        let (unit, tail) = tail.split_at_checked(length)?;
+        let (unit, tail) = tail.split_at_checked(length).unwrap_or((tail, &[]));
         rest = tail;
         Some(unit)
     })

@@ -1,7 +1,9 @@
 //! MPEG-1 and MPEG-2 audio, layer III (ISO/IEC 11172-3, ISO/IEC 13818-3).
 //!
-//! In MP4 it is an `mp4a` entry with object type 0x6B (MPEG-1: 32 kHz and up) or 0x69 (MPEG-2: below), and
-//! the string names that: `mp4a.6b`, `mp4a.69`. QuickTime's `.mp3` and `ms\0U` entries become the same.
+//! In MP4 it is an `mp4a` entry with object type 0x6B (MPEG-1: 32 kHz and up) or 0x69 (MPEG-2: below), and the string
+//! names that, `mp4a.6B` or `mp4a.69`, in the one spelling that Chromium knows (it takes neither `mp4a.6b` nor
+//! `mp4a.40.34`). Its Media Source Extensions have no MP3 in MP4 under any name: it plays as a file and in native HLS
+//! players. QuickTime's `.mp3` and `ms\0U` entries become the same.
 
 use crate::media::track::{Audio, Details};
 
@@ -40,7 +42,7 @@ pub fn describe(entry: &Entry<'_>, stream: Option<&Stream<'_>>, sample: &[u8]) -
         specific_offset: 0,
     };
     Ok(Description {
-        codec: format!("mp4a.{object_type:02x}"),
+        codec: format!("mp4a.{object_type:02X}"),
         details: Details::Audio(Audio {
             sample_rate: header.sample_rate,
             channels: header.channels,

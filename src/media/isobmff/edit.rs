@@ -123,3 +123,111 @@ fn scale(length: u64, movie: Timescale, track: Timescale) -> Option<i64> {
 fn tick(movie: Timescale, track: Timescale) -> u64 {
     u64::from(track.per_second()).div_ceil(u64::from(movie.per_second()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::boxes::Boxes;
+    use super::super::fixture::{Node, bytes, full};
+    use super::*;
+
+    fn scale_of(ticks: u32) -> Timescale {
+        Timescale::new(ticks).unwrap()
+    }
+
+    fn read(node: Node, duration: Option<i64>) -> String {
+        let bytes = bytes(&[node]);
+        let elst = Boxes::top_level(&bytes, 0).next().unwrap().unwrap();
+        match Edit::read(&elst, scale_of(1_000), scale_of(48_000), duration) {
+            Ok(Edit { media_start, start_delay, presented }) => format!("{media_start} {start_delay} {presented:?}"),
+            Err(error) => error.in_file("f").to_string(),
+        }
+    }
+
+    #[test]
+    fn edit_lists_are_reduced_or_refused() {
+        const EMPTY: u32 = u32::MAX;
+        const ONE: u32 = 0x1_0000;
+        let length = Some(480_000);
+        for (name, numbers, duration, want) in [
+            ("none", &[0, 0][..], length, "0 0 None"),
+            ("all of it", &[0, 1, 10_000, 0, ONE], length, "0 0 None"),
+            ("priming", &[0, 1, 9_979, 1_024, ONE], length, "1024 0 None"),
+            ("priming and padding", &[0, 1, 9_900, 1_024, ONE], length, "1024 0 Some(475200)"),
+            ("within a tick of the end", &[0, 1, 9_999, 0, ONE], length, "0 0 None"),
+            ("late", &[0, 3, 500, EMPTY, ONE, 250, EMPTY, ONE, 10_000, 0, ONE], length, "0 36000 None"),
+            ("no length", &[0, 1, 0, 2_048, ONE], None, "2048 0 None"),
+            ("length not known", &[0, 1, 4_000, 2_048, ONE], None, "2048 0 Some(192000)"),
+            (
+                "64 bits",
+                &[0x0100_0000, 2, 0, 500, !0, !0, ONE, 0, 5_000, 0, 1_024, ONE],
+                length,
+                "1024 24000 Some(240000)",
+            ),
+            ("only empty", &[0, 1, 500, EMPTY, ONE], length, "0 0 None"),
+            ("empty behind", &[0, 2, 5_000, 0, ONE, 500, EMPTY, ONE], length, "0 0 Some(240000)"),
+            ("in pieces", &[0, 3, 2_000, 480, ONE, 3_000, 96_480, ONE, 1, 240_500, ONE], length, "480 0 Some(240048)"),
+            (
+                "a cut",
+                &[0, 2, 2_000, 0, ONE, 3_000, 96_049, ONE],
+                length,
+                "f: elst at byte 28: found edit 2 of 2 from media time 96049, which is a cut, expected one edit, or edits that continue each other; cuts need a transcoder",
+            ),
+            (
+                "a gap",
+                &[0, 3, 2_000, 0, ONE, 5, EMPTY, ONE, 3_000, 96_000, ONE],
+                length,
+                "f: elst at byte 40: found edit 3 of 3 from media time 96000, which is a cut, expected one edit, or edits that continue each other; cuts need a transcoder",
+            ),
+            (
+                "half speed",
+                &[0, 1, 2_000, 0, 0x8000],
+                length,
+                "f: elst at byte 16: found edit 1 of 1 at rate 0.5, expected rate 1; edits that change the speed need a transcoder",
+            ),
+            (
+                "still",
+                &[0, 1, 2_000, 0, 0],
+                length,
+                "f: elst at byte 16: found edit 1 of 1 at rate 0, expected rate 1; edits that change the speed need a transcoder",
+            ),
+            (
+                "before the start",
+                &[0, 1, 2_000, -5_i32 as u32, ONE],
+                length,
+                "f: elst at byte 16: found edit 1 of 1 from media time -5, expected one from 0, or -1 for an empty edit",
+            ),
+            (
+                "count beyond the box",
+                &[0, u32::MAX, 2_000, 0, ONE],
+                length,
+                "f: elst at byte 16: found 12 bytes left in the box, expected 51539607540",
+            ),
+            (
+                "too long",
+                &[0x0100_0000, 1, !0, !0, 0, 0, ONE],
+                length,
+                "f: elst at byte 0: found 18446744073709551615 movie ticks, expected a time below 2^63 track ticks",
+            ),
+        ] {
+            assert_eq!(read(full(b"elst", numbers), duration), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn apples_note_gives_priming_and_padding() {
+        let note = " 00000000 00000840 000001C0 0000000000003C00 00000000";
+        for (text, duration, want) in [
+            (note, Some(0x840 + 0x1c0 + 0x3c00), Some((2_112, Some(15_360)))),
+            (note, None, Some((2_112, Some(15_360)))),
+            (note, Some(1_000), None),
+            (" 00000000 00000840 00000000 0000000000003C00", None, Some((2_112, None))),
+            (" 00000000 00000840 00000000", None, None),
+            (" 0 7fffffffffffffff 1 7fffffffffffffff", None, None),
+            (" 0 -1 0 1", None, None),
+            ("", None, None),
+        ] {
+            let edit = Edit::from_smpb(text, duration);
+            assert_eq!(edit.map(|edit| (edit.media_start, edit.presented)), want, "{text}");
+        }
+    }
+}

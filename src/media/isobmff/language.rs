@@ -18,7 +18,7 @@ pub(super) fn from_mdhd(code: u16, quicktime: bool) -> String {
 }
 
 /// A tag of `elng` (§8.4.6), if it is one: subtags of 1 to 8 letters or digits. Its language is made the shortest.
-pub(super) fn from_elng(text: &str) -> Option<String> {
+pub fn from_elng(text: &str) -> Option<String> {
     let (language, rest) = text.split_once('-').unwrap_or((text, ""));
     let subtag = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if text.len() > 64 || !text.split('-').all(subtag) || !language.bytes().all(|byte| byte.is_ascii_alphabetic()) {

@@ -6,9 +6,12 @@
 mod boxes;
 mod edit;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod fragments;
 mod groups;
-mod language;
+pub mod language;
+mod moof;
 mod movie;
 mod samples;
 mod source_track;

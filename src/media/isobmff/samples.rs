@@ -359,3 +359,220 @@ fn words(row: &[u8; 12]) -> [u32; 3] {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = *row;
     [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]), u32::from_be_bytes([i, j, k, l])]
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::fixture::{MEDIA, Node, add, bytes, full, leaf, progressive, remove, replace, words};
+    use super::super::{Movie, SourceTrack};
+    use super::*;
+
+    /// One sample as `offset+size @decode/duration composition flags`.
+    pub(in crate::media::isobmff) fn text(track: &SourceTrack<'_>) -> Vec<String> {
+        let mut samples = track.samples();
+        let text = samples.by_ref().map(|sample| match sample {
+            Ok(sample) => {
+                assert_eq!(sample.sync, sample.flags & FLAG_NON_SYNC == 0);
+                let recovery = sample.recovery.map_or(String::new(), |distance| format!(" roll {distance}"));
+                let SourceSample { offset, size, decode_time, duration, composition_offset, flags, .. } = sample;
+                format!("{offset}+{size} @{decode_time}/{duration} {composition_offset:+} {flags:x}{recovery}")
+            }
+            Err(error) => error.to_string(),
+        });
+        let text = text.collect();
+        assert!(samples.next().is_none(), "ends for good");
+        text
+    }
+
+    fn of(file: &[Node], number: usize) -> Vec<String> {
+        let bytes = bytes(file);
+        match Movie::parse("f", &bytes) {
+            Ok(movie) => text(&movie.tracks()[number]),
+            Err(error) => vec![error.to_string()],
+        }
+    }
+
+    const VIDEO: [&str; 5] = [
+        "24+10 @0/100 +200 2000000",
+        "34+20 @100/100 +300 1010000",
+        "54+30 @200/100 +300 1010000",
+        "100+40 @300/100 +0 2000000",
+        "140+50 @400/50 +0 1010000",
+    ];
+    const STBL: &str = "moov/trak[1]/mdia/minf/stbl";
+
+    #[test]
+    fn tables_give_samples() {
+        let audio: Vec<String> = (0..8)
+            .map(|number| {
+                let start = if number < 4 { 84 } else { 190 - 16 };
+                format!("{}+4 @{}/1024 +0 2000000", start + 4 * number, 1_024 * number)
+            })
+            .collect();
+        let file = progressive();
+        assert_eq!(of(&file, 0), VIDEO);
+        assert_eq!(of(&file, 1), audio);
+        // The same tables in their other forms.
+        for (table, node) in [
+            ("stco", leaf(b"co64", words(&[0, 2, 0, MEDIA, 0, MEDIA + 76]))),
+            ("stsz", leaf(b"stz2", [words(&[0, 8, 5]), vec![10, 20, 30, 40, 50]].concat())),
+            ("stsz", leaf(b"stz2", [words(&[0, 16, 5]), vec![0, 10, 0, 20, 0, 30, 0, 40, 0, 50]].concat())),
+            ("stsc", full(b"stsc", &[0, 3, 1, 3, 1, 2, 2, 1, 3, 9, 1])),
+            ("stts", full(b"stts", &[0, 5, 0, 7, 1, 100, 0, 7, 3, 100, 9, 50])),
+            ("ctts", full(b"ctts", &[0x0100_0000, 3, 1, 200, 2, 300, 2, 0])),
+        ] {
+            let mut file = progressive();
+            replace(&mut file, &format!("{STBL}/{table}"), node);
+            assert_eq!(of(&file, 0), VIDEO, "{table}");
+        }
+    }
+
+    /// What changes with a table added, removed or replaced: the tail of each line.
+    #[test]
+    fn tables_change_samples() {
+        type Change = fn(&mut Vec<Node>);
+        let cases: &[(&str, Change, [&str; 5])] = &[
+            (
+                "no stss, no ctts",
+                |file| {
+                    remove(file, &format!("{STBL}/stss"));
+                    remove(file, &format!("{STBL}/ctts"));
+                },
+                ["/100 +0 2000000", "/100 +0 2000000", "/100 +0 2000000", "/100 +0 2000000", "/50 +0 2000000"],
+            ),
+            (
+                "empty stss, empty ctts",
+                |file| {
+                    replace(file, &format!("{STBL}/stss"), full(b"stss", &[0, 0]));
+                    replace(file, &format!("{STBL}/ctts"), full(b"ctts", &[0, 0]));
+                },
+                ["/100 +0 1010000", "/100 +0 1010000", "/100 +0 1010000", "/100 +0 1010000", "/50 +0 1010000"],
+            ),
+            (
+                "negative offsets",
+                |file| replace(file, &format!("{STBL}/ctts"), full(b"ctts", &[0, 2, 1, 0, 4, -100_i32 as u32])),
+                ["+0 2000000", "-100 1010000", "-100 1010000", "-100 2000000", "-100 1010000"],
+            ),
+            (
+                "sdtp, cut short",
+                |file| add(file, STBL, leaf(b"sdtp", [0, 0, 0, 0, 0x24, 0x18, 0x58])),
+                ["+200 2400000", "+300 1810000", "+300 5810000", "+0 2000000", "+0 1010000"],
+            ),
+            (
+                "roll",
+                |file| {
+                    add(
+                        file,
+                        STBL,
+                        leaf(
+                            b"sgpd",
+                            [words(&[0x0100_0000]), b"roll".to_vec(), words(&[2, 2]), vec![0, 7, 0xff, 0xfe]].concat(),
+                        ),
+                    );
+                    add(
+                        file,
+                        STBL,
+                        leaf(b"sbgp", [words(&[0]), b"roll".to_vec(), words(&[4, 1, 0, 1, 1, 1, 2, 1, 3])].concat()),
+                    );
+                },
+                ["2000000", "1010000 roll 7", "1010000", "2000000", "1010000"],
+            ),
+            (
+                "rap and sync, the first of a kind counts",
+                |file| {
+                    add(
+                        file,
+                        STBL,
+                        leaf(b"sbgp", [words(&[0x0100_0000]), b"rap ".to_vec(), words(&[7, 2, 2, 0, 1, 1])].concat()),
+                    );
+                    add(file, STBL, leaf(b"sbgp", [words(&[0]), b"rap ".to_vec(), words(&[1, 5, 1])].concat()));
+                    add(file, STBL, leaf(b"sbgp", [words(&[0]), b"sync".to_vec(), words(&[2, 4, 1, 1, 2])].concat()));
+                    add(file, STBL, leaf(b"sgpd", [words(&[0]), b"rap ".to_vec(), words(&[1]), vec![0x80]].concat()));
+                    add(
+                        file,
+                        STBL,
+                        leaf(
+                            b"sgpd",
+                            [words(&[0x0100_0000]), b"sync".to_vec(), words(&[0, 2, 1]), vec![19, 0, 0, 0, 1, 21]]
+                                .concat(),
+                        ),
+                    );
+                },
+                ["2000000", "1010000", "1010000 roll 0", "2000000", "1010000 roll 0"],
+            ),
+            (
+                "default group",
+                |file| {
+                    add(file, STBL, leaf(b"sbgp", [words(&[0]), b"roll".to_vec(), words(&[1, 3, 0])].concat()));
+                    add(
+                        file,
+                        STBL,
+                        leaf(
+                            b"sgpd",
+                            [words(&[0x0200_0000]), b"roll".to_vec(), words(&[2, 1, 1]), vec![0, 3]].concat(),
+                        ),
+                    );
+                },
+                ["2000000", "1010000", "1010000", "2000000 roll 3", "1010000 roll 3"],
+            ),
+            (
+                "partial sync samples",
+                |file| add(file, STBL, full(b"stps", &[0, 1, 3])),
+                ["2000000", "1010000", "1010000 roll 0", "2000000", "1010000"],
+            ),
+        ];
+        for (name, change, want) in cases {
+            let mut file = progressive();
+            change(&mut file);
+            let got = of(&file, 0);
+            assert_eq!(got.len(), 5, "{name}: {got:?}");
+            for (got, want) in got.iter().zip(want) {
+                assert!(got.ends_with(want), "{name}: {got} should end in {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn tables_that_contradict_each_other_are_named() {
+        let stbl = "moov/trak[1]/mdia/minf/stbl";
+        for (node, good, want) in [
+            (full(b"stts", &[0, 1, 4, 100]), 4, "stts+24: found its end after 4 samples, expected 5"),
+            (
+                full(b"stts", &[0, 1, 5, u32::MAX]),
+                0,
+                "stts+16: found sample duration -1 at tick 0, expected one from 0 that does not overflow the time",
+            ),
+            (full(b"ctts", &[0, 1, 2, 100]), 2, "ctts+24: found its end after 2 samples, expected 5"),
+            (full(b"stss", &[0, 3, 1, 4, 4]), 3, "stss+24: found a sample number not above 4, expected ascending ones"),
+            (full(b"stss", &[0, 2, 1, 0]), 0, "stss+20: found a sample number not above 1, expected ascending ones"),
+            (full(b"stsc", &[0, 1, 2, 3, 1]), 0, "stsc+16: found first chunk 2, expected 1"),
+            (full(b"stsc", &[0, 2, 1, 3, 1, 1, 2, 1]), 0, "stsc+28: found first chunk 1 after 1, expected a later one"),
+            (full(b"stsc", &[0, 1, 1, 2, 1]), 4, "stco+24: found its end after 4 samples, expected 5"),
+            (full(b"stsc", &[0, 0]), 0, "stsc+16: found its end after 0 samples, expected 5"),
+            (full(b"stsc", &[0, 1, 1, 0, 1]), 0, "stco+24: found its end after 0 samples, expected 5"),
+            (
+                full(b"stco", &[0, 2, MEDIA, 0xffff_fff0]),
+                3,
+                "stco+20: sample 3 (from 0): found 40 bytes at byte 4294967280, expected them inside the file's LEN bytes",
+            ),
+            (
+                full(b"stsz", &[0, 0, 5, 10, 20, 2000, 40, 50]),
+                2,
+                "stco+16: sample 2 (from 0): found 2000 bytes at byte 54, expected them inside the file's LEN bytes",
+            ),
+        ] {
+            let mut file = progressive();
+            let name = std::str::from_utf8(&node.name).unwrap().to_owned();
+            replace(&mut file, &format!("{stbl}/{name}"), node);
+            let got = of(&file, 0);
+            let bytes = bytes(&file);
+            let want = want.replace("LEN", &bytes.len().to_string());
+            let (place, rest) = want.split_once(": ").unwrap();
+            let (table, from_box) = place.split_once('+').unwrap();
+            // The first box of that name is the video track's.
+            let at = bytes.windows(4).position(|window| window == table.as_bytes()).unwrap() - 4;
+            let at = at + from_box.parse::<usize>().unwrap();
+            let want = format!("f: moov/trak[1]/mdia/minf/stbl/{table} at byte {at}: {rest}");
+            assert_eq!((got.len() - 1, got.last()), (good, Some(&want)), "{got:?}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ use crate::base::Timescale;
 use super::boxes::{Boxed, Boxes, FourCc, Path};
 use super::error::{Error, Problem};
 use super::fragments::{FragmentSource, Fragments};
+use super::moof::Defaults;
 use super::movie::Context;
 use super::samples::Samples;
 use super::tables::Tables;
@@ -97,7 +98,7 @@ impl<'a> SourceTrack<'a> {
         let header = tkhd.ok_or_else(|| missing(trak, "tkhd"))?;
         let mdia = mdia.ok_or_else(|| missing(trak, "mdia"))?;
         let media = Media::read(&mdia, context)?;
-        let (contents, handler) = match (Contents::read(&media, context), media.handler) {
+        let (contents, handler) = match (Contents::read(&media, header.id, context), media.handler) {
             (Ok(contents), handler) => (contents, handler),
             (Err(_), Handler::Other(kind)) => (Contents::none(mdia.path), Handler::Other(kind)),
             (Err(error), _) => return Err(error),
@@ -256,7 +257,7 @@ impl<'a> Contents<'a> {
         Contents { sample_entry: SampleEntry::default(), description: None, tables: Tables::empty(path) }
     }
 
-    fn read(media: &Media<'a>, context: &Context<'a>) -> Result<Contents<'a>, Error> {
+    fn read(media: &Media<'a>, track_id: u32, context: &Context<'a>) -> Result<Contents<'a>, Error> {
         let minf = &media.minf;
         let (mut stbl, mut dinf) = (None, None);
         for child in minf.children() {
@@ -271,7 +272,8 @@ impl<'a> Contents<'a> {
         let stsd = stbl.children().find(|child| child.as_ref().map_or(true, |child| child.name == FourCc(*b"stsd")));
         let stsd = stsd.ok_or_else(|| Error::new(stbl.path, stbl.at, Problem::Missing { name: "stsd" }))??;
         let tables = Tables::read(&stbl, context.fragmented, context.file_len(), !context.quicktime)?;
-        let (sample_entry, description) = Self::entry(&stsd, &tables)?;
+        let (sample_entry, description) =
+            Self::entry(&stsd, &tables, Defaults::of(&context.defaults, track_id).description)?;
         Self::refuse_encrypted(&stsd, &sample_entry, media.handler)?;
         if let Some(dinf) = &dinf {
             Self::refuse_external(dinf, &sample_entry)?;
@@ -279,8 +281,9 @@ impl<'a> Contents<'a> {
         Ok(Contents { sample_entry, description, tables })
     }
 
-    /// The entry that all samples have, and its number if there are others.
-    fn entry(stsd: &Boxed<'a>, tables: &Tables<'a>) -> Result<(SampleEntry<'a>, Option<u32>), Error> {
+    /// The entry that all samples have, and its number if there are others. `fragments` is the number that samples of
+    /// fragments have by default, 0 without fragments.
+    fn entry(stsd: &Boxed<'a>, tables: &Tables<'a>, fragments: u32) -> Result<(SampleEntry<'a>, Option<u32>), Error> {
         let (_, _, mut body) = stsd.full()?;
         let at = body.position();
         let count = stsd.read(body.u32())?;
@@ -301,12 +304,12 @@ impl<'a> Contents<'a> {
         let used = if same {
             None
         } else {
-            // Several are fine as long as samples have only one of them; without samples it is up to the fragments.
+            // Several are fine as long as samples have only one of them.
             let mut rows = tables.chunks.rows.iter().map(|row| {
                 let [.., a, b, c, d] = *row;
                 u32::from_be_bytes([a, b, c, d])
             });
-            let used = rows.next().unwrap_or(1);
+            let used = rows.next().unwrap_or(fragments.max(1));
             if let Some(other) = rows.find(|&other| other != used) {
                 return Err(Error::unexpected(
                     stsd.path,
@@ -367,12 +370,197 @@ impl<'a> Contents<'a> {
             let mut references = Boxes::inside(body, child.path);
             if let Some(reference) = index.checked_sub(1).and_then(|skip| references.nth(skip)) {
                 let reference = reference?;
-                let (_, flags, _) = reference.full()?;
-                if flags & 1 == 0 {
+                let (_, flags, mut location) = reference.full()?;
+                // Some writers forget the flag; a reference to nowhere can only mean this file.
+                let is_here = flags & 1 != 0 || location.rest().iter().all(|&byte| byte == 0);
+                if !is_here {
                     return Err(Error::new(child.path, reference.at, Problem::External { found: reference.name }));
                 }
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Movie;
+    use super::super::fixture::{
+        Node, add, bytes, children, fragmented, full, hdlr, leaf, progressive, replace, tree, words,
+    };
+    use super::*;
+
+    fn describe(file: &[Node], number: usize) -> String {
+        let bytes = bytes(file);
+        let movie = Movie::parse("f", &bytes).unwrap();
+        let track = &movie.tracks()[number];
+        let entry = track.sample_entry;
+        assert_eq!(&bytes[entry.offset as usize..][..entry.bytes.len()], entry.bytes);
+        assert_eq!(entry.bytes[4..8], entry.fourcc);
+        format!(
+            "{} {:?} {} {} {:?} enabled={} group={} roles={:?} {} {:?} {:?} {:?}",
+            track.id,
+            track.handler,
+            track.timescale.per_second(),
+            track.language,
+            track.name,
+            track.enabled,
+            track.alternate_group,
+            track.roles.iter().map(|role| format!("{} {}", role.scheme, role.value)).collect::<Vec<_>>(),
+            FourCc(entry.fourcc),
+            track.edit,
+            track.sample_count,
+            track.duration,
+        )
+    }
+
+    const PLAIN: &str = "Edit { media_start: 0, start_delay: 0, presented: None }";
+
+    #[test]
+    fn tracks_are_described() {
+        let progressive = progressive();
+        assert_eq!(
+            describe(&progressive, 0),
+            format!("1 Video 1000 und None enabled=true group=7 roles=[] avc1 {PLAIN} Some(5) Some(450)")
+        );
+        assert_eq!(
+            describe(&progressive, 1),
+            format!("2 Audio 48000 de None enabled=true group=7 roles=[] mp4a {PLAIN} Some(8) Some(8192)")
+        );
+        let fragmented = fragmented();
+        assert_eq!(
+            describe(&fragmented, 1),
+            format!("2 Audio 48000 de None enabled=true group=7 roles=[] mp4a {PLAIN} None None")
+        );
+    }
+
+    #[test]
+    fn headers_say_what_a_track_is() {
+        type Change = fn(&mut Vec<Node>);
+        let cases: &[(&str, Change, &str)] = &[
+            (
+                "version 1 headers",
+                |file| {
+                    replace(file, "moov/mvhd", full(b"mvhd", &[0x0100_0000, 0, 0, 0, 0, 600, 0, 0]));
+                    replace(file, "moov/trak[2]/tkhd", full(b"tkhd", &[0x0100_0000, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 3]));
+                    let eng = (5 << 10 | 14 << 5 | 7) << 16;
+                    replace(
+                        file,
+                        "moov/trak[2]/mdia/mdhd",
+                        full(b"mdhd", &[0x0100_0000, 0, 0, 0, 0, 44_100, 0, 0, eng]),
+                    );
+                },
+                "7 Audio 44100 en None enabled=false group=3 roles=[] mp4a",
+            ),
+            (
+                "extended language, names, roles",
+                |file| {
+                    add(file, "moov/trak[2]/mdia", leaf(b"elng", *b"\0\0\0\0de-CH\0"));
+                    replace(file, "moov/trak[2]/mdia/hdlr", hdlr(b"soun", b"Not this\0"));
+                    let kind = leaf(b"kind", *b"\0\0\0\0urn:mpeg:dash:role:2011\0commentary\0");
+                    add(
+                        file,
+                        "moov/trak[2]",
+                        tree(b"udta", [leaf(b"name", *b"Kommentar"), kind, leaf(b"kind", *b"\0\0\0\0x")]),
+                    );
+                },
+                "2 Audio 48000 de-CH Some(\"Kommentar\") enabled=true group=7 roles=[\"urn:mpeg:dash:role:2011 commentary\", \"x \"] mp4a",
+            ),
+            (
+                "name of the handler, unusable language",
+                |file| {
+                    add(file, "moov/trak[2]/mdia", leaf(b"elng", *b"\0\0\0\0not a tag\0"));
+                    replace(file, "moov/trak[2]/mdia/hdlr", hdlr(b"soun", b"Directors\0"));
+                },
+                "2 Audio 48000 de Some(\"Directors\") enabled=true group=7 roles=[] mp4a",
+            ),
+            (
+                "QuickTime",
+                |file| {
+                    replace(file, "ftyp", leaf(b"ftyp", *b"qt  \0\0\0\0"));
+                    replace(file, "moov/trak[2]/mdia/mdhd", full(b"mdhd", &[0, 0, 0, 48_000, 0, 3 << 16]));
+                    let name = leaf(b"\xa9nam", *b"\0\x04\0\0Voce");
+                    add(file, "moov/trak[2]", tree(b"udta", [name, full(b"\0\0\0\0", &[])]));
+                    add(file, "moov/trak[2]/mdia/minf", hdlr(b"alis", b"\x17Apple Alias Data Handler"));
+                },
+                "2 Audio 48000 it Some(\"Voce\") enabled=true group=7 roles=[] mp4a",
+            ),
+            (
+                "a timecode",
+                |file| replace(file, "moov/trak[2]/mdia/hdlr", hdlr(b"tmcd", b"")),
+                "2 Other(tmcd) 48000 de None enabled=true group=7 roles=[] mp4a",
+            ),
+            (
+                "chapters",
+                |file| {
+                    replace(file, "moov/trak[2]/mdia/hdlr", hdlr(b"text", b""));
+                    add(file, "moov/trak[1]", tree(b"tref", [full(b"chap", &[9, 2])]));
+                },
+                "2 Other(chap) 48000 de None enabled=true group=7 roles=[] mp4a",
+            ),
+            (
+                "subtitles",
+                |file| replace(file, "moov/trak[2]/mdia/hdlr", hdlr(b"sbtl", b"")),
+                "2 Subtitle 48000 de None enabled=true group=7 roles=[] mp4a",
+            ),
+            (
+                "an edit list",
+                |file| add(file, "moov/trak[2]", tree(b"edts", [full(b"elst", &[0, 1, 100, 1_024, 0x1_0000])])),
+                "2 Audio 48000 de None enabled=true group=7 roles=[] mp4a Edit { media_start: 1024, start_delay: 0, presented: Some(4800) }",
+            ),
+        ];
+        for (name, change, want) in cases {
+            let mut file = progressive();
+            change(&mut file);
+            let got = describe(&file, 1);
+            assert!(got.starts_with(want), "{name}: {got}");
+        }
+    }
+
+    #[test]
+    fn apples_note_stands_in_for_an_edit_list() {
+        let value = b" 00000000 00000840 000001C0 0000000000001600 00000000";
+        let item = |name: &[u8]| {
+            let data = leaf(b"data", [&words(&[1, 0])[..], value].concat());
+            tree(
+                b"----",
+                [leaf(b"mean", *b"\0\0\0\0com.apple.iTunes"), leaf(b"name", [b"\0\0\0\0", name].concat()), data],
+            )
+        };
+        let list = || tree(b"ilst", [item(b"iTunNORM"), item(b"iTunSMPB")]);
+        let iso = leaf(b"meta", [vec![0; 4], bytes(&[hdlr(b"mdir", b""), list()])].concat());
+        let quicktime = tree(b"meta", [hdlr(b"mdir", b""), list()]);
+        for meta in [iso, quicktime] {
+            let mut file = progressive();
+            add(&mut file, "moov", tree(b"udta", [meta]));
+            assert!(describe(&file, 1).contains("media_start: 2112, start_delay: 0, presented: Some(5632)"));
+            assert!(describe(&file, 0).contains(PLAIN));
+            add(&mut file, "moov/trak[2]", tree(b"edts", [full(b"elst", &[0, 1, 0, 7, 0x1_0000])]));
+            assert!(describe(&file, 1).contains("media_start: 7"), "an edit list is worth more");
+            // With two audio tracks nobody knows whose it is.
+            children(&mut file, "moov/trak[2]").pop();
+            replace(&mut file, "moov/trak[1]/mdia/hdlr", hdlr(b"soun", b""));
+            assert!(describe(&file, 1).contains(PLAIN));
+        }
+    }
+
+    #[test]
+    fn fragments_choose_among_descriptions() {
+        use super::super::fixture::{avc1, mp4a, stsd};
+        let mut file = fragmented();
+        replace(&mut file, "moov/trak[1]/mdia/minf/stbl/stsd", stsd(&[mp4a(), avc1()]));
+        replace(&mut file, "moov/mvex/trex[1]", full(b"trex", &[0, 1, 2, 100, 0, 0x0101_0000]));
+        assert!(describe(&file, 0).contains(" avc1 "));
+        let all = bytes(&file);
+        assert!(Movie::parse("f", &all).unwrap().tracks()[0].samples().all(|sample| sample.is_ok()));
+        replace(&mut file, "moof[2]/traf[1]/tfhd", full(b"tfhd", &[0x2_0002, 1, 1]));
+        let all = bytes(&file);
+        let error = Movie::parse("f", &all).unwrap().tracks()[0].samples().find_map(Result::err).unwrap().to_string();
+        let at = all.windows(4).rposition(|window| window == b"tfhd").unwrap() - 36;
+        assert!(error.starts_with("f: moof[2]/traf[1]/tfhd at byte"), "{error} {at}");
+        assert!(
+            error.ends_with("found sample description 1 of stsd, expected 2, that of the other samples"),
+            "{error}"
+        );
     }
 }

@@ -16,7 +16,8 @@ const PROFILES: &str = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:prof
 /// A static MPD of one Period; its links are relative to `/vod/{asset}/`.
 pub fn mpd(presentation: &Presentation<'_>) -> String {
     let sets = switching_set::switching_sets(presentation);
-    let target = timeline::target_seconds(presentation);
+    let longest = timeline::longest(presentation);
+    let target = timeline::target_seconds(longest);
     let supplemental = presentation.tracks.iter().filter_map(|view| view.track.video());
     let scte = supplemental.into_iter().any(|video| video.supplemental_codec.is_some());
     // Audio segments differ in length by a frame, so their runs are short: about one S for two segments.
@@ -30,7 +31,7 @@ pub fn mpd(presentation: &Presentation<'_>) -> String {
         tag.set("profiles", PROFILES).set("type", "static");
         tag.set("mediaPresentationDuration", &iso_duration(presentation.duration));
         tag.set("minBufferTime", &iso_duration(Duration::from_secs(target)));
-        tag.set("maxSegmentDuration", &iso_duration(Duration::from_micros(timeline::longest(presentation))));
+        tag.set("maxSegmentDuration", &iso_duration(Duration::from_micros(longest)));
     });
     xml.open("Period", |tag| {
         tag.set("id", "0").set("start", "PT0S");

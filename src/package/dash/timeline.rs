@@ -19,10 +19,11 @@ struct Run {
 ///
 /// There is no presentationTimeOffset, although a track with priming begins before presentation time 0. MPD times are
 /// presentation times of the ISO BMFF track (§7.2.1: TM = TP − TO), that is after its edit list, and the edit list of the
-/// initialisation segment already moves the priming before 0; Media Source Extensions as browsers implement them apply it
-/// too. An offset on top, which players turn into `timestampOffset`, would move the audio a second time. What remains is
-/// that S@t is later than the earliest presentation time by the priming (21 ms for AAC), well within what players allow for
-/// in choosing segments, and the append window at the start of the Period cuts the priming off.
+/// initialisation segment already moves the priming before 0. Media Source Extensions apply it too (Chromium buffers 6 s of
+/// AAC as 0 to 6.000 s with the edit list and to 6.021 s without), so an offset on top, which dash.js and Shaka turn into
+/// `timestampOffset`, would move the audio a second time. What remains is that S@t is later than the earliest presentation
+/// time by the priming (21 ms for AAC), well within what players allow for in choosing segments; and the append window at
+/// the start of the Period cuts the priming off.
 pub(super) fn push(xml: &mut Xml, version: &str, view: TrackView<'_>) {
     xml.open("SegmentTemplate", |tag| {
         tag.integer("timescale", view.track.timescale.per_second());

@@ -21,7 +21,7 @@ pub fn media(presentation: &Presentation<'_>, view: &TrackView<'_>) -> String {
     out.push_str("#EXTM3U\n#EXT-X-VERSION:");
     out.push_str(if has_gaps(*view) { VERSION_WITH_GAPS } else { VERSION });
     out.push_str("\n#EXT-X-TARGETDURATION:");
-    out.push_str(itoa::Buffer::new().format(timeline::target_seconds(presentation)));
+    out.push_str(itoa::Buffer::new().format(timeline::target_seconds(timeline::longest(presentation))));
     out.push_str("\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n");
     if is_text || timeline::is_independent(*view) {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
@@ -69,4 +69,26 @@ fn push_seconds(out: &mut String, micros: u64) {
     let digits = digits.format(1_000_000 + fraction).trim_end_matches('0');
     out.push('.');
     out.push_str(&digits[1..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_as_short_as_they_can_be() {
+        for (micros, want) in [
+            (0, "0"),
+            (1, "0.000001"),
+            (10, "0.00001"),
+            (4_000_000, "4"),
+            (4_004_000, "4.004"),
+            (4_010_667, "4.010667"),
+            (10_800_000_500, "10800.0005"),
+        ] {
+            let mut out = String::new();
+            push_seconds(&mut out, micros);
+            assert_eq!(out, want);
+        }
+    }
 }

@@ -33,7 +33,7 @@ struct Variant<'a, 'g> {
 /// first. To begin with: SDR H.264 with the first audio group if there is any such, at most [`FIRST_BANDWIDTH`], the best of
 /// those, or the smallest if all need more.
 pub fn multivariant(presentation: &Presentation<'_>) -> String {
-    let target = timeline::target_seconds(presentation);
+    let target = timeline::target_seconds(timeline::longest(presentation));
     let groups = rendition::audio_groups(presentation);
     let variants = variants(presentation, &groups, target);
     let grouped = variants.iter().any(|variant| variant.audio.is_some());

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::base::{Payload, Piece, Ticks};
 use crate::media::presentation::boundary;
+use crate::media::webvtt::SIGNATURE;
 use crate::media::{Cue, Presentation, TrackView};
 
 /// The media timeline starts at 0 in every track, so cue times need no shift.
@@ -26,6 +27,10 @@ pub fn text_segment(presentation: &Presentation<'_>, view: &TrackView<'_>, time:
     let end = if next < fragments.end { start_of(next) } else { Ticks(i64::MAX) };
 
     let mut payload = Payload::from(Bytes::from_static(HEADER));
+    // Styles and regions stand between the signature and the first cue, and every segment needs them.
+    if let Some(first) = view.cues.first().map(|cue| u64::from(cue.offset.get())) {
+        payload.push(Piece::Extent(view.extent(SIGNATURE.len() as u64..first)));
+    }
     for cue in showing(view.cues, time.0 as u64, end.0 as u64) {
         let offset = u64::from(cue.offset.get());
         payload.push(Piece::Extent(view.extent(offset..offset + u64::from(cue.size.get()))));
@@ -66,6 +71,7 @@ mod tests {
                 Piece::Inline(bytes) => panic!("cues are stored, not {bytes:?}"),
             });
             let cues = cues.collect::<String>();
+            let cues = cues.strip_prefix("STYLE\n::cue { color: white }\n\n").unwrap();
             cues.lines().filter(|line| !line.is_empty() && !line.contains("-->")).collect::<Vec<_>>().join(" ")
         };
         starts.into_iter().map(|time| (time.0, text(time))).collect()

@@ -1,0 +1,174 @@
+//! `headwater import`.
+
+use std::io::{IsTerminal, stderr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Failure;
+use super::track_text::{clock, track_line};
+use crate::library::folder::Published;
+use crate::library::import::{Event, Input, Options, import};
+
+/// Add an asset to a library, or replace one.
+///
+/// The files are the renditions, audio languages and subtitles of one presentation: MP4, MOV or CMAF files with one or
+/// many tracks each, and WebVTT files (*.vtt). They are checked against each other and copied into the library; the
+/// sources are not needed afterwards. The asset appears, or changes, in one step at the end: whatever happens before
+/// leaves the library as it was. A running server shows it within a second, and players in the middle of a replaced
+/// version finish it.
+///
+/// Renditions of the video are cut at the key frames they all have. They must begin with the same frame, be equally long
+/// (to within a second) and have enough key frames in common: where two common ones are more than 10 s and more than
+/// twice the usual distance apart, the import is refused and says at which times the renditions part.
+///
+/// Languages and names come from the files. Where those are silent or wrong, options behind a colon say it:
+///
+///   headwater import --library DIR --asset film 1080p.mp4 720p.mp4 \
+///     english.m4a:lang=en 'deutsch.m4a:lang=de,name=Deutsch' \
+///     'talk.m4a:lang=en,name=Commentary,role=commentary' subs.en.vtt subs.de.vtt:role=caption
+///
+/// lang= is a BCP 47 tag (a subtitle file named like subs.en.vtt needs none); name= is what viewers see in a menu; role=
+/// is main, alternate, commentary, description, forced or caption. They apply to all audio tracks of the file;
+/// a1.lang=, a2.name= and so on to one of several. Audio that every rung of a ladder carries is taken once, from the file
+/// where it has most bits.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// Directory of the library; created if it is missing.
+    #[arg(long, value_name = "DIR")]
+    library: PathBuf,
+    /// What the asset is called in URLs: letters, digits, '.', '_' and '-', at most 200.
+    #[arg(long, value_name = "NAME")]
+    asset: String,
+    /// Audio without video is cut into pieces of this length.
+    #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = seconds)]
+    segment: Duration,
+    /// A source file, with options: FILE[:lang=TAG,name=TEXT,role=ROLE].
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<Input>,
+}
+
+/// "4", "4s", "2.5s" or "500ms".
+fn seconds(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 0.001),
+        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
+    };
+    let value = number.trim().parse::<f64>().ok().map(|value| value * unit);
+    value
+        .filter(|value| (0.5..=60.0).contains(value))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("{text:?} is not a length between 500ms and 60s"))
+}
+
+pub fn run(args: Args) -> Result<(), Failure> {
+    let started = Instant::now();
+    let options = Options {
+        library: args.library,
+        asset: args.asset,
+        inputs: args.files,
+        segment: args.segment,
+        now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
+    };
+    let mut shown = Shown::new(&options.asset);
+    let result = import(&options, &mut |event| shown.take(event));
+    shown.finish();
+    let summary = result?;
+    for track in &summary.tracks {
+        println!("  {}", track_line(&track.track, track.bytes, track.fragments, track.duration));
+    }
+    let took = started.elapsed();
+    let what = match summary.published {
+        Published::Added => "added".to_owned(),
+        Published::Replaced(old) => format!("replaced version {old}"),
+        Published::Unchanged => "unchanged, it has this content already".to_owned(),
+    };
+    println!(
+        "{}: {what}; version {}, {} tracks, {}, {} in {:.1} s ({}/s)",
+        options.asset,
+        summary.version,
+        summary.tracks.len(),
+        clock(summary.duration),
+        HumanBytes(summary.bytes),
+        took.as_secs_f64(),
+        HumanBytes((summary.bytes as f64 / took.as_secs_f64().max(0.001)) as u64),
+    );
+    Ok(())
+}
+
+/// A bar on a terminal, otherwise a line now and then.
+struct Shown {
+    bar: ProgressBar,
+    plain: Option<Plain>,
+}
+
+struct Plain {
+    asset: String,
+    last: Instant,
+}
+
+/// Between two lines of progress where there is no terminal.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Shown {
+    fn new(asset: &str) -> Shown {
+        if !stderr().is_terminal() {
+            let plain = Plain { asset: asset.to_owned(), last: Instant::now() };
+            return Shown { bar: ProgressBar::hidden(), plain: Some(plain) };
+        }
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(8));
+        let template = "{msg} {bar:32} {percent:>3}%  {bytes} of {total_bytes}  {binary_bytes_per_sec}  {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(format!("importing {asset}"));
+        Shown { bar, plain: None }
+    }
+
+    fn take(&mut self, event: Event<'_>) {
+        match (event, &mut self.plain) {
+            (Event::Note(text), Some(_)) => eprintln!("{text}"),
+            (Event::Note(text), None) => self.bar.println(text),
+            (Event::Progress { done, total }, Some(plain)) => {
+                if plain.last.elapsed() >= PLAIN_INTERVAL && total > 0 {
+                    plain.last = Instant::now();
+                    let percent = done * 100 / total;
+                    eprintln!("importing {}: {percent}%, {} of {}", plain.asset, HumanBytes(done), HumanBytes(total));
+                }
+            }
+            (Event::Progress { done, total }, None) => {
+                self.bar.set_length(total);
+                self.bar.set_position(done);
+                if done == total {
+                    self.bar.set_message("writing to disk");
+                }
+            }
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths() {
+        for (text, want) in [
+            ("4", Some(4_000)),
+            ("2.5s", Some(2_500)),
+            ("500ms", Some(500)),
+            ("0", None),
+            ("x", None),
+            ("-4", None),
+            ("NaN", None),
+        ] {
+            assert_eq!(seconds(text).ok(), want.map(Duration::from_millis), "{text}");
+        }
+    }
+}

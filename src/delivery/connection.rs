@@ -1,0 +1,452 @@
+//! One connection: requests in, answers out, in order.
+//!
+//! [`Connection::turn`] does everything that can be done without waiting and says what to wait for; [`Connection::run`]
+//! waits. While it waits for a request a connection holds no buffer, so that an idle one costs little more than its task.
+
+use std::net::{IpAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use super::access_log::Entry;
+use super::buffer::Buffer;
+use super::refusal;
+use super::send::{Record, Sending, Step};
+use super::slots::{Expired, Phase, SlotId};
+use super::tickets::{Outcome, TicketId};
+use super::worker::Worker;
+use crate::base::{Extent, Payload, Piece, limits};
+use crate::http::discard::Discard;
+use crate::http::request::{self, Body, Method};
+use crate::http::{Request, Response};
+use crate::service::Answer;
+use crate::sys::{Pollable, socket};
+
+pub(super) struct Connection {
+    socket: Pollable,
+    worker: Rc<Worker>,
+    slot: SlotId,
+    /// Read and not yet used: the beginning of a head, or pipelined requests.
+    rest: Box<[u8]>,
+    /// The answer that is on its way out.
+    sending: Option<Box<Sending>>,
+    /// The stretch of a file a helper reads in for it.
+    warming: Option<Box<Extent>>,
+    /// When the request that something is loaded for was first asked, and how often that was done.
+    asked: Option<Instant>,
+    loads: u8,
+    /// Not counted as open.
+    refused: bool,
+    life: Life,
+    /// What of a request body is still to be thrown away.
+    discard: Discard,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Serving,
+    /// Above the limit: the first request is answered 503.
+    Refusing,
+    /// The last answer is out; reads so that the client gets it, this many bytes more.
+    Lingering {
+        left: u64,
+    },
+}
+
+/// What a turn ended with.
+#[derive(Debug)]
+enum Next {
+    Readable,
+    Writable,
+    Helper(TicketId),
+    Close,
+}
+
+/// What the wait ended with.
+#[derive(Clone, Copy, Debug)]
+enum Woken {
+    Readable,
+    Writable,
+    Helper(Outcome),
+}
+
+impl Connection {
+    pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, peer: IpAddr) -> std::io::Result<Connection> {
+        let connection = Connection::open(worker, stream, peer, Life::Serving, Phase::Idle)?;
+        connection.worker.metrics.open.add(1);
+        Ok(connection)
+    }
+
+    /// A connection that gets 503.
+    pub(super) fn refused(worker: Rc<Worker>, stream: TcpStream, peer: IpAddr) -> std::io::Result<Connection> {
+        let connection = Connection::open(worker, stream, peer, Life::Refusing, Phase::Lingering)?;
+        connection.worker.refusing.update(|count| count + 1);
+        Ok(connection)
+    }
+
+    fn open(
+        worker: Rc<Worker>,
+        stream: TcpStream,
+        peer: IpAddr,
+        life: Life,
+        phase: Phase,
+    ) -> std::io::Result<Connection> {
+        let fd = stream.as_raw_fd();
+        let socket = Pollable::new(stream)?;
+        let slot = worker.slots.insert(fd, peer, phase, worker.clock.ticks());
+        Ok(Connection {
+            socket,
+            worker,
+            slot,
+            rest: Box::default(),
+            sending: None,
+            warming: None,
+            asked: None,
+            loads: 0,
+            refused: life == Life::Refusing,
+            life,
+            discard: Discard::default(),
+        })
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut next = Next::Readable;
+        loop {
+            let woken = match next {
+                Next::Readable => {
+                    self.socket.readable().await;
+                    Woken::Readable
+                }
+                Next::Writable => {
+                    self.socket.writable().await;
+                    Woken::Writable
+                }
+                Next::Helper(ticket) => Woken::Helper(self.worker.tickets.wait(ticket).await),
+                Next::Close => return,
+            };
+            next = self.turn(woken);
+        }
+    }
+
+    fn turn(&mut self, woken: Woken) -> Next {
+        match self.worker.slots.with(self.slot, |slot| slot.expired) {
+            Some(Expired::SlowReader | Expired::Stop) => {
+                self.reset();
+                return Next::Close;
+            }
+            Some(Expired::Linger) => return Next::Close,
+            Some(Expired::Head) if self.sending.is_none() => {
+                self.worker.slots.with(self.slot, |slot| slot.expired = None);
+                let out = self.worker.take_head();
+                let log = self.unreadable_entry();
+                return self.refuse(out, refusal::head_timeout(), log);
+            }
+            Some(Expired::Head | Expired::Idle) | None => {}
+        }
+        if let Life::Lingering { left } = self.life {
+            return self.linger(left);
+        }
+        let mut budget = limits::TURN_BYTES;
+        if let Some(mut sending) = self.sending.take() {
+            sending.resumed();
+            if let Some(stretch) = self.warming.take() {
+                if let Woken::Helper(Outcome::Truncated) = woken {
+                    return self.truncated(*sending, &stretch);
+                }
+                self.warmed(&mut sending, &stretch);
+            }
+            if let Some(next) = self.push(*sending, &mut budget) {
+                return next;
+            }
+        }
+        let mut buffer = self.worker.buffers.take(&std::mem::take(&mut self.rest));
+        let next = self.read_and_answer(&mut buffer, woken, &mut budget);
+        if !buffer.is_empty() && !matches!(next, Next::Close) {
+            self.rest = buffer.rest();
+        }
+        self.worker.buffers.give_back(buffer);
+        next
+    }
+
+    fn read_and_answer(&mut self, buffer: &mut Buffer, woken: Woken, budget: &mut u64) -> Next {
+        if let Woken::Readable = woken {
+            match buffer.receive(self.socket.as_fd()) {
+                Ok(0) => return Next::Close,
+                Ok(_) => {}
+                Err(Errno::EAGAIN | Errno::EINTR) => return Next::Readable,
+                Err(_) => return Next::Close,
+            }
+        }
+        let mut out = self.worker.take_head();
+        for _ in 0..limits::TURN_REQUESTS_MAX {
+            match self.discard.skip(buffer.bytes()) {
+                Ok(skipped) => buffer.consume(skipped),
+                // Its request has been answered, so there is nothing left to say.
+                Err(_) => return self.flush(&mut out, budget).unwrap_or_else(|| self.start_lingering()),
+            };
+            let bytes = buffer.bytes();
+            let (request, len) = match if bytes.is_empty() { Ok(None) } else { request::parse(bytes) } {
+                Ok(Some(parsed)) => parsed,
+                Ok(None) => return self.await_request(out, buffer, budget),
+                Err(refused) => {
+                    let log = self.unreadable_entry();
+                    return self.refuse(out, refused.response(), log);
+                }
+            };
+            if self.life == Life::Refusing {
+                let log = self.entry(&request);
+                return self.refuse(out, refusal::overloaded(), log);
+            }
+            let now = self.worker.clock.now();
+            let response = match self.worker.shared.answers.answer(&request, self.worker.clock.wall()) {
+                Answer::Ready(response) => response,
+                Answer::Load(_) if self.loads == limits::LOADS_MAX => refusal::not_loaded(),
+                // What was answered already does not wait for it; then the request is asked again.
+                Answer::Load(_) if !out.is_empty() => match self.flush(&mut out, budget) {
+                    Some(next) => return next,
+                    None => continue,
+                },
+                Answer::Load(load) => {
+                    self.worker.give_back_head(out);
+                    self.loads += 1;
+                    self.asked.get_or_insert(now);
+                    self.enter(Phase::Helper);
+                    return Next::Helper(self.worker.load(load));
+                }
+            };
+            self.loads = 0;
+            let started = self.asked.take().unwrap_or(now);
+            let body_fits = match request.body {
+                Body::None => true,
+                // The client may wait for 100 before it sends the body, or send it at once: there is no telling where the
+                // next request begins (RFC 9110 §10.1.1).
+                _ if request.expects_continue => false,
+                Body::Length(len) => len <= limits::DISCARD_BODY_BYTES_MAX,
+                Body::Chunked => true,
+            };
+            let discard = Discard::new(request.body);
+            let keep_alive = request.keep_alive && body_fits && !self.is_ending();
+            let log = self.entry(&request);
+            let own_head = out.len();
+            response.write_head(&mut out, &self.worker.clock.date(), keep_alive);
+            let body = if request.method == Method::Head { Payload::Empty } else { response.body };
+            let record = Record { kind: response.kind, status: response.status, started, log };
+            buffer.consume(len);
+            self.discard = discard;
+            if keep_alive && !buffer.is_empty() && gather(&mut out, &body) {
+                let bytes = (out.len() - own_head) as u64;
+                self.done(record, bytes);
+                continue;
+            }
+            let sending = Sending::new(out, own_head, body, Some(record), keep_alive);
+            if let Some(next) = self.push(sending, budget) {
+                return next;
+            }
+            out = self.worker.take_head();
+        }
+        self.flush(&mut out, budget).unwrap_or(Next::Writable)
+    }
+
+    /// There is no whole request in the buffer.
+    fn await_request(&mut self, mut out: Vec<u8>, buffer: &Buffer, budget: &mut u64) -> Next {
+        let flushed = self.flush(&mut out, budget);
+        self.worker.give_back_head(out);
+        flushed.unwrap_or_else(|| {
+            self.enter(if buffer.is_empty() && self.discard.is_done() { Phase::Idle } else { Phase::Head });
+            Next::Readable
+        })
+    }
+
+    /// Sends answers that were gathered.
+    fn flush(&mut self, out: &mut Vec<u8>, budget: &mut u64) -> Option<Next> {
+        if out.is_empty() {
+            return None;
+        }
+        let sending = Sending::new(std::mem::take(out), 0, Payload::Empty, None, true);
+        self.push(sending, budget)
+    }
+
+    /// Sends; `None` when everything is queued and the connection goes on.
+    fn push(&mut self, mut sending: Sending, budget: &mut u64) -> Option<Next> {
+        let before = *budget;
+        let reading = self.worker.shared.helpers.are_reading();
+        let step = sending.step(self.socket.as_fd(), budget, reading);
+        let sent = before - *budget;
+        self.worker.metrics.bytes.add(sent);
+        match step {
+            Step::Done => {
+                let keep_alive = sending.keep_alive;
+                let bytes = sending.bytes();
+                if let Some(record) = sending.record.take() {
+                    self.done(record, bytes);
+                }
+                self.worker.give_back_head(sending.into_head());
+                (!keep_alive).then(|| self.start_lingering())
+            }
+            Step::Writable => {
+                self.enter(Phase::Sending);
+                self.worker.slots.with(self.slot, |slot| slot.sent += sent as i64);
+                self.sending = Some(Box::new(sending));
+                Some(Next::Writable)
+            }
+            Step::Cold(stretch) => {
+                self.enter(Phase::Helper);
+                self.sending = Some(Box::new(sending));
+                self.warming = Some(Box::new(stretch.clone()));
+                Some(Next::Helper(self.worker.read_in(stretch)))
+            }
+            Step::Truncated(extent) => Some(self.truncated(sending, &extent)),
+            Step::Broken => {
+                self.abandon(&mut sending);
+                Some(Next::Close)
+            }
+        }
+    }
+
+    /// A helper has read in `stretch`: it goes out now, and what follows is read in meanwhile.
+    fn warmed(&self, sending: &mut Sending, stretch: &Extent) {
+        sending.warmed();
+        if let Some(following) = sending.after(stretch) {
+            self.worker.shared.helpers.read(following, None);
+        }
+    }
+
+    /// The file is shorter than its asset says. 500 if that was found in time; otherwise the connection is reset, so that
+    /// the client cannot take a part for the whole.
+    fn truncated(&mut self, mut sending: Sending, extent: &Extent) -> Next {
+        tracing::error!(?extent, "a file is shorter than its asset says: it was truncated or its disk fails");
+        self.worker.metrics.damaged.add(1);
+        if sending.is_untouched() {
+            let response = refusal::damaged();
+            let date = self.worker.clock.date();
+            sending.replace(|head| response.write_head(head, &date, false), response.body.clone(), response.status);
+            let mut budget = limits::TURN_BYTES;
+            return self.push(sending, &mut budget).unwrap_or(Next::Close);
+        }
+        self.abandon(&mut sending);
+        self.reset();
+        Next::Close
+    }
+
+    /// Answers what cannot be served, and ends the connection.
+    fn refuse(&mut self, mut out: Vec<u8>, response: Response, log: Option<Box<Entry>>) -> Next {
+        let own_head = out.len();
+        let started = self.worker.clock.now();
+        response.write_head(&mut out, &self.worker.clock.date(), false);
+        let record = Record { kind: response.kind, status: response.status, started, log };
+        let mut budget = limits::TURN_BYTES;
+        let sending = Sending::new(out, own_head, response.body, Some(record), false);
+        self.push(sending, &mut budget).unwrap_or(Next::Close)
+    }
+
+    /// Nothing more will be sent. Closing now would reset the connection if the client is still sending, and it might
+    /// never see its last answer (RFC 9112 §9.6).
+    fn start_lingering(&mut self) -> Next {
+        self.life = match self.life {
+            Life::Lingering { .. } => return Next::Close,
+            _ => Life::Lingering { left: limits::LINGER_BYTES_MAX },
+        };
+        socket::shutdown(self.socket.as_fd().as_raw_fd(), socket::Shutdown::Write);
+        self.rest = Box::default();
+        self.enter(Phase::Lingering);
+        // A limit that ran out in an earlier phase is no limit of this one.
+        self.worker.slots.with(self.slot, |slot| slot.expired = None);
+        Next::Readable
+    }
+
+    fn linger(&mut self, left: u64) -> Next {
+        let mut buffer = self.worker.buffers.take(&[]);
+        let read = buffer.receive(self.socket.as_fd());
+        self.worker.buffers.give_back(buffer);
+        match read {
+            Err(Errno::EAGAIN | Errno::EINTR) => Next::Readable,
+            Ok(read) if read > 0 && (read as u64) < left => {
+                self.life = Life::Lingering { left: left - read as u64 };
+                Next::Readable
+            }
+            _ => Next::Close,
+        }
+    }
+
+    /// Whether this is the last answer whatever the client wants: the plane stops, or the idle time ran out just now.
+    fn is_ending(&self) -> bool {
+        self.worker.is_stopping() || self.worker.slots.with(self.slot, |slot| slot.expired.is_some())
+    }
+
+    fn reset(&self) {
+        socket::reset_on_close(self.socket.as_fd());
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.worker.slots.enter(self.slot, phase, self.worker.clock.ticks());
+    }
+
+    /// An answer was queued to its last byte.
+    fn done(&self, record: Record, bytes: u64) {
+        let micros = u64::try_from(record.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.worker.metrics.answered(record.kind, record.status, micros);
+        self.worker.slots.with(self.slot, |slot| slot.served = true);
+        self.log(&record, bytes, micros);
+    }
+
+    /// An answer did not get out.
+    fn abandon(&self, sending: &mut Sending) {
+        let bytes = sending.bytes();
+        let Some(record) = sending.record.take() else { return };
+        self.worker.metrics.aborted.add(1);
+        self.worker.metrics.counted(record.kind, record.status);
+        let micros = u64::try_from(record.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.log(&record, bytes, micros);
+    }
+
+    fn log(&self, record: &Record, bytes: u64, micros: u64) {
+        if let (Some(log), Some(entry)) = (&self.worker.log, &record.log) {
+            log.write(entry, &self.worker.clock.date(), record.status, bytes, micros);
+        }
+    }
+
+    fn entry(&self, request: &Request<'_>) -> Option<Box<Entry>> {
+        self.worker.log.as_ref().map(|_| Box::new(Entry::new(self.peer(), request)))
+    }
+
+    fn unreadable_entry(&self) -> Option<Box<Entry>> {
+        self.worker.log.as_ref().map(|_| Box::new(Entry::unreadable(self.peer())))
+    }
+
+    fn peer(&self) -> IpAddr {
+        self.worker.slots.with(self.slot, |slot| slot.peer)
+    }
+}
+
+/// Appends a small inline body to the head, to be sent with the next answer; `false` if it is not small, or not in memory.
+fn gather(out: &mut Vec<u8>, body: &Payload) -> bool {
+    let inline = body.pieces().iter().all(|piece| matches!(piece, Piece::Inline(_)));
+    if !inline || out.len() as u64 + body.len() > limits::GATHER_BYTES_MAX as u64 {
+        return false;
+    }
+    for piece in body.pieces() {
+        if let Piece::Inline(bytes) = piece {
+            out.extend_from_slice(bytes);
+        }
+    }
+    true
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(mut sending) = self.sending.take() {
+            self.abandon(&mut sending);
+        }
+        // Before the socket is closed: its descriptor may be another connection's from then on.
+        self.worker.slots.remove(self.slot);
+        if self.refused {
+            self.worker.refusing.update(|count| count - 1);
+        } else {
+            self.worker.metrics.open.sub(1);
+            self.worker.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Moving one answer: head and small pieces with one call, large extents with sendfile, and never a part of a file that
+//! is not in memory.
+
+use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use super::access_log::Entry;
+use crate::base::{Extent, Payload, Piece, limits};
+use crate::http::{Kind, Status};
+use crate::sys::{residency, transfer};
+
+/// An answer on its way out.
+pub(super) struct Sending {
+    head: Vec<u8>,
+    /// Where this answer's own head begins: what is before it belongs to answers to earlier, pipelined requests.
+    own_head: usize,
+    head_sent: usize,
+    /// Bytes of everything.
+    sent: u64,
+    body: Payload,
+    /// The piece to send from next, and how much of it is gone.
+    piece: usize,
+    piece_sent: u64,
+    /// Bytes of the current extent, after what was sent, that are known to be in memory.
+    resident: u64,
+    /// Set when a helper has read in what was missing: it is sent now, even if the kernel has dropped it again, because a
+    /// cache smaller than the window must not keep an answer from moving.
+    insist: bool,
+    pub(super) record: Option<Record>,
+    /// The connection goes on afterwards.
+    pub(super) keep_alive: bool,
+}
+
+/// What is counted and logged once the answer is gone.
+pub(super) struct Record {
+    pub(super) kind: Kind,
+    pub(super) status: Status,
+    pub(super) started: Instant,
+    pub(super) log: Option<Box<Entry>>,
+}
+
+/// How far a call came.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Everything is queued.
+    Done,
+    /// The socket takes no more for now, or the turn's budget is used up.
+    Writable,
+    /// This stretch of a file has to be read in first.
+    Cold(Extent),
+    /// The file ended before the extent did.
+    Truncated(Extent),
+    /// The client is gone.
+    Broken,
+}
+
+/// Parts in one send: a head and a few generated boxes and small extents.
+const PARTS_MAX: usize = 8;
+
+impl Sending {
+    /// `head[own_head..]` is the head of this answer.
+    pub(super) fn new(
+        head: Vec<u8>,
+        own_head: usize,
+        body: Payload,
+        record: Option<Record>,
+        keep_alive: bool,
+    ) -> Sending {
+        Sending {
+            head,
+            own_head,
+            head_sent: 0,
+            sent: 0,
+            body,
+            piece: 0,
+            piece_sent: 0,
+            resident: 0,
+            insist: false,
+            record,
+            keep_alive,
+        }
+    }
+
+    /// Sends until everything is queued or something has to be waited for. `budget` goes down by what was sent.
+    ///
+    /// `reading`: pages may be on their way from the disk, so that being in the page cache is not enough.
+    pub(super) fn step(&mut self, socket: BorrowedFd<'_>, budget: &mut u64, reading: bool) -> Step {
+        loop {
+            if self.is_done() {
+                return Step::Done;
+            }
+            if *budget == 0 {
+                return Step::Writable;
+            }
+            if self.sent == 0
+                && let Some(extent) = self.shortened()
+            {
+                return Step::Truncated(extent.clone());
+            }
+            if let Some(cold) = self.cold_stretch(reading) {
+                return Step::Cold(cold);
+            }
+            let result = match self.next_large() {
+                Some(extent) => {
+                    let offset = extent.offset + self.piece_sent;
+                    // Something is resident, or `cold_stretch` would have named it.
+                    let len = (extent.len - self.piece_sent).min(self.resident).min(*budget);
+                    match transfer::send_file(socket, extent.file.fd(), offset, len as usize) {
+                        Ok(0) => return Step::Truncated(extent.clone()),
+                        Ok(sent) => Ok((sent as u64, len)),
+                        Err(errno) => Err(errno),
+                    }
+                }
+                None => self.send_parts(socket),
+            };
+            match result {
+                Ok((sent, wanted)) => {
+                    self.advance(sent);
+                    *budget = budget.saturating_sub(sent);
+                    // A short count means a full socket: asking again would only say so.
+                    if sent < wanted {
+                        return Step::Writable;
+                    }
+                }
+                Err(Errno::EAGAIN) => return Step::Writable,
+                Err(Errno::EINTR) => continue,
+                // A part in a mapping that the file no longer has.
+                Err(Errno::EFAULT) => match self.next_extent() {
+                    Some((extent, _)) => return Step::Truncated(extent.clone()),
+                    None => return Step::Broken,
+                },
+                Err(_) => return Step::Broken,
+            }
+        }
+    }
+
+    /// A helper has read in the stretch that [`Step::Cold`] named.
+    pub(super) fn warmed(&mut self) {
+        self.insist = true;
+    }
+
+    /// Time has passed: what was in memory need not be any more.
+    pub(super) fn resumed(&mut self) {
+        self.resident = 0;
+    }
+
+    /// Whether no byte of this answer has left yet, so that another can be sent instead.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.head_sent <= self.own_head
+    }
+
+    /// Sends another answer instead of this untouched one; then the connection is closed.
+    pub(super) fn replace(&mut self, write_head: impl FnOnce(&mut Vec<u8>), body: Payload, status: Status) {
+        self.head.truncate(self.own_head);
+        write_head(&mut self.head);
+        (self.body, self.piece, self.piece_sent) = (body, 0, 0);
+        self.keep_alive = false;
+        if let Some(record) = &mut self.record {
+            record.status = status;
+        }
+    }
+
+    /// Bytes of this answer that are queued.
+    pub(super) fn bytes(&self) -> u64 {
+        self.sent.saturating_sub(self.own_head as u64)
+    }
+
+    /// The allocation of the head, for the next answer.
+    pub(super) fn into_head(self) -> Vec<u8> {
+        self.head
+    }
+
+    fn is_done(&self) -> bool {
+        self.head_sent == self.head.len() && self.piece == self.body.pieces().len()
+    }
+
+    /// An extent that its file is too short for. The page cache may keep bytes beyond the end in a large folio, so asking
+    /// what is in memory does not find it.
+    fn shortened(&self) -> Option<&Extent> {
+        let mut last: Option<(&Extent, u64)> = None;
+        self.body.pieces().iter().find_map(|piece| {
+            let Piece::Extent(extent) = piece else { return None };
+            let len = match last {
+                Some((before, len)) if Arc::ptr_eq(&before.file, &extent.file) => len,
+                _ => transfer::file_len(extent.file.fd()).unwrap_or(u64::MAX),
+            };
+            last = Some((extent, len));
+            (len < extent.end()).then_some(extent)
+        })
+    }
+
+    /// The next extent that is not in memory: at most the read-ahead window of it. Looked at before the bytes in front of it
+    /// are sent, so that they go out together.
+    fn cold_stretch(&mut self, reading: bool) -> Option<Extent> {
+        if self.resident > 0 {
+            return None;
+        }
+        let (extent, sent) = self.next_extent()?;
+        let (file, offset) = (extent.file.fd(), extent.offset + sent);
+        let len = (extent.len - sent).min(limits::READ_AHEAD_BYTES);
+        let resident =
+            residency::is_resident(file, offset, len) && (!reading || residency::is_readable(file, offset + len - 1));
+        if resident || self.insist {
+            (self.resident, self.insist) = (len, false);
+            return None;
+        }
+        Some(Extent { file: extent.file.clone(), offset, len })
+    }
+
+    /// What the client will want after `stretch`, if it is of the same extent: the next window to read in.
+    pub(super) fn after(&self, stretch: &Extent) -> Option<Extent> {
+        let (extent, _) = self.next_extent()?;
+        let offset = stretch.end();
+        let len = extent.end().checked_sub(offset)?.min(limits::READ_AHEAD_BYTES);
+        (len > 0).then(|| Extent { file: extent.file.clone(), offset, len })
+    }
+
+    /// The first extent that is not sent to its end, and how much of it is.
+    fn next_extent(&self) -> Option<(&Extent, u64)> {
+        self.body.pieces().get(self.piece..)?.iter().enumerate().find_map(|(index, piece)| match piece {
+            Piece::Extent(extent) => Some((extent, if index == 0 { self.piece_sent } else { 0 })),
+            Piece::Inline(_) => None,
+        })
+    }
+
+    /// The same, if it is the very next thing to send and goes by sendfile.
+    fn next_large(&self) -> Option<&Extent> {
+        match self.body.pieces().get(self.piece)? {
+            Piece::Extent(extent) if self.head_sent == self.head.len() && is_large(extent) => Some(extent),
+            _ => None,
+        }
+    }
+
+    /// Sends the rest of the head and the small pieces after it in one call; bytes sent and bytes offered.
+    fn send_parts(&self, socket: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
+        let mut parts = [IoSlice::new(&[]); PARTS_MAX];
+        let (mut count, mut offered) = (0, 0);
+        let mut offer = |bytes| {
+            parts[count] = IoSlice::new(bytes);
+            count += 1;
+            offered += bytes.len() as u64;
+            count < PARTS_MAX
+        };
+        let mut room = true;
+        if self.head_sent < self.head.len() {
+            room = offer(&self.head[self.head_sent..]);
+        }
+        let mut skip = self.piece_sent as usize;
+        let mut extents = 0;
+        let mut pieces = self.body.pieces()[self.piece..].iter();
+        for piece in &mut pieces {
+            let bytes = match piece {
+                Piece::Inline(bytes) => Some(&bytes[..]),
+                // Only one: whether the next is in memory has not been looked at.
+                Piece::Extent(extent) if !is_large(extent) && extents == 0 => {
+                    extents += 1;
+                    extent.file.mapped().and_then(|map| map.get(extent.offset as usize..extent.end() as usize))
+                }
+                Piece::Extent(_) => None,
+            };
+            match bytes {
+                Some(bytes) if room => room = offer(&bytes[std::mem::take(&mut skip)..]),
+                _ => {
+                    return Ok((transfer::send(socket, &parts[..count], true)? as u64, offered));
+                }
+            }
+        }
+        Ok((transfer::send(socket, &parts[..count], false)? as u64, offered))
+    }
+
+    fn advance(&mut self, sent: u64) {
+        self.sent += sent;
+        let of_head = sent.min((self.head.len() - self.head_sent) as u64);
+        self.head_sent += of_head as usize;
+        let mut left = sent - of_head;
+        while let Some(piece) = self.body.pieces().get(self.piece) {
+            let of_piece = left.min(piece.len() - self.piece_sent);
+            left -= of_piece;
+            self.piece_sent += of_piece;
+            if matches!(piece, Piece::Extent(_)) {
+                self.resident = self.resident.saturating_sub(of_piece);
+            }
+            if self.piece_sent < piece.len() {
+                break;
+            }
+            (self.piece, self.piece_sent) = (self.piece + 1, 0);
+            if matches!(piece, Piece::Extent(_)) {
+                self.resident = 0;
+            }
+        }
+    }
+}
+
+/// Sent with sendfile: it is too large to be worth copying, or not mapped.
+fn is_large(extent: &Extent) -> bool {
+    extent.len > limits::MAPPED_SEND_BYTES_MAX
+        || extent.file.mapped().is_none_or(|map| (map.len() as u64) < extent.end())
+}

@@ -1,0 +1,314 @@
+//! One worker: a thread with its ring, its listeners and its connections, and the state they share.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use monoio::IoUringDriver;
+
+use super::access_log::AccessLog;
+use super::buffer::BufferPool;
+use super::clock::Clock;
+use super::connection::Connection;
+use super::helpers::{Helpers, Reply};
+use super::inbox::{Inbox, Message};
+use super::listener::Listener;
+use super::metrics::WorkerMetrics;
+use super::slots::{Expired, Phase, Slot, Slots};
+use super::tickets::{TicketId, Tickets};
+use super::{Answers, Options, balance};
+use crate::base::{Extent, limits};
+use crate::service::Load;
+use crate::sys::{Pollable, Ticker, probe, socket, transfer};
+
+/// What all workers of a plane see.
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) answers: Arc<dyn Answers>,
+    pub(super) helpers: Arc<Helpers>,
+    pub(super) siblings: Vec<Sibling>,
+    /// Connections of all workers. Changed per connection, never per request.
+    pub(super) connections: AtomicUsize,
+    pub(super) ring: probe::Ring,
+}
+
+/// What of a worker others may touch.
+pub(super) struct Sibling {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) metrics: Arc<WorkerMetrics>,
+}
+
+/// The state of one worker; its tasks hold it.
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) clock: Clock,
+    pub(super) buffers: BufferPool,
+    pub(super) slots: Slots,
+    pub(super) tickets: Tickets,
+    pub(super) log: Option<AccessLog>,
+    /// Connections that are only told 503.
+    pub(super) refusing: Cell<usize>,
+    inbox: Arc<Inbox>,
+    /// Where heads are written, kept for its allocation.
+    head: Cell<Vec<u8>>,
+    /// The tick at which stopping began.
+    stopping: Cell<Option<u32>>,
+    next_tick: RefCell<Vec<Waker>>,
+}
+
+/// Runs until the plane stops and the last connection is gone. Called on the thread that becomes the worker.
+pub(super) fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    listeners: Vec<TcpListener>,
+    log: Option<SyncSender<String>>,
+) -> std::io::Result<()> {
+    /// Submission entries; completions have twice as many, and the kernel keeps what does not fit.
+    const ENTRIES: u32 = 4096;
+    let mut runtime = monoio::RuntimeBuilder::<IoUringDriver>::new()
+        .uring_builder(probe::builder(&shared.ring))
+        .with_entries(ENTRIES)
+        .build()?;
+    let tick = shared.options.tick();
+    let Sibling { inbox, metrics } = &shared.siblings[index];
+    let worker = Rc::new(Worker {
+        index,
+        metrics: metrics.clone(),
+        clock: Clock::new(tick),
+        buffers: BufferPool::default(),
+        slots: Slots::default(),
+        tickets: Tickets::default(),
+        log: log.map(AccessLog::new),
+        refusing: Cell::new(0),
+        inbox: inbox.clone(),
+        head: Cell::default(),
+        stopping: Cell::new(None),
+        next_tick: RefCell::default(),
+        shared: shared.clone(),
+    });
+    runtime.block_on(worker.work(listeners, Ticker::new(tick)?))
+}
+
+impl Worker {
+    async fn work(self: Rc<Worker>, listeners: Vec<TcpListener>, ticker: Ticker) -> std::io::Result<()> {
+        let inbox = Pollable::new(self.inbox.wake().descriptor()?)?;
+        let listeners = listeners.into_iter().map(Listener::new).collect::<Result<Rc<[Listener]>, _>>()?;
+        for index in 0..listeners.len() {
+            let (worker, listeners) = (self.clone(), listeners.clone());
+            self.spawn(async move { listeners[index].accept(&worker).await });
+        }
+        let worker = self.clone();
+        self.spawn(async move { worker.read_inbox(&inbox, &listeners).await });
+        self.keep_time(&ticker).await
+    }
+
+    /// Looks at deadlines once a tick, until there is nothing left to do.
+    async fn keep_time(&self, ticker: &Ticker) -> std::io::Result<()> {
+        let ticks = Pollable::new(ticker.descriptor()?)?;
+        loop {
+            ticks.readable().await;
+            ticker.clear();
+            self.clock.advance();
+            self.clock.now();
+            self.metrics.progress.add(1);
+            self.sweep();
+            if let Some(log) = &self.log {
+                log.hand_over();
+                self.metrics.log_dropped.add(log.take_dropped());
+            }
+            for waker in self.next_tick.take() {
+                waker.wake();
+            }
+            // One tick later than the last connection, so that what it left in the ring has been submitted.
+            if self.slots.is_empty() && self.stopping.get().is_some_and(|since| since != self.clock.ticks()) {
+                self.inbox.wake().wake();
+                return Ok(());
+            }
+        }
+    }
+
+    async fn read_inbox(self: &Rc<Worker>, wake: &Pollable, listeners: &[Listener]) {
+        loop {
+            wake.readable().await;
+            for message in self.inbox.take() {
+                match message {
+                    Message::Done(ticket, outcome) => self.tickets.close(ticket, outcome),
+                    Message::Connection(stream, peer) => self.admit(stream, peer),
+                    Message::Stop if self.is_stopping() => {}
+                    Message::Stop => {
+                        self.stopping.set(Some(self.clock.ticks()));
+                        // Closing a listener resets what waits in its queue, so that is taken first.
+                        for listener in listeners {
+                            listener.drain(self);
+                            listener.close();
+                        }
+                    }
+                }
+            }
+            if self.is_stopping() && self.slots.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// A connection that was just accepted, counted in `Shared::connections`: served here, or by a worker with far fewer.
+    pub(super) fn place(self: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
+        let open = self.shared.siblings.iter().map(|sibling| sibling.metrics.open());
+        match balance::lighter(self.index, open) {
+            Some(other) if !self.is_stopping() => {
+                self.metrics.handed_over.add(1);
+                self.shared.siblings[other].inbox.post(Message::Connection(stream, peer));
+            }
+            _ => self.admit(stream, peer),
+        }
+    }
+
+    fn admit(self: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
+        match Connection::new(self.clone(), stream, peer) {
+            Ok(connection) => self.spawn(connection.run()),
+            Err(error) => {
+                self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+                tracing::error!(%error, "connection lost");
+            }
+        }
+    }
+
+    /// Answers 503 to a connection above the limit.
+    pub(super) fn refuse(self: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
+        self.metrics.refused.add(1);
+        if self.refusing.get() < limits::REFUSALS_MAX
+            && let Ok(connection) = Connection::refused(self.clone(), stream, peer)
+        {
+            self.spawn(connection.run());
+        }
+    }
+
+    /// A task whose panic ends that task and nothing else.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let metrics = self.metrics.clone();
+        monoio::spawn(async move {
+            let mut task = pin!(task);
+            poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context))) {
+                Ok(poll) => poll,
+                Err(_) => {
+                    metrics.panics.add(1);
+                    Poll::Ready(())
+                }
+            })
+            .await;
+        });
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.get().is_some()
+    }
+
+    /// An empty buffer for a head.
+    pub(super) fn take_head(&self) -> Vec<u8> {
+        let mut head = self.head.take();
+        head.clear();
+        head
+    }
+
+    /// `head` will be written over.
+    pub(super) fn give_back_head(&self, head: Vec<u8>) {
+        if head.capacity() <= 2 * limits::GATHER_BYTES_MAX {
+            self.head.set(head);
+        }
+    }
+
+    pub(super) fn load(&self, load: Load) -> TicketId {
+        self.metrics.loads.add(1);
+        let ticket = self.tickets.open();
+        self.shared.helpers.load(load, Reply { inbox: self.inbox.clone(), ticket });
+        ticket
+    }
+
+    /// Has a stretch of a file read into the page cache.
+    pub(super) fn read_in(&self, extent: Extent) -> TicketId {
+        self.metrics.cold_waits.add(1);
+        let ticket = self.tickets.open();
+        self.shared.helpers.read(extent, Some(Reply { inbox: self.inbox.clone(), ticket }));
+        ticket
+    }
+
+    pub(super) async fn next_tick(&self) {
+        let tick = self.clock.ticks();
+        poll_fn(|context| {
+            if self.clock.ticks() != tick {
+                return Poll::Ready(());
+            }
+            self.next_tick.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Shuts down the connections whose time is up; their tasks see why.
+    fn sweep(&self) {
+        let tick = self.clock.ticks();
+        let options = &self.shared.options;
+        let ticks = |duration| self.clock.ticks_ceil(duration);
+        let (head, idle, window) =
+            (ticks(options.head_timeout), ticks(options.idle_timeout), ticks(options.read_rate_window));
+        let (linger, fresh, stop) = (ticks(limits::LINGER), ticks(FRESH_GRACE), ticks(options.stop_timeout));
+        let stopping = self.stopping.get().map(|since| tick.wrapping_sub(since));
+        self.slots.for_each(|slot| {
+            if slot.expired.is_some() {
+                return;
+            }
+            let age = tick.wrapping_sub(slot.since);
+            let expired = match slot.phase {
+                _ if stopping.is_some_and(|age| age > stop) => Some(Expired::Stop),
+                // One that was taken from the accept queue while stopping may still ask once.
+                Phase::Idle if stopping.is_some_and(|age| slot.served || age > fresh) => Some(Expired::Idle),
+                Phase::Idle => (age > idle).then_some(Expired::Idle),
+                Phase::Head => (age > head).then_some(Expired::Head),
+                Phase::Lingering => (age > linger).then_some(Expired::Linger),
+                Phase::Sending => (age > window && is_slow(slot, tick, age, options)).then_some(Expired::SlowReader),
+                Phase::Helper => None,
+            };
+            let Some(reason) = expired else { return };
+            slot.expired = Some(reason);
+            let how = match reason {
+                // The task reads once more: a request may have come in at this moment.
+                Expired::Idle | Expired::Head => socket::Shutdown::Read,
+                Expired::SlowReader | Expired::Linger | Expired::Stop => socket::Shutdown::Both,
+            };
+            socket::shutdown(slot.fd, how);
+            if stopping.is_none() {
+                match reason {
+                    Expired::Idle => self.metrics.idle_timeouts.add(1),
+                    Expired::Head => self.metrics.head_timeouts.add(1),
+                    Expired::SlowReader => self.metrics.slow_readers.add(1),
+                    Expired::Linger | Expired::Stop => {}
+                }
+            }
+        });
+    }
+}
+
+/// A connection without a request yet is given so long when the plane stops.
+const FRESH_GRACE: Duration = Duration::from_millis(500);
+
+/// Whether less than the minimum arrived since the rate was last looked at; looks at it. What the socket took says little:
+/// with a large send buffer it takes a lot at once, and then nothing for long.
+fn is_slow(slot: &mut Slot, tick: u32, age: u32, options: &Options) -> bool {
+    let Ok(on_its_way) = transfer::unacknowledged(slot.fd) else { return false };
+    let arrived = slot.sent - on_its_way as i64;
+    let before = slot.arrived.replace(arrived);
+    slot.since = tick;
+    let Some(before) = before else { return false };
+    let wanted = options.read_rate_min as f64 * options.tick().as_secs_f64() * f64::from(age);
+    ((arrived - before) as f64) < wanted
+}

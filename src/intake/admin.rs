@@ -1,0 +1,264 @@
+//! The admin listener: health, readiness, metrics and what the library holds, for operators and their machines.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tracing::{debug, warn};
+
+use super::exposition::{self, Exposition};
+use super::{Health, Readiness, Server, catalog, process};
+use crate::library::Library;
+
+/// Connections served at once; more wait in the backlog. Monitoring needs a handful.
+const CONNECTIONS_MAX: usize = 64;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a whole connection, however often it is used: no slow reader holds a place for ever.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// After a failed accept (out of descriptors): time for something to be closed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+pub struct Admin {
+    pub token: Option<String>,
+    pub library: Arc<Library>,
+    pub server: Arc<dyn Server>,
+}
+
+impl Admin {
+    /// Until `stop` changes.
+    pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let admin = Rc::new(self);
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.changed() => return Ok(()),
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let admin = admin.clone();
+                    tokio_uring::spawn(async move {
+                        admin.connection(stream).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    warn!("admin: accept: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self: Rc<Self>, stream: TcpStream) {
+        let answer = service_fn(move |request| {
+            let admin = self.clone();
+            async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), answer);
+        match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!("admin: connection: {error}"),
+            Err(_) => debug!("admin: connection closed after {} s", CONNECTION_TIMEOUT.as_secs()),
+        }
+    }
+
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        match authorized(self.token.as_deref(), authorization) {
+            Access::Granted => {}
+            Access::Missing => {
+                let mut response = text(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer …\n");
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                return response;
+            }
+            Access::Wrong => return text(StatusCode::FORBIDDEN, "this is not the token\n"),
+        }
+        let Some(resource) = Resource::parse(request.uri().path()) else {
+            return text(StatusCode::NOT_FOUND, "nothing here; try /healthz, /readyz, /metrics or /api/assets\n");
+        };
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match resource {
+            Resource::Health => match self.server.health() {
+                Health::Working => text(StatusCode::OK, "ok\n"),
+                Health::Stuck { worker } => {
+                    text(StatusCode::SERVICE_UNAVAILABLE, &format!("delivery worker {worker} makes no progress\n"))
+                }
+            },
+            Resource::Readiness => match self.server.readiness() {
+                Readiness::Ready => text(StatusCode::OK, "ready\n"),
+                Readiness::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+                Readiness::Stopping => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            },
+            Resource::Metrics => {
+                let mut out = Exposition::default();
+                self.server.write_metrics(&mut out);
+                catalog::write_metrics(&self.library, &mut out);
+                process::write(&mut out);
+                response(StatusCode::OK, exposition::CONTENT_TYPE, out.into_text())
+            }
+            Resource::Assets => json_response(&catalog::assets(&self.library)),
+            Resource::Asset(name) => {
+                let library = self.library.clone();
+                // Opening an asset waits for the disk.
+                match tokio::task::spawn_blocking(move || catalog::asset(&library, &name)).await {
+                    Ok(Ok(found)) => json_response(&found),
+                    Ok(Err(catalog::Missing::Unknown)) => text(StatusCode::NOT_FOUND, "no such asset\n"),
+                    Ok(Err(catalog::Missing::Damaged)) => {
+                        text(StatusCode::INTERNAL_SERVER_ERROR, "the asset's files are damaged, see the log\n")
+                    }
+                    Err(error) => {
+                        warn!("admin: {error}");
+                        text(StatusCode::INTERNAL_SERVER_ERROR, "failed, see the log\n")
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Resource {
+    Health,
+    Readiness,
+    Metrics,
+    Assets,
+    Asset(String),
+}
+
+impl Resource {
+    fn parse(path: &str) -> Option<Resource> {
+        Some(match path {
+            "/healthz" => Resource::Health,
+            "/readyz" => Resource::Readiness,
+            "/metrics" => Resource::Metrics,
+            "/api/assets" => Resource::Assets,
+            _ => Resource::Asset(unescaped(path.strip_prefix("/api/assets/")?).filter(|name| !name.is_empty())?),
+        })
+    }
+}
+
+/// Percent escapes of one path element (RFC 3986 §2.1).
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'/' => return None,
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                (digit()? * 16 + digit()?) as u8
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Access {
+    Granted,
+    Missing,
+    Wrong,
+}
+
+/// RFC 6750 §2.1; the scheme's name is case-insensitive (RFC 9110 §11.1).
+fn authorized(token: Option<&str>, field: Option<&[u8]>) -> Access {
+    let Some(token) = token else { return Access::Granted };
+    let Some(field) = field else { return Access::Missing };
+    let (scheme, presented) = field.split_at(field.len().min("bearer ".len()));
+    if !scheme.eq_ignore_ascii_case(b"bearer ") {
+        return Access::Missing;
+    }
+    if same(presented.trim_ascii(), token.as_bytes()) { Access::Granted } else { Access::Wrong }
+}
+
+/// Takes as long whichever byte differs.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    response(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn json_response(value: &Value) -> Response<Full<Bytes>> {
+    response(StatusCode::OK, "application/json", json!(value).to_string() + "\n")
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources() {
+        for (path, want) in [
+            ("/healthz", Some(Resource::Health)),
+            ("/readyz", Some(Resource::Readiness)),
+            ("/metrics", Some(Resource::Metrics)),
+            ("/api/assets", Some(Resource::Assets)),
+            ("/api/assets/news", Some(Resource::Asset("news".to_owned()))),
+            ("/api/assets/a%20b%C3%A4", Some(Resource::Asset("a bä".to_owned()))),
+            ("/api/assets/", None),
+            ("/api/assets/a/b", None),
+            ("/api/assets/%", None),
+            ("/api/assets/%2", None),
+            ("/api/assets/%zz", None),
+            ("/api/assets/%ff", None),
+            ("/", None),
+            ("/metrics/", None),
+        ] {
+            assert_eq!(Resource::parse(path), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn tokens() {
+        let token = Some("0123456789abcdef");
+        for (token, field, want) in [
+            (None, None, Access::Granted),
+            (None, Some("Bearer x"), Access::Granted),
+            (token, None, Access::Missing),
+            (token, Some(""), Access::Missing),
+            (token, Some("Basic 0123456789abcdef"), Access::Missing),
+            (token, Some("Bearer 0123456789abcdef"), Access::Granted),
+            (token, Some("bearer  0123456789abcdef "), Access::Granted),
+            (token, Some("Bearer 0123456789abcdeF"), Access::Wrong),
+            (token, Some("Bearer 0123456789abcde"), Access::Wrong),
+            (token, Some("Bearer "), Access::Wrong),
+        ] {
+            assert_eq!(authorized(token, field.map(str::as_bytes)), want, "{field:?}");
+        }
+    }
+}

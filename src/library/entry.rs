@@ -1,0 +1,116 @@
+//! One version of an asset in the catalog, open or not.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+
+use super::Asset;
+use super::version::Version;
+
+/// An asset in the catalog, open or not.
+pub struct Entry {
+    name: Box<str>,
+    /// The directory on disk.
+    content: Version,
+    /// What URLs name.
+    served: Version,
+    asset: ArcSwapOption<Asset>,
+    /// When a worker last asked for it, in seconds of the workers' clock.
+    used: AtomicU64,
+    /// Not tried again before this second; 0 unless it is damaged.
+    damaged_until: AtomicU64,
+    /// Held by whoever opens it, so that others wait instead of doing the same.
+    opening: Mutex<()>,
+}
+
+/// What is known of an asset without touching the disk.
+pub enum State {
+    Open(Arc<Asset>),
+    /// Not open, or closed to stay within the limits: [`super::Library::load`] opens it, off the workers.
+    Closed,
+    /// It could not be opened, and was logged: 500 until it is replaced (tried again after a while).
+    Damaged,
+}
+
+/// Seconds after which an asset that could not be opened is tried again.
+const RETRY_SECONDS: u64 = 10;
+
+impl Entry {
+    pub(super) fn new(name: &str, content: Version, served: Version) -> Entry {
+        Entry {
+            name: name.into(),
+            content,
+            served,
+            asset: ArcSwapOption::empty(),
+            used: AtomicU64::new(0),
+            damaged_until: AtomicU64::new(0),
+            opening: Mutex::new(()),
+        }
+    }
+
+    /// Cheap and lock-free. `now` is the worker's coarse clock in seconds, for least-recently-used.
+    pub fn state(&self, now: u64) -> State {
+        // Most calls come within the same second: do not fight over the cache line.
+        if self.used.load(Ordering::Relaxed) != now {
+            self.used.store(now, Ordering::Relaxed);
+        }
+        if let Some(asset) = self.asset.load_full() {
+            return State::Open(asset);
+        }
+        match self.damaged_until.load(Ordering::Acquire) {
+            until if until > now => State::Damaged,
+            _ => State::Closed,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As in [`crate::media::Presentation::version`]: known without opening the asset.
+    pub fn version(&self) -> &str {
+        self.served.as_str()
+    }
+
+    pub(super) fn content(&self) -> Version {
+        self.content
+    }
+
+    pub(super) fn served(&self) -> Version {
+        self.served
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn opened(&self) -> Option<Arc<Asset>> {
+        self.asset.load_full()
+    }
+
+    /// Opens it with `open` unless somebody else did, or failed, while this waited. Returns whether it is newly open.
+    pub(super) fn open_with<E>(&self, open: impl FnOnce() -> Result<Asset, E>) -> Result<bool, E> {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.asset.load().is_some() || self.damaged_until.load(Ordering::Acquire) > self.used() {
+            return Ok(false);
+        }
+        match open() {
+            Ok(asset) => {
+                self.asset.store(Some(Arc::new(asset)));
+                self.damaged_until.store(0, Ordering::Release);
+                Ok(true)
+            }
+            Err(error) => {
+                // The worker that asked left its clock here; at least 1, as 0 means not damaged.
+                self.damaged_until.store(self.used().saturating_add(RETRY_SECONDS), Ordering::Release);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whoever serves from it holds it on.
+    pub(super) fn close(&self) {
+        self.asset.store(None);
+    }
+}

@@ -1,1 +1,0 @@
-//! Import: source files to a published version.

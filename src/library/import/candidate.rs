@@ -1,0 +1,205 @@
+//! The tracks of the source files that may become tracks of the asset.
+
+use std::path::Path;
+
+use super::alignment::Rendition;
+use super::input::{Input, role_of_dash};
+use super::timeline::{NANOS, Timeline};
+use super::{Error, Event, Report};
+use crate::base::Ticks;
+use crate::media::Track;
+use crate::media::codec::{self, Description};
+use crate::media::isobmff::{Handler, Movie, SourceSample, SourceTrack};
+use crate::media::track::{Details, Kind, Role};
+use crate::sys::MappedFile;
+
+/// One source file, mapped.
+pub struct SourceFile {
+    /// For messages.
+    pub name: String,
+    pub map: MappedFile,
+}
+
+/// A track that is understood: what it is, and where its samples lie in time.
+pub struct Candidate<'a> {
+    /// Number of its source file.
+    pub file: usize,
+    pub source: SourceTrack<'a>,
+    pub description: Description,
+    pub timeline: Timeline,
+    pub language: String,
+    pub name: Option<String>,
+    pub role: Role,
+    /// For messages: file and track id.
+    pub label: String,
+}
+
+impl SourceFile {
+    pub fn open(path: &Path) -> Result<SourceFile, Error> {
+        let failed = |source| Error::Source { path: path.to_owned(), source };
+        if path.is_dir() {
+            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+        }
+        let map = MappedFile::open(path).map_err(failed)?;
+        Ok(SourceFile { name: path.display().to_string(), map })
+    }
+}
+
+impl<'a> Candidate<'a> {
+    pub fn kind(&self) -> Kind {
+        match self.description.details {
+            Details::Video(_) => Kind::Video,
+            Details::Audio(_) => Kind::Audio,
+            Details::Text => Kind::Text,
+        }
+    }
+
+    /// Surveys every video and audio track of a movie; others are left out with a note.
+    pub fn all(
+        file: usize,
+        source: &'a SourceFile,
+        movie: &Movie<'a>,
+        input: &Input,
+        report: Report<'_>,
+    ) -> Result<Vec<Candidate<'a>>, Error> {
+        let mut candidates = Vec::new();
+        let mut audio_count = 0;
+        for track in movie.tracks() {
+            let label = format!("{} track {}", source.name, track.id);
+            let skipped = match track.handler {
+                Handler::Video | Handler::Audio => None,
+                Handler::Subtitle => Some("subtitles inside of MP4; give them as a WebVTT file".to_owned()),
+                Handler::Other(kind) => Some(format!("neither video nor audio ({kind})")),
+            };
+            if let Some(reason) = skipped {
+                report(Event::Note(&format!("{label} left out: {reason}")));
+                continue;
+            }
+            let audio_number = audio_count;
+            audio_count += usize::from(track.handler == Handler::Audio);
+            let Some(first) = track.samples().next().transpose()? else {
+                report(Event::Note(&format!("{label} left out: it has no samples")));
+                continue;
+            };
+            candidates.push(Self::survey(file, source, track, &first, input, audio_number, label)?);
+        }
+        Ok(candidates)
+    }
+
+    fn survey(
+        file: usize,
+        source: &'a SourceFile,
+        track: &SourceTrack<'a>,
+        first: &SourceSample,
+        input: &Input,
+        audio_number: usize,
+        label: String,
+    ) -> Result<Candidate<'a>, Error> {
+        let bytes = source.map.bytes();
+        let entry = track.sample_entry;
+        let mut description = codec::describe(&source.name, entry.bytes, entry.offset, sample_bytes(bytes, first))?;
+        let random_access = |sample: &SourceSample| description.random_access(sample_bytes(bytes, sample), sample.sync);
+        let is_video = matches!(description.details, Details::Video(_));
+        let timeline = Timeline::survey(
+            || track.samples(),
+            track.edit,
+            track.timescale,
+            is_video.then_some(&random_access as super::timeline::RandomAccess<'_>),
+        )
+        .map_err(|error| match error {
+            super::timeline::Error::Source(error) => Error::Demux(error),
+            other => {
+                Error::Times { file: source.name.clone(), track: track.id, at: entry.offset, reason: other.to_string() }
+            }
+        })?;
+        if let Details::Video(video) = &mut description.details {
+            video.frame_rate = timeline.rate;
+        }
+        let labels = if is_video { Default::default() } else { input.audio_labels(audio_number) };
+        let stated = track.roles.iter().filter(|role| role.scheme == DASH_ROLES);
+        Ok(Candidate {
+            file,
+            language: labels.language.unwrap_or_else(|| track.language.clone()),
+            name: labels.name.or_else(|| track.name.clone()),
+            role: labels
+                .role
+                .or_else(|| stated.filter_map(|role| role_of_dash(&role.value)).next())
+                .unwrap_or_default(),
+            source: track.clone(),
+            description,
+            timeline,
+            label,
+        })
+    }
+
+    /// Its key frames, as renditions are compared by them.
+    pub fn rendition(&self) -> Rendition<'_> {
+        let (num, den) = self.timeline.rate;
+        Rendition {
+            name: &self.label,
+            keys: self.timeline.keys.iter().map(|key| self.timeline.presented_nanos(key.time)).collect(),
+            half_frame: i64::from(NANOS) * i64::from(den) / (i64::from(num.max(1)) * 2),
+            end: self.timeline.end_nanos(),
+        }
+    }
+
+    /// The track it becomes.
+    pub fn track(&self, id: String) -> Track {
+        Track {
+            id,
+            timescale: self.timeline.timescale,
+            codec: self.description.codec.clone(),
+            language: self.language.clone(),
+            name: self.name.clone(),
+            role: self.role,
+            presentation_offset: Ticks(-self.timeline.priming),
+            details: self.description.details.clone(),
+        }
+    }
+}
+
+const DASH_ROLES: &str = "urn:mpeg:dash:role:2011";
+
+/// The demuxer checked that samples lie within the file; one that does not reads as no bytes.
+pub fn sample_bytes<'a>(file: &'a [u8], sample: &SourceSample) -> &'a [u8] {
+    let start = usize::try_from(sample.offset).unwrap_or(usize::MAX);
+    file.get(start..start.saturating_add(sample.size as usize)).unwrap_or_default()
+}
+
+/// Leaves out audio that is there more than once. Every rung of an MP4 ladder usually carries the same audio, which is one
+/// rendition and not as many as there are rungs: of tracks of the same language, codec, channels, name and role in files
+/// that also have video, the one with most bits is kept. Tracks of one file are never duplicates of each other, and a file
+/// of audio alone was given for a reason: it goes only if it is the same length and (to within 1%) size.
+pub fn without_duplicates<'a>(candidates: Vec<Candidate<'a>>, report: Report<'_>) -> Vec<Candidate<'a>> {
+    let with_video: Vec<usize> =
+        candidates.iter().filter(|track| track.kind() == Kind::Video).map(|track| track.file).collect();
+    let same = |a: &Candidate<'_>, b: &Candidate<'_>| {
+        let (Details::Audio(a_audio), Details::Audio(b_audio)) = (&a.description.details, &b.description.details)
+        else {
+            return false;
+        };
+        let labels = a.language == b.language && a.name == b.name && a.role == b.role;
+        let coding = a.description.codec == b.description.codec
+            && a_audio.channels == b_audio.channels
+            && a_audio.sample_rate == b_audio.sample_rate;
+        let (long, short) =
+            (a.timeline.end_nanos().max(b.timeline.end_nanos()), a.timeline.end_nanos().min(b.timeline.end_nanos()));
+        let rungs = with_video.contains(&a.file) && with_video.contains(&b.file);
+        let copy = a.timeline.sample_count() == b.timeline.sample_count()
+            && a.timeline.bytes.abs_diff(b.timeline.bytes) * 100 <= a.timeline.bytes.max(b.timeline.bytes);
+        a.file != b.file && labels && coding && long - short <= i64::from(NANOS) && (rungs || copy)
+    };
+    let mut kept: Vec<Candidate<'a>> = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        match kept.iter().position(|other| same(other, &candidate)) {
+            None => kept.push(candidate),
+            Some(at) => {
+                let better = candidate.timeline.bytes > kept[at].timeline.bytes;
+                let dropped = if better { std::mem::replace(&mut kept[at], candidate) } else { candidate };
+                let text = format!("{} left out: the same audio as {}", dropped.label, kept[at].label);
+                report(Event::Note(&text));
+            }
+        }
+    }
+    kept
+}

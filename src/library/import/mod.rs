@@ -1,0 +1,362 @@
+//! Import: source files to a published version.
+//!
+//! 1. Every source is mapped, its tracks are understood ([`candidate`]) and timed ([`timeline`]): headers and tables are
+//!    read, and the first bytes of key frames.
+//! 2. The instants at which all tracks are cut are chosen ([`alignment`], [`slots`]).
+//! 3. Media bytes are copied in one pass over each source, fragment by fragment ([`output`]), while another thread hashes
+//!    them. Sample tables go to nameless files: memory holds one fragment's samples and the fragment tables, whatever the
+//!    length of the input.
+//! 4. The index is written, everything synced, and the version published by a rename ([`super::folder`]).
+
+mod alignment;
+mod candidate;
+pub mod examine;
+pub mod input;
+mod output;
+mod slots;
+mod timeline;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use candidate::{Candidate, SourceFile};
+pub use examine::Examined;
+pub use input::Input;
+use output::{Chunk, Finished, Output};
+use slots::Slots;
+
+use super::asset::file_name;
+use super::folder::{self, Folder, Published, Staging};
+use super::version::Version;
+use crate::base::limits::TRACKS_MAX;
+use crate::base::{Ticks, Timescale};
+use crate::media::isobmff::{self, Movie};
+use crate::media::track::{Details, Kind};
+use crate::media::{Cue, Track, codec, webvtt};
+use crate::store::index_writer::{self, Entry};
+use crate::store::{TrackFile, index};
+
+/// What to import, and where to.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The library's directory; created if it is missing.
+    pub library: PathBuf,
+    pub asset: String,
+    pub inputs: Vec<Input>,
+    /// Audio without video is cut every so often.
+    pub segment: Duration,
+    /// Seconds since 1970: when a version that this one replaces was replaced.
+    pub now: u64,
+}
+
+/// What an import has to say while it runs.
+pub enum Event<'a> {
+    /// A line for the user: what is left out, and why.
+    Note(&'a str),
+    /// Bytes of media copied so far, and in all.
+    Progress { done: u64, total: u64 },
+}
+
+pub type Report<'a> = &'a mut dyn FnMut(Event<'_>);
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Summary {
+    pub published: Published,
+    pub version: Version,
+    pub tracks: Vec<TrackSummary>,
+    pub duration: Duration,
+    /// Of all files of the version.
+    pub bytes: u64,
+}
+
+#[derive(Debug)]
+pub struct TrackSummary {
+    pub track: Track,
+    pub bytes: u64,
+    pub fragments: usize,
+    pub duration: Duration,
+}
+
+/// Every text is one line.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("{path}: {source}")]
+    Source { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Demux(#[from] isobmff::Error),
+    #[error(transparent)]
+    Codec(#[from] codec::Error),
+    #[error(transparent)]
+    Subtitles(#[from] webvtt::Error),
+    #[error("{file}: track {track} (at byte {at}): {reason}")]
+    Times { file: String, track: u32, at: u64, reason: String },
+    #[error(transparent)]
+    Alignment(#[from] alignment::Error),
+    #[error("{label}: begins {} s after everything else has ended", .late.as_secs())]
+    Detached { label: String, late: Duration },
+    #[error("nothing to import: no video and no audio track in {files}")]
+    Nothing { files: String },
+    #[error("{found} tracks, an asset has {TRACKS_MAX} at most")]
+    TooManyTracks { found: usize },
+    #[error(transparent)]
+    Folder(#[from] folder::Error),
+}
+
+/// Imports the inputs as one asset and publishes it. On any error the library is as it was.
+pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
+    folder::check_name(&options.asset)?;
+    let (media, subtitles): (Vec<&Input>, Vec<&Input>) = options.inputs.iter().partition(|input| !input.is_subtitles());
+    let sources = media.iter().map(|input| SourceFile::open(&input.path)).collect::<Result<Vec<_>, _>>()?;
+    let mut candidates = Vec::new();
+    for (number, (source, input)) in sources.iter().zip(&media).enumerate() {
+        let movie = Movie::parse(&source.name, source.map.bytes())?;
+        candidates.extend(Candidate::all(number, source, &movie, input, report)?);
+    }
+    if candidates.is_empty() {
+        let files: Vec<String> = options.inputs.iter().map(|input| input.path.display().to_string()).collect();
+        return Err(Error::Nothing { files: files.join(", ") });
+    }
+    let mut candidates = candidate::without_duplicates(candidates, report);
+    candidates.sort_by(slots::by_quality);
+    let texts = subtitles.into_iter().map(Text::read).collect::<Result<Vec<_>, _>>()?;
+    let found = candidates.len() + texts.len();
+    if found > TRACKS_MAX {
+        return Err(Error::TooManyTracks { found });
+    }
+    place(&mut candidates)?;
+    let of_kind = |kind: Kind| candidates.iter().filter(move |track| track.kind() == kind).collect::<Vec<_>>();
+    let slots = Slots::plan(&of_kind(Kind::Video), &of_kind(Kind::Audio), options.segment)?;
+
+    let folder = Folder::create(&options.library)?;
+    folder.sweep()?;
+    let staging = folder.stage()?;
+    let copied = copy(&sources, candidates, &slots, &staging, report)?;
+    finish(&folder, staging, copied, texts, options)
+}
+
+/// Puts all tracks on one clock, on which the first thing presented is at 0.
+fn place(candidates: &mut [Candidate<'_>]) -> Result<(), Error> {
+    let zero = candidates.iter().map(|track| track.timeline.start_nanos).min().unwrap_or(0);
+    candidates.iter_mut().for_each(|track| track.timeline.place(zero));
+    // Files of different origin, of which one counts from the epoch, do not make one presentation.
+    for track in candidates.iter() {
+        let others = candidates.iter().filter(|other| !std::ptr::eq(*other, track));
+        let end = others.map(|other| other.timeline.end_nanos()).max();
+        let late = track.timeline.nanos(track.timeline.delay) - end.unwrap_or(i64::MAX);
+        if late > 0 {
+            return Err(Error::Detached { label: track.label.clone(), late: Duration::from_nanos(late as u64) });
+        }
+    }
+    Ok(())
+}
+
+struct Copied {
+    finished: Vec<Finished>,
+    digests: Vec<[u8; 32]>,
+}
+
+/// Fragments on their way to the hashing thread: enough to even out the two, few enough to stay in the page cache.
+const HASH_QUEUE: usize = 32;
+
+fn copy(
+    sources: &[SourceFile],
+    candidates: Vec<Candidate<'_>>,
+    slots: &Slots,
+    staging: &Staging,
+    report: Report<'_>,
+) -> Result<Copied, Error> {
+    let total = candidates.iter().map(|track| track.timeline.bytes).sum();
+    let count = candidates.len();
+    thread::scope(|scope| {
+        let (send, receive) = sync_channel(HASH_QUEUE);
+        let hashing = scope.spawn(move || hash(receive, count));
+        let finished = write(sources, candidates, slots, staging, send, &mut |done| {
+            report(Event::Progress { done, total });
+        })?;
+        let digests = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(Copied { finished, digests })
+    })
+}
+
+fn hash(chunks: Receiver<Chunk<'_>>, count: usize) -> Vec<[u8; 32]> {
+    let mut hashes = vec![Sha256::new(); count];
+    for chunk in chunks {
+        if let Some(hash) = hashes.get_mut(chunk.output) {
+            hash.update(&chunk.header);
+            chunk.media.iter().for_each(|run| hash.update(run));
+        }
+    }
+    hashes.into_iter().map(|hash| hash.finalize().into()).collect()
+}
+
+fn write<'a>(
+    sources: &'a [SourceFile],
+    candidates: Vec<Candidate<'a>>,
+    slots: &Slots,
+    staging: &Staging,
+    hash: SyncSender<Chunk<'a>>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Vec<Finished>, Error> {
+    let mut ids = Ids::default();
+    let mut video_cuts = slots.video.iter();
+    let mut outputs = Vec::with_capacity(candidates.len());
+    for (number, candidate) in candidates.into_iter().enumerate() {
+        let source = &sources[candidate.file];
+        let cuts = match candidate.kind() {
+            Kind::Video => video_cuts.next().cloned().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let id = ids.next(candidate.kind());
+        outputs.push(Output::create(number, id, candidate, source, cuts, staging, &hash)?);
+    }
+    let mut done = 0;
+    progress(done);
+    for file in 0..sources.len() {
+        for slot in 0..slots.times.len() as u32 {
+            for output in outputs.iter_mut().filter(|output| output.source_file == file) {
+                done += output.write_slot(slots, slot, &hash)?;
+            }
+            progress(done);
+        }
+    }
+    drop(hash);
+    outputs.into_iter().map(Output::finish).collect()
+}
+
+/// `v1`, `v2`, `a1`, …
+#[derive(Default)]
+struct Ids(HashMap<Kind, usize>);
+
+impl Ids {
+    fn next(&mut self, kind: Kind) -> String {
+        let number = self.0.entry(kind).or_default();
+        *number += 1;
+        let letter = match kind {
+            Kind::Video => 'v',
+            Kind::Audio => 'a',
+            Kind::Text => 't',
+        };
+        format!("{letter}{number}")
+    }
+}
+
+/// A subtitle file in normal form.
+struct Text {
+    track: Track,
+    bytes: Vec<u8>,
+    cues: Vec<Cue>,
+}
+
+impl Text {
+    fn read(input: &Input) -> Result<Text, Error> {
+        let source = SourceFile::open(&input.path)?;
+        let normal = webvtt::normalise(&source.name, source.map.bytes())?;
+        let labels = &input.labels;
+        let language = labels.language.clone().or_else(|| input.language_of_name());
+        Ok(Text {
+            track: Track {
+                id: String::new(),
+                timescale: Timescale::MILLIS,
+                codec: "wvtt".to_owned(),
+                language: language.unwrap_or_else(|| "und".to_owned()),
+                name: labels.name.clone(),
+                role: labels.role.unwrap_or_default(),
+                presentation_offset: Ticks(0),
+                details: Details::Text,
+            },
+            bytes: normal.text,
+            cues: normal.cues,
+        })
+    }
+}
+
+fn finish(
+    folder: &Folder,
+    staging: Staging,
+    copied: Copied,
+    texts: Vec<Text>,
+    options: &Options,
+) -> Result<Summary, Error> {
+    let content = staging.content();
+    let mut ids = Ids::default();
+    let texts: Vec<Text> = texts
+        .into_iter()
+        .map(|text| Text { track: Track { id: ids.next(Kind::Text), ..text.track }, ..text })
+        .collect();
+    let mut tracks: Vec<TrackSummary> = Vec::new();
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    for (finished, digest) in copied.finished.iter().zip(copied.digests) {
+        tracks.push(summary(finished));
+        entries.push(Entry {
+            track: &finished.track,
+            file_size: finished.file_size,
+            init_size: finished.init_size,
+            digest,
+            fragments: &finished.fragments,
+            samples: Box::new(&finished.samples),
+            sample_count: finished.sample_count,
+            cues: &[],
+        });
+    }
+    for text in &texts {
+        write_text(&content, text)?;
+        let last = text.cues.last().map_or(0, |cue| cue.end_max.get());
+        tracks.push(TrackSummary {
+            track: text.track.clone(),
+            bytes: text.bytes.len() as u64,
+            fragments: 0,
+            duration: Duration::from_millis(last),
+        });
+        entries.push(Entry {
+            track: &text.track,
+            file_size: text.bytes.len() as u64,
+            init_size: 0,
+            digest: Sha256::digest(&text.bytes).into(),
+            fragments: &[],
+            samples: Box::new(std::io::empty()),
+            sample_count: 0,
+            cues: &text.cues,
+        });
+    }
+    let path = content.join(index::FILE_NAME);
+    let digest = index_writer::write(&path, &mut entries).map_err(|error| folder::Error::io("write", &path, error))?;
+    drop(entries);
+    let version = Version::of(&digest);
+    let published = folder.publish(staging, &options.asset, version, options.now)?;
+    let index_size = std::fs::metadata(folder.version_path(&options.asset, version).join(index::FILE_NAME));
+    let media = |track: &&TrackSummary| track.track.kind() != Kind::Text;
+    Ok(Summary {
+        published,
+        version,
+        duration: tracks.iter().filter(media).map(|track| track.duration).max().unwrap_or_default(),
+        bytes: tracks.iter().map(|track| track.bytes).sum::<u64>() + index_size.map_or(0, |file| file.len()),
+        tracks,
+    })
+}
+
+fn summary(finished: &Finished) -> TrackSummary {
+    let end = finished.fragments.last().map_or(0, |fragment| fragment.decode_end().0);
+    let track = finished.track.clone();
+    TrackSummary {
+        bytes: finished.file_size,
+        fragments: finished.fragments.len(),
+        duration: track.timescale.duration(Ticks(end + track.presentation_offset.0)),
+        track,
+    }
+}
+
+fn write_text(content: &Path, text: &Text) -> Result<(), Error> {
+    let path = content.join(file_name(&text.track));
+    let failed = |error| folder::Error::io("write", &path, error);
+    let mut file = TrackFile::create(&path).map_err(failed)?;
+    file.append(&mut [std::io::IoSlice::new(&text.bytes)]).map_err(failed)?;
+    file.finish().map_err(failed)?;
+    Ok(())
+}

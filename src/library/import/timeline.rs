@@ -1,0 +1,500 @@
+//! One track's time, from the source's to the track file's.
+//!
+//! In the source, a sample is presented at `decode time + composition offset − media_start + start_delay` (ISO/IEC
+//! 14496-12 §8.6.6). In the asset decode times begin at 0, or later by as much as the track starts after the
+//! presentation, and composition offsets are shifted by the reorder delay, so that the first picture is presented where
+//! decoding starts: the decode time of a closed group of pictures is the presentation time of its key frame. What a
+//! decoder needs but a viewer does not see (priming, pictures before the cut of an edit list) stays in front.
+//!
+//! The track file says the same with an edit list and composition offsets from 0 up. Negative ones without an edit list
+//! (CMAF's `cmf2`) would mean the same, but FFmpeg's reader delays such a track by its largest negative offset (its
+//! `dts_shift`), which puts picture and sound out of step by two frames or so in everything built on it.
+
+use std::ops::Range;
+
+use crate::base::units::rescale_nearest;
+use crate::base::{Ticks, Timescale};
+use crate::media::fragment::Start;
+use crate::media::isobmff::{Edit, SourceSample};
+
+/// How one track's samples are numbered and timed. Times are in track ticks unless a name says otherwise.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    pub timescale: Timescale,
+    /// Source rows that are imported.
+    pub rows: Range<u32>,
+    /// Rows that decoding can start at, within `rows`. Empty unless video.
+    pub keys: Vec<Key>,
+    /// Source decode time of the first imported row.
+    pub first_decode: i64,
+    /// Subtracted from every composition offset.
+    pub composition_shift: i64,
+    /// Hidden time at the start.
+    pub priming: i64,
+    /// When the first presented sample is presented, on the source's clock.
+    pub start_nanos: i64,
+    /// How much later than the presentation the track starts; set by [`Timeline::place`].
+    pub delay: i64,
+    /// From the first decode time to the end of the last sample.
+    pub length: i64,
+    /// Of the last row, trimmed to the end of the edit list.
+    pub last_duration: u32,
+    pub bytes: u64,
+    /// Frames a second, as [`crate::media::track::Video::frame_rate`].
+    pub rate: (u32, u32),
+    /// Of the largest run of one second or more, in bits a second, and the average.
+    pub bits_per_second: u64,
+}
+
+/// A sample that decoding can start at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub row: u32,
+    /// Source composition time.
+    pub time: i64,
+    pub start: Start,
+}
+
+/// What is wrong with a track's times.
+#[derive(Debug, thiserror::Error)]
+pub enum Error<E> {
+    #[error(transparent)]
+    Source(E),
+    #[error("no samples")]
+    Empty,
+    #[error("{samples} samples, none of which is a key frame; decoding cannot start anywhere")]
+    NoKeyFrame { samples: u32 },
+    #[error("sample {row} (from 0): decode time {found}, expected at least {expected}, that of the sample before")]
+    Backwards { row: u32, found: i64, expected: i64 },
+    #[error(
+        "sample {row} (from 0): decode time {found}, which is out of range or further than 2^32 ticks from the next"
+    )]
+    OutOfRange { row: u32, found: i64 },
+    #[error("more than 2^32 samples")]
+    TooMany,
+    #[error("the edit list presents nothing of {samples} samples")]
+    NothingPresented { samples: u32 },
+}
+
+/// Times are kept below this, so that sums never overflow; 1 000 years at a nanosecond a tick is 2^65.
+const TICKS_MAX: i64 = 1 << 60;
+pub const NANOS: u32 = 1_000_000_000;
+/// Audio that is decoded before the cut of an edit list, so that a decoder has settled by then: longer than the priming
+/// of every codec here (Opus asks for 80 ms, HE-AAC about 110 ms).
+const AUDIO_PREROLL_DIVISOR: u32 = 4;
+
+/// Samples with their rows, each lasting until the next one's decode time: the source's own duration does not count where
+/// a fragment starts later than the one before ended.
+pub struct Retimed<I> {
+    samples: I,
+    /// The next one, once known.
+    ahead: Option<SourceSample>,
+    row: u32,
+    duration: u32,
+    started: bool,
+}
+
+impl<I: Iterator<Item = Result<SourceSample, E>>, E> Retimed<I> {
+    pub fn new(samples: I) -> Retimed<I> {
+        Retimed { samples, ahead: None, row: 0, duration: 1, started: false }
+    }
+
+    /// The next sample and its row.
+    pub fn next(&mut self) -> Result<Option<(u32, SourceSample)>, Error<E>> {
+        if !self.started {
+            self.started = true;
+            self.ahead = self.samples.next().transpose().map_err(Error::Source)?;
+        }
+        let Some(mut sample) = self.ahead.take() else { return Ok(None) };
+        let row = self.row;
+        let out_of_range = Error::OutOfRange { row, found: sample.decode_time };
+        if sample.decode_time.abs() > TICKS_MAX {
+            return Err(out_of_range);
+        }
+        if let Some(next) = self.samples.next().transpose().map_err(Error::Source)? {
+            if next.decode_time < sample.decode_time {
+                let (found, expected) = (next.decode_time, sample.decode_time);
+                return Err(Error::Backwards { row: row + 1, found, expected });
+            }
+            let duration = next.decode_time.saturating_sub(sample.decode_time);
+            sample.duration = u32::try_from(duration).map_err(|_| out_of_range)?;
+            self.ahead = Some(next);
+        } else if sample.duration == 0 {
+            // Some writers do not know how long the last sample lasts.
+            sample.duration = self.duration;
+        }
+        if sample.duration > 0 {
+            self.duration = sample.duration;
+        }
+        self.row = row.checked_add(1).ok_or(Error::TooMany)?;
+        Ok(Some((row, sample)))
+    }
+}
+
+/// What kind of random access point a sample is, by its bytes.
+pub type RandomAccess<'a> = &'a dyn Fn(&SourceSample) -> Option<Start>;
+
+fn composition_time(sample: &SourceSample) -> i64 {
+    sample.decode_time + i64::from(sample.composition_offset)
+}
+
+impl Timeline {
+    /// `samples` begins anew with every call. `random_access` looks at a video sample's bytes and is `None` for audio,
+    /// where decoding can start anywhere.
+    pub fn survey<I, E>(
+        samples: impl Fn() -> I,
+        edit: Edit,
+        timescale: Timescale,
+        random_access: Option<RandomAccess<'_>>,
+    ) -> Result<Timeline, Error<E>>
+    where
+        I: Iterator<Item = Result<SourceSample, E>>,
+    {
+        let end = edit.presented.map_or(i64::MAX, |presented| edit.media_start.saturating_add(presented));
+        let preroll = i64::from(timescale.per_second() / AUDIO_PREROLL_DIVISOR);
+        // First pass: where decoding has to start, and which sample is the last one that is presented.
+        let mut keys: Vec<Key> = Vec::new();
+        let (mut first, mut last, mut count) = (None, None, 0);
+        let mut walk = Retimed::new(samples());
+        while let Some((row, sample)) = walk.next()? {
+            let time = composition_time(&sample);
+            count = row + 1;
+            if time < end {
+                last = Some(row);
+            }
+            match random_access {
+                Some(random_access) => {
+                    if let Some(start) =
+                        (sample.sync || sample.recovery.is_some()).then(|| random_access(&sample)).flatten()
+                    {
+                        if first.is_none() || time <= edit.media_start {
+                            first = Some(row);
+                        }
+                        keys.push(Key { row, time, start });
+                    }
+                }
+                None => {
+                    let ends = time.saturating_add(i64::from(sample.duration));
+                    if first.is_none() && ends > edit.media_start.saturating_sub(preroll) {
+                        first = Some(row);
+                    }
+                }
+            }
+        }
+        let first = match (first, count) {
+            (_, 0) => return Err(Error::Empty),
+            (None, samples) if random_access.is_some() => return Err(Error::NoKeyFrame { samples }),
+            (None, samples) => return Err(Error::NothingPresented { samples }),
+            (Some(first), _) => first,
+        };
+        let Some(last) = last.filter(|&last| last >= first) else {
+            return Err(Error::NothingPresented { samples: count });
+        };
+        keys.retain(|key| (first..=last).contains(&key.row));
+        // The leading pictures of an open start cannot be decoded: what is presented begins with the key frame.
+        let visible = match keys.first() {
+            Some(key) if key.start == Start::Open => edit.media_start.max(key.time),
+            _ => edit.media_start,
+        };
+        let sums = Sums::of(&samples, first, last, visible)?;
+        let start = match (random_access, sums.visible_min) {
+            (Some(_), None) => return Err(Error::NothingPresented { samples: count }),
+            // Nothing to be seen at the cut: the picture comes later.
+            (Some(_), Some(seen)) if seen - visible >= i64::from(sums.duration_max) => seen,
+            (Some(_), Some(seen)) if sums.composition_min >= visible => seen,
+            // The cut lies within a picture, which is seen for the rest of its time; or within a frame of sound.
+            _ => sums.composition_min.max(visible),
+        };
+        let priming = start - sums.composition_min;
+        let mut length = sums.decode_end - sums.first_decode;
+        let mut last_duration = sums.last_duration;
+        let excess = length.saturating_sub(priming).saturating_sub(end.saturating_sub(start));
+        if end != i64::MAX && excess > 0 && excess < i64::from(last_duration) {
+            last_duration -= excess as u32;
+            length -= excess;
+        }
+        let on_clock = start.saturating_sub(edit.media_start).saturating_add(edit.start_delay);
+        let nanos = Timescale::new(NANOS).and_then(|nanos| rescale_nearest(Ticks(on_clock), timescale, nanos));
+        Ok(Timeline {
+            timescale,
+            rows: first..last + 1,
+            keys,
+            first_decode: sums.first_decode,
+            composition_shift: sums.composition_min - sums.first_decode,
+            priming,
+            start_nanos: nanos
+                .filter(|nanos| nanos.0.abs() < TICKS_MAX)
+                .ok_or(Error::OutOfRange { row: first, found: on_clock })?
+                .0,
+            delay: 0,
+            length,
+            last_duration,
+            bytes: sums.bytes,
+            rate: sums.rate(timescale, last_duration),
+            bits_per_second: (u128::from(sums.bytes) * 8 * u128::from(timescale.per_second())
+                / u128::try_from(length.max(1)).unwrap_or(1)) as u64,
+        })
+    }
+
+    /// Places the track in a presentation that begins at `zero_nanos` of the source's clock.
+    pub fn place(&mut self, zero_nanos: i64) {
+        let nanos = Timescale::new(NANOS).unwrap_or(Timescale::MILLIS);
+        let late = Ticks(self.start_nanos.saturating_sub(zero_nanos).max(0));
+        self.delay = rescale_nearest(late, nanos, self.timescale).map_or(0, |ticks| ticks.0).min(TICKS_MAX);
+    }
+
+    /// Decode time in the track file of a source decode time.
+    pub fn decode_time(&self, source: i64) -> i64 {
+        source.saturating_sub(self.first_decode).saturating_add(self.delay)
+    }
+
+    /// Presentation time, in nanoseconds, of a source composition time.
+    pub fn presented_nanos(&self, composition_time: i64) -> i64 {
+        let ticks =
+            self.decode_time(composition_time).saturating_sub(self.composition_shift).saturating_sub(self.priming);
+        self.nanos(ticks)
+    }
+
+    pub fn nanos(&self, ticks: i64) -> i64 {
+        let nanos = Timescale::new(NANOS).unwrap_or(Timescale::MILLIS);
+        rescale_nearest(Ticks(ticks), self.timescale, nanos).map_or(i64::MAX, |ticks| ticks.0)
+    }
+
+    /// When the last sample ends, in nanoseconds of the presentation.
+    pub fn end_nanos(&self) -> i64 {
+        self.nanos(self.delay.saturating_add(self.length).saturating_sub(self.priming))
+    }
+
+    pub fn sample_count(&self) -> u32 {
+        self.rows.end - self.rows.start
+    }
+}
+
+/// Second pass: what is known once the rows are.
+struct Sums {
+    first_decode: i64,
+    decode_end: i64,
+    last_duration: u32,
+    composition_min: i64,
+    /// Earliest composition time that is presented.
+    visible_min: Option<i64>,
+    bytes: u64,
+    count: u64,
+    duration_min: u32,
+    duration_max: u32,
+}
+
+impl Sums {
+    fn of<I, E>(samples: &impl Fn() -> I, first: u32, last: u32, visible: i64) -> Result<Sums, Error<E>>
+    where
+        I: Iterator<Item = Result<SourceSample, E>>,
+    {
+        let mut sums = Sums {
+            first_decode: 0,
+            decode_end: 0,
+            last_duration: 0,
+            composition_min: i64::MAX,
+            visible_min: None,
+            bytes: 0,
+            count: 0,
+            duration_min: u32::MAX,
+            duration_max: 0,
+        };
+        let mut walk = Retimed::new(samples());
+        while let Some((row, sample)) = walk.next()? {
+            if row < first {
+                continue;
+            }
+            if row == first {
+                sums.first_decode = sample.decode_time;
+            }
+            let time = composition_time(&sample);
+            sums.composition_min = sums.composition_min.min(time);
+            if time >= visible {
+                sums.visible_min = Some(sums.visible_min.map_or(time, |min| min.min(time)));
+            }
+            sums.bytes += u64::from(sample.size);
+            sums.count += 1;
+            sums.decode_end = sample.decode_time + i64::from(sample.duration);
+            sums.last_duration = sample.duration;
+            if row == last {
+                break;
+            }
+            // The last one may be cut short or made up, and says nothing about the rate.
+            sums.duration_min = sums.duration_min.min(sample.duration);
+            sums.duration_max = sums.duration_max.max(sample.duration);
+        }
+        Ok(sums)
+    }
+
+    /// Exact where all durations are equal, or as equal as whole ticks allow for a rate in common use.
+    fn rate(&self, timescale: Timescale, last_duration: u32) -> (u32, u32) {
+        let scale = u64::from(timescale.per_second());
+        if self.count == 1 {
+            return reduced(scale, u64::from(last_duration.max(1)));
+        }
+        if self.duration_min == self.duration_max && self.duration_min > 0 {
+            return reduced(scale, u64::from(self.duration_min));
+        }
+        let ticks = (self.decode_end - self.first_decode - i64::from(self.last_duration)).max(1);
+        let average = (self.count - 1) as f64 * scale as f64 / ticks as f64;
+        if self.duration_max - self.duration_min <= 1 {
+            let near = COMMON_RATES.iter().find(|(num, den)| {
+                let rate = f64::from(*num) / f64::from(*den);
+                // Within what one tick of rounding at either end makes of the whole.
+                (average - rate).abs() / rate <= (2.0 / ticks as f64).max(1e-6)
+            });
+            if let Some(&rate) = near {
+                return rate;
+            }
+        }
+        reduced((average * 1_000.0).round().clamp(1.0, 4e9) as u64, 1_000)
+    }
+}
+
+const COMMON_RATES: [(u32, u32); 12] = [
+    (24_000, 1_001),
+    (24, 1),
+    (25, 1),
+    (30_000, 1_001),
+    (30, 1),
+    (48, 1),
+    (50, 1),
+    (60_000, 1_001),
+    (60, 1),
+    (100, 1),
+    (120_000, 1_001),
+    (120, 1),
+];
+
+fn reduced(num: u64, den: u64) -> (u32, u32) {
+    let (mut a, mut b) = (num, den);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    let part = |value: u64| u32::try_from(value / a.max(1)).unwrap_or(u32::MAX).max(1);
+    (part(num), part(den))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Failure = std::convert::Infallible;
+
+    fn sample(decode_time: i64, duration: u32, composition_offset: i32, sync: bool) -> SourceSample {
+        SourceSample { offset: 0, size: 10, decode_time, duration, composition_offset, sync, flags: 0, recovery: None }
+    }
+
+    fn survey(samples: &[SourceSample], edit: Edit, scale: u32, video: bool) -> Result<Timeline, Error<Failure>> {
+        let closed: &dyn Fn(&SourceSample) -> Option<Start> = &|sample| sample.sync.then_some(Start::Closed);
+        let source = || samples.iter().map(|sample| Ok(*sample));
+        Timeline::survey(source, edit, Timescale::new(scale).unwrap(), video.then_some(closed))
+    }
+
+    fn edit(media_start: i64, start_delay: i64, presented: Option<i64>) -> Edit {
+        Edit { media_start, start_delay, presented }
+    }
+
+    /// A GOP of I B P in decode order I P B, every 1000 ticks, as encoders write it: shifted by one frame.
+    fn gops(count: i64) -> Vec<SourceSample> {
+        (0..count)
+            .flat_map(|gop| {
+                let at = gop * 3_000;
+                [
+                    sample(at, 1_000, 1_000, true),
+                    sample(at + 1_000, 1_000, 2_000, false),
+                    sample(at + 2_000, 1_000, 0, false),
+                ]
+            })
+            .collect()
+    }
+
+    #[test]
+    fn reorder_delay_is_shifted_away() {
+        let timeline = survey(&gops(2), edit(1_000, 0, None), 25_000, true).unwrap();
+        assert_eq!((timeline.composition_shift, timeline.priming, timeline.start_nanos), (1_000, 0, 0));
+        assert_eq!((timeline.rows.clone(), timeline.length, timeline.rate), (0..6, 6_000, (25, 1)));
+        assert_eq!(timeline.presented_nanos(4_000), 120_000_000);
+        // Without an edit list the first picture is late on the source's clock, and still first in the track file.
+        let timeline = survey(&gops(2), Edit::default(), 25_000, true).unwrap();
+        assert_eq!((timeline.composition_shift, timeline.priming, timeline.start_nanos), (1_000, 0, 40_000_000));
+    }
+
+    #[test]
+    fn an_edit_list_that_cuts_into_a_group_hides_what_decoding_needs() {
+        // Presentation begins with the second picture of the third GOP; the first two GOPs are not needed.
+        let timeline = survey(&gops(4), edit(8_000, 0, None), 25_000, true).unwrap();
+        assert_eq!(timeline.rows, 6..12);
+        assert_eq!((timeline.first_decode, timeline.composition_shift, timeline.priming), (6_000, 1_000, 1_000));
+        assert_eq!((timeline.start_nanos, timeline.keys.len()), (0, 2));
+        assert_eq!(timeline.presented_nanos(8_000), 0);
+    }
+
+    #[test]
+    fn audio_keeps_its_priming_and_loses_its_padding() {
+        let frames: Vec<SourceSample> = (0..10).map(|number| sample(number * 1_024, 1_024, 0, true)).collect();
+        let timeline = survey(&frames, edit(1_024, 0, Some(8_700)), 48_000, false).unwrap();
+        assert_eq!((timeline.priming, timeline.rows.clone(), timeline.length), (1_024, 0..10, 9_724));
+        assert_eq!(timeline.last_duration, 1_024 - 516);
+        // A late start moves it on the clock; frames after the end go.
+        let mut timeline = survey(&frames, edit(0, 480, Some(2_048)), 48_000, false).unwrap();
+        assert_eq!((timeline.rows.clone(), timeline.start_nanos), (0..2, 10_000_000));
+        timeline.place(4_000_000);
+        assert_eq!((timeline.delay, timeline.decode_time(1_024)), (288, 1_312));
+        // Far into the track, the decoder gets a quarter of a second to settle.
+        let long: Vec<SourceSample> = (0..1_000).map(|number| sample(number * 1_024, 1_024, 0, true)).collect();
+        let timeline = survey(&long, edit(500_000, 0, None), 48_000, false).unwrap();
+        assert_eq!(timeline.rows, 476..1_000);
+        assert_eq!(timeline.priming, 500_000 - 476 * 1_024);
+    }
+
+    #[test]
+    fn gaps_are_filled_and_the_last_duration_is_found() {
+        let samples = [sample(900, 500, 0, true), sample(2_900, 1_000, 0, false), sample(3_900, 0, 0, false)];
+        let timeline = survey(&samples, Edit::default(), 1_000, true).unwrap();
+        assert_eq!((timeline.length, timeline.last_duration), (4_000, 1_000));
+    }
+
+    #[test]
+    fn frame_rates() {
+        for (scale, durations, want) in [
+            (30_000, vec![1_001; 50], (30_000, 1_001)),
+            (90_000, [3_003, 3_004].repeat(40), (29_965, 1_000)),
+            (90_000, [3_754, 3_754, 3_753, 3_754].repeat(200), (23_976, 1_000)),
+            (1_000, [33, 33, 34].repeat(100), (30, 1)),
+            (1_000, [40, 80].repeat(50), (16_723, 1_000)),
+            (12_800, vec![512], (25, 1)),
+        ] {
+            let mut at = 0;
+            let samples: Vec<SourceSample> = durations
+                .iter()
+                .map(|&duration| {
+                    at += i64::from(duration);
+                    sample(at - i64::from(duration), duration, 0, true)
+                })
+                .collect();
+            let rate = survey(&samples, Edit::default(), scale, true).unwrap().rate;
+            let close = (f64::from(rate.0) / f64::from(rate.1) - f64::from(want.0) / f64::from(want.1)).abs() < 0.01;
+            assert!(close, "{scale}: {rate:?}, expected {want:?}");
+            if want.1 != 1_000 {
+                assert_eq!(rate, want);
+            }
+        }
+    }
+
+    #[test]
+    fn tracks_that_cannot_be_timed() {
+        let cases: [(&[SourceSample], Edit, &str); 5] = [
+            (&[], Edit::default(), "no samples"),
+            (&[sample(0, 1, 0, false)], Edit::default(), "1 samples, none of which is a key frame"),
+            (&[sample(5, 1, 0, true), sample(4, 1, 0, true)], Edit::default(), "sample 1 (from 0): decode time 4"),
+            (&[sample(i64::MAX, 1, 0, true)], Edit::default(), "out of range"),
+            (&[sample(0, 10, 0, true)], edit(0, 0, Some(-5)), "presents nothing"),
+        ];
+        for (samples, edit, want) in cases {
+            let error = survey(samples, edit, 1_000, true).unwrap_err().to_string();
+            assert!(error.contains(want), "{error}");
+        }
+    }
+}
