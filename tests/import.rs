@@ -1,14 +1,14 @@
 //! Import and catalog together, on the sample media: what is imported is found, opened, replaced, removed and swept.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use headwater::library::folder::Published;
-use headwater::library::import::{Event, Input, Options as ImportOptions, Summary, import};
+use headwater::library::import::{Event, Options as ImportOptions, Summary, import};
 use headwater::library::{Entry, Folder, Library, Options, State, Watcher};
 use headwater::media::fragment::Start;
 use headwater::media::{Kind, Presentation};
@@ -161,7 +161,8 @@ fn languages_names_and_duplicates() {
 #[test]
 fn versions_come_and_go() {
     let root = tempfile::tempdir().unwrap();
-    let library = || Library::open(root.path(), Options { grace: Duration::from_secs(100), ..Options::default() }).unwrap();
+    let library =
+        || Library::open(root.path(), Options { grace: Duration::from_secs(100), ..Options::default() }).unwrap();
     let first = sample(root.path(), "film", &LADDER[..1]);
     // The same content again changes nothing.
     let again = sample(root.path(), "film", &LADDER[..1]);
@@ -426,12 +427,6 @@ fn mutated_sources_are_imported_or_refused_but_never_panic() {
     open(&library, catalog.find("film").unwrap());
 }
 
-fn leftovers_if_any(root: &PathBuf) -> Vec<String> {
+fn leftovers_if_any(root: &Path) -> Vec<String> {
     if root.exists() { leftovers(root) } else { Vec::new() }
-}
-
-#[test]
-fn arguments_are_parsed_as_documented() {
-    let input: Input = "a.mp4:lang=de".parse().unwrap();
-    assert_eq!(input.labels.language.as_deref(), Some("de"));
 }
