@@ -19,7 +19,7 @@ fn a_connection_is_kept_as_long_as_both_want_it() {
         ("GET /text HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true),
         ("GET /text HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", true),
         ("GET /text HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\nhello", false),
-        ("GET /text HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false),
+        ("GET /text HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", true),
         ("GET /text HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", false),
     ] {
         let mut client = origin.connect();
