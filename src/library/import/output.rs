@@ -319,7 +319,7 @@ fn flags(kind: Kind, sample: &SourceSample, key: Option<Key>) -> u32 {
 /// Added to every composition offset in the track file, and taken away again by its edit list: see [`super::timeline`].
 fn reorder(candidate: &Candidate<'_>) -> i64 {
     match candidate.kind() {
-        Kind::Video => candidate.timeline.composition_shift.max(0),
+        Kind::Video => candidate.timeline.reorder.max(0),
         _ => 0,
     }
 }
