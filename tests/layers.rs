@@ -236,7 +236,9 @@ fn character_literal(rest: &str) -> usize {
     let mut characters = rest.char_indices().skip(1);
     match characters.next() {
         // Escapes are at most '\u{10ffff}'.
-        Some((_, '\\')) => rest.get(3..).and_then(|rest| rest.find('\'')).filter(|&at| at < 10).map_or(0, |at| 3 + at + 1),
+        Some((_, '\\')) => {
+            rest.get(3..).and_then(|rest| rest.find('\'')).filter(|&at| at < 10).map_or(0, |at| 3 + at + 1)
+        }
         Some(_) => characters.next().filter(|&(_, character)| character == '\'').map_or(0, |(at, _)| at + 1),
         None => 0,
     }

@@ -78,7 +78,7 @@ impl<'a> Cursor<'a> {
     /// `count` rows of `row_size` bytes, borrowed: a count from outside is checked against the bytes before anything is
     /// allocated for it.
     pub fn table(&mut self, count: u64, row_size: usize) -> Result<&'a [u8], Short> {
-        let wanted = count.checked_mul(row_size as u64).unwrap_or(u64::MAX);
+        let wanted = count.saturating_mul(row_size as u64);
         match usize::try_from(wanted) {
             Ok(len) => self.take(len),
             Err(_) => Err(Short { at: self.position(), wanted, left: self.remaining() as u64 }),

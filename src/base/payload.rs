@@ -17,6 +17,10 @@ pub trait Stored: Send + Sync {
     /// Bytes that may be sent. The file on disk can only be shorter if somebody truncated it under the server.
     fn len(&self) -> u64;
 
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The whole file mapped into memory, if it is. Touching these bytes may wait for the disk, and gives zeros where the
     /// file was truncated; hand the addresses to the kernel rather than reading them on a delivery worker.
     fn mapped(&self) -> Option<&[u8]>;

@@ -52,6 +52,8 @@ pub enum Error {
 
 /// How often the main thread looks whether workers come round.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
+/// How long sockets of a server that has just ended may still be there.
+const LINGER_MAX: Duration = Duration::from_secs(2);
 /// How often it looks whether what is in flight is finished.
 const STOP_PERIOD: Duration = Duration::from_millis(20);
 
@@ -59,7 +61,7 @@ impl Appliance {
     /// When this returns, connections are accepted.
     pub fn start(root: &Path, mut setup: Setup, hint: Option<&'static str>) -> Result<Appliance, Failure> {
         for &address in &setup.delivery.listeners {
-            free(address, hint)?;
+            soon_free(address, hint)?;
         }
         share_descriptors(&mut setup, files_limit::raise()?.soft)?;
         let library = Arc::new(Library::open(root, setup.library)?);
@@ -117,6 +119,7 @@ impl Appliance {
     fn stop(self, signals: &Signals) -> Result<(), Failure> {
         tell(notify::State::Stopping);
         self.status.stopping();
+        self.intake.stop_upkeep();
         let open: u64 = self.delivery.workers().map(|worker| worker.open()).sum();
         info!("stopping; {open} connections finish what is in flight");
         self.delivery.stop();
@@ -142,6 +145,18 @@ pub fn free(address: SocketAddr, hint: Option<&'static str>) -> Result<(), Error
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Error::Taken { address, hint }),
         Err(source) => Err(Error::Listen { address, source }),
+    }
+}
+
+/// The kernel takes io_uring down a moment after its process has ended, however that ended, and listeners with it: a server
+/// that is restarted waits for that.
+fn soon_free(address: SocketAddr, hint: Option<&'static str>) -> Result<(), Error> {
+    let deadline = Instant::now() + LINGER_MAX;
+    loop {
+        match free(address, hint) {
+            Err(Error::Taken { .. }) if Instant::now() < deadline => std::thread::sleep(STOP_PERIOD),
+            result => return result,
+        }
     }
 }
 

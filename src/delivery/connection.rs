@@ -19,6 +19,7 @@ use super::slots::{Expired, Phase, SlotId};
 use super::tickets::{Outcome, TicketId};
 use super::worker::Worker;
 use crate::base::{Extent, Payload, Piece, limits};
+use crate::http::discard::Discard;
 use crate::http::request::{self, Body, Method};
 use crate::http::{Request, Response};
 use crate::service::Answer;
@@ -40,8 +41,8 @@ pub(super) struct Connection {
     /// Not counted as open.
     refused: bool,
     life: Life,
-    /// Bytes of a request body still to be thrown away.
-    discard: u64,
+    /// What of a request body is still to be thrown away.
+    discard: Discard,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl Connection {
             loads: 0,
             refused: life == Life::Refusing,
             life,
-            discard: 0,
+            discard: Discard::default(),
         })
     }
 
@@ -181,7 +182,11 @@ impl Connection {
         }
         let mut out = self.worker.take_head();
         for _ in 0..limits::TURN_REQUESTS_MAX {
-            self.discard -= buffer.consume(self.discard.min(usize::MAX as u64) as usize) as u64;
+            match self.discard.skip(buffer.bytes()) {
+                Ok(skipped) => buffer.consume(skipped),
+                // Its request has been answered, so there is nothing left to say.
+                Err(_) => return self.flush(&mut out, budget).unwrap_or_else(|| self.start_lingering()),
+            };
             let bytes = buffer.bytes();
             let (request, len) = match if bytes.is_empty() { Ok(None) } else { request::parse(bytes) } {
                 Ok(Some(parsed)) => parsed,
@@ -214,13 +219,15 @@ impl Connection {
             };
             self.loads = 0;
             let started = self.asked.take().unwrap_or(now);
-            let (body_fits, body_len) = match request.body {
-                Body::None => (true, 0),
+            let body_fits = match request.body {
+                Body::None => true,
                 // The client may wait for 100 before it sends the body, or send it at once: there is no telling where the
                 // next request begins (RFC 9110 §10.1.1).
-                Body::Length(len) => (len <= limits::DISCARD_BODY_BYTES_MAX && !request.expects_continue, len),
-                Body::Chunked => (false, 0),
+                _ if request.expects_continue => false,
+                Body::Length(len) => len <= limits::DISCARD_BODY_BYTES_MAX,
+                Body::Chunked => true,
             };
+            let discard = Discard::new(request.body);
             let keep_alive = request.keep_alive && body_fits && !self.is_ending();
             let log = self.entry(&request);
             let own_head = out.len();
@@ -228,7 +235,7 @@ impl Connection {
             let body = if request.method == Method::Head { Payload::Empty } else { response.body };
             let record = Record { kind: response.kind, status: response.status, started, log };
             buffer.consume(len);
-            self.discard = body_len;
+            self.discard = discard;
             if keep_alive && !buffer.is_empty() && gather(&mut out, &body) {
                 let bytes = (out.len() - own_head) as u64;
                 self.done(record, bytes);
@@ -248,7 +255,7 @@ impl Connection {
         let flushed = self.flush(&mut out, budget);
         self.worker.give_back_head(out);
         flushed.unwrap_or_else(|| {
-            self.enter(if buffer.is_empty() && self.discard == 0 { Phase::Idle } else { Phase::Head });
+            self.enter(if buffer.is_empty() && self.discard.is_done() { Phase::Idle } else { Phase::Head });
             Next::Readable
         })
     }

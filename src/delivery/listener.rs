@@ -59,6 +59,7 @@ impl Listener {
                 Ok(None) => return Ok(count),
                 Err(error) => match AcceptFailure::of(&error) {
                     AcceptFailure::Connection => {}
+                    AcceptFailure::Closed => return Err(AcceptFailure::Closed),
                     AcceptFailure::Exhausted => {
                         tracing::error!(%error, "cannot accept connections");
                         return Err(AcceptFailure::Exhausted);

@@ -3,6 +3,7 @@
 
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -95,6 +96,11 @@ impl Sending {
             if *budget == 0 {
                 return Step::Writable;
             }
+            if self.sent == 0
+                && let Some(extent) = self.shortened()
+            {
+                return Step::Truncated(extent.clone());
+            }
             if let Some(cold) = self.cold_stretch(reading) {
                 return Step::Cold(cold);
             }
@@ -172,8 +178,23 @@ impl Sending {
         self.head_sent == self.head.len() && self.piece == self.body.pieces().len()
     }
 
+    /// An extent that its file is too short for. The page cache may keep bytes beyond the end in a large folio, so asking
+    /// what is in memory does not find it.
+    fn shortened(&self) -> Option<&Extent> {
+        let mut last: Option<(&Extent, u64)> = None;
+        self.body.pieces().iter().find_map(|piece| {
+            let Piece::Extent(extent) = piece else { return None };
+            let len = match last {
+                Some((before, len)) if Arc::ptr_eq(&before.file, &extent.file) => len,
+                _ => transfer::file_len(extent.file.fd()).unwrap_or(u64::MAX),
+            };
+            last = Some((extent, len));
+            (len < extent.end()).then_some(extent)
+        })
+    }
+
     /// The next extent that is not in memory: at most the read-ahead window of it. Looked at before the bytes in front of it
-    /// are sent, so that a damaged file is found before the head is gone.
+    /// are sent, so that they go out together.
     fn cold_stretch(&mut self, reading: bool) -> Option<Extent> {
         if self.resident > 0 {
             return None;

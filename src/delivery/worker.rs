@@ -144,6 +144,7 @@ impl Worker {
                 match message {
                     Message::Done(ticket, outcome) => self.tickets.close(ticket, outcome),
                     Message::Connection(stream, peer) => self.admit(stream, peer),
+                    Message::Stop if self.is_stopping() => {}
                     Message::Stop => {
                         self.stopping.set(Some(self.clock.ticks()));
                         // Closing a listener resets what waits in its queue, so that is taken first.

@@ -2,6 +2,7 @@
 
 pub mod conditional;
 pub mod date;
+pub mod discard;
 mod fields;
 pub mod range;
 pub mod request;

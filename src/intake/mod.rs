@@ -103,6 +103,11 @@ impl Plane {
         self.admin
     }
 
+    /// The watcher and the upkeep begin to end; the admin API goes on.
+    pub fn stop_upkeep(&self) {
+        self.upkeep_stop.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until the plane's threads have ended: within about a second.
     pub fn stop(mut self) {
         self.tell();
@@ -115,7 +120,7 @@ impl Plane {
 
     fn tell(&self) {
         self.stop.send_replace(true);
-        self.upkeep_stop.store(true, Ordering::Relaxed);
+        self.stop_upkeep();
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {

@@ -61,12 +61,15 @@ pub enum AcceptFailure {
     Connection,
     /// No descriptors or no memory: trying again at once would spin.
     Exhausted,
+    /// The listener was shut down.
+    Closed,
 }
 
 impl AcceptFailure {
     pub fn of(error: &io::Error) -> AcceptFailure {
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => AcceptFailure::Exhausted,
+            Some(Errno::EINVAL | Errno::EBADF) => AcceptFailure::Closed,
             _ => AcceptFailure::Connection,
         }
     }
@@ -119,6 +122,7 @@ mod tests {
             (libc::ENFILE, AcceptFailure::Exhausted),
             (libc::ECONNABORTED, AcceptFailure::Connection),
             (libc::EPROTO, AcceptFailure::Connection),
+            (libc::EINVAL, AcceptFailure::Closed),
         ] {
             assert_eq!(AcceptFailure::of(&io::Error::from_raw_os_error(errno)), want);
         }

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recv, sendmsg};
+use nix::sys::stat::fstat;
 
 /// 0 when the peer has sent its last byte.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
@@ -32,6 +33,11 @@ pub fn send_file(socket: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: u64, len:
     // the kernel to read and write.
     let sent = unsafe { libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), &mut offset, len) };
     usize::try_from(sent).map_err(|_| Errno::last())
+}
+
+/// How long the file is now.
+pub fn file_len(file: BorrowedFd<'_>) -> Result<u64, Errno> {
+    Ok(u64::try_from(fstat(file)?.st_size).unwrap_or(0))
 }
 
 /// Bytes queued on the socket that the peer has not acknowledged (SIOCOUTQ): the difference between what was sent and

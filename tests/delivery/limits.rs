@@ -1,0 +1,100 @@
+//! Timeouts and limits, each short enough to watch.
+
+use std::io::Read;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use headwater::delivery::Options;
+
+use crate::origin::{Origin, get};
+
+const SHORT: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_head_that_does_not_arrive_is_408() {
+    let origin = Origin::start(Options { head_timeout: SHORT, ..Options::default() });
+    let mut client = origin.connect();
+    client.send("GET /text HTTP/1.1\r\nHost:");
+    let start = Instant::now();
+    let reply = client.reply();
+    assert_eq!((reply.status, reply.keeps_alive()), (408, false));
+    assert!(start.elapsed() >= SHORT);
+    assert_eq!(client.rest().0, Vec::<u8>::new());
+    origin.until("counted", |totals| totals.head_timeouts == 1 && totals.open == 0);
+}
+
+#[test]
+fn bytes_one_by_one_do_not_extend_the_time_for_a_head() {
+    let origin = Origin::start(Options { head_timeout: SHORT, ..Options::default() });
+    let mut client = origin.connect();
+    let mut stream = client.stream.try_clone().unwrap();
+    let drip = thread::spawn(move || {
+        use std::io::Write;
+        for byte in get("/text").bytes() {
+            thread::sleep(Duration::from_millis(40));
+            if stream.write_all(&[byte]).is_err() {
+                return;
+            }
+        }
+    });
+    assert_eq!(client.reply().status, 408);
+    drip.join().unwrap();
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let origin = Origin::start(Options { idle_timeout: SHORT, ..Options::default() });
+    let silent = origin.connect();
+    let mut client = origin.connect();
+    assert_eq!(client.get("/text").status, 200);
+    let start = Instant::now();
+    assert_eq!(client.rest(), (Vec::new(), true));
+    assert!(start.elapsed() >= SHORT);
+    assert_eq!(silent.rest(), (Vec::new(), true));
+    origin.until("counted", |totals| totals.idle_timeouts == 2 && totals.open == 0);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_disconnected() {
+    let options = Options { read_rate_window: SHORT, read_rate_min: 100_000, ..Options::default() };
+    let origin = Origin::start(options);
+    let mut stuck = origin.connect();
+    stuck.send(&get("/big"));
+    // This one reads, at several times the minimum.
+    let mut steady = origin.connect();
+    steady.send(&get("/big"));
+    let start = Instant::now();
+    let mut read = 0;
+    while start.elapsed() < 8 * SHORT {
+        let mut chunk = vec![0; 40_000];
+        steady.stream.read_exact(&mut chunk).unwrap();
+        read += chunk.len();
+        thread::sleep(Duration::from_millis(25));
+    }
+    assert!(read > 1_000_000);
+    origin.until("disconnected", |totals| totals.slow_readers == 1 && totals.open == 1);
+    let (got, orderly) = stuck.rest();
+    assert!(got.len() < 9_000_000 && !orderly, "a reset tells that this is not all");
+}
+
+#[test]
+fn connections_above_the_limit_get_503() {
+    let origin = Origin::start(Options { connections_max: 2, ..Options::default() });
+    let mut kept = [origin.connect(), origin.connect()];
+    for client in &mut kept {
+        assert_eq!(client.get("/text").status, 200);
+    }
+    for _ in 0..3 {
+        let mut client = origin.connect();
+        client.send(&get("/text"));
+        let reply = client.reply();
+        assert_eq!((reply.status, reply.keeps_alive()), (503, false));
+        assert!(reply.field("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+        assert_eq!(client.rest(), (Vec::new(), true));
+    }
+    let totals = origin.totals();
+    assert_eq!((totals.refused, totals.open), (3, 2));
+    drop(kept);
+    origin.until("room", |totals| totals.open == 0);
+    assert_eq!(origin.ask(&get("/text")).status, 200);
+}
