@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use tracing::error;
 
 use super::Asset;
 use super::version::Version;
@@ -18,6 +19,8 @@ pub struct Entry {
     asset: ArcSwapOption<Asset>,
     /// When a worker last asked for it, in seconds of the workers' clock.
     used: AtomicU64,
+    /// The second in which the open asset was last found whole and in memory.
+    looked: AtomicU64,
     /// Not tried again before this second; 0 unless it is damaged.
     damaged_until: AtomicU64,
     /// Held by whoever opens it, so that others wait instead of doing the same.
@@ -27,9 +30,10 @@ pub struct Entry {
 /// What is known of an asset without touching the disk.
 pub enum State {
     Open(Arc<Asset>),
-    /// Not open, or closed to stay within the limits: [`super::Library::load`] opens it, off the workers.
+    /// Not open, closed to stay within the limits, or no longer in memory: [`super::Library::load`] opens it and reads it in,
+    /// off the workers.
     Closed,
-    /// It could not be opened, and was logged: 500 until it is replaced (tried again after a while).
+    /// It could not be opened, or was damaged since, and was logged: 500 until it is replaced (tried again after a while).
     Damaged,
 }
 
@@ -44,18 +48,31 @@ impl Entry {
             served,
             asset: ArcSwapOption::empty(),
             used: AtomicU64::new(0),
+            looked: AtomicU64::new(0),
             damaged_until: AtomicU64::new(0),
             opening: Mutex::new(()),
         }
     }
 
-    /// Cheap and lock-free. `now` is the worker's coarse clock in seconds, for least-recently-used.
+    /// Lock-free, and cheap but for once a second, when a few system calls tell whether the open asset is still whole and in
+    /// memory. `now` is the worker's coarse clock in seconds.
     pub fn state(&self, now: u64) -> State {
         // Most calls come within the same second: do not fight over the cache line.
         if self.used.load(Ordering::Relaxed) != now {
             self.used.store(now, Ordering::Relaxed);
         }
         if let Some(asset) = self.asset.load_full() {
+            if self.looked.load(Ordering::Relaxed) == now {
+                return State::Open(asset);
+            }
+            if !asset.is_whole() {
+                self.give_up();
+                return State::Damaged;
+            }
+            if !asset.is_resident() {
+                return State::Closed;
+            }
+            self.looked.store(now, Ordering::Relaxed);
             return State::Open(asset);
         }
         match self.damaged_until.load(Ordering::Acquire) {
@@ -97,16 +114,44 @@ impl Entry {
         }
         match open() {
             Ok(asset) => {
+                self.seen();
                 self.asset.store(Some(Arc::new(asset)));
                 self.damaged_until.store(0, Ordering::Release);
                 Ok(true)
             }
             Err(error) => {
-                // The worker that asked left its clock here; at least 1, as 0 means not damaged.
-                self.damaged_until.store(self.used().saturating_add(RETRY_SECONDS), Ordering::Release);
+                self.damaged();
                 Err(error)
             }
         }
+    }
+
+    /// Reads in what the open asset's answers are described from, if it is open. Waits for the disk.
+    pub(super) fn read_in(&self) {
+        match self.opened().map(|asset| asset.read_in()) {
+            Some(Ok(())) => self.seen(),
+            Some(Err(_)) => self.give_up(),
+            None => {}
+        }
+    }
+
+    /// The index of the open asset is not what it was when it was opened: nothing is answered from it any more.
+    pub fn give_up(&self) {
+        self.damaged();
+        // Whoever notices first says so.
+        if self.asset.swap(None).is_some() {
+            error!(asset = &*self.name, "asset is no longer served: its index was truncated or cannot be read");
+        }
+    }
+
+    /// The workers' clock is as of the last request for it; at least 1, as 0 means not damaged.
+    fn damaged(&self) {
+        self.damaged_until.store(self.used().saturating_add(RETRY_SECONDS), Ordering::Release);
+    }
+
+    /// Everything was just read, so that the request that waits for it is answered, however short memory is.
+    fn seen(&self) {
+        self.looked.store(self.used(), Ordering::Relaxed);
     }
 
     /// Whoever serves from it holds it on.

@@ -28,6 +28,10 @@ impl Source for Fixture {
     fn published(&self) -> u64 {
         PUBLISHED
     }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
 }
 
 struct Origin {
@@ -52,7 +56,7 @@ impl Origin {
         match self.outcome(&head, true) {
             Outcome::Ready(response) => response,
             Outcome::Missing => panic!("{line}: missing"),
-            Outcome::Closed => panic!("{line}: closed"),
+            Outcome::Closed | Outcome::Damaged => panic!("{line}: neither open nor whole"),
             Outcome::Compress(_) => panic!("{line}: to be compressed"),
         }
     }

@@ -39,7 +39,7 @@ pub enum Answer {
 
 /// Work that must not happen on a delivery worker.
 pub enum Load {
-    /// The asset is not open.
+    /// The asset is not open, or not in memory.
     Open(Arc<Entry>),
     /// A manifest is too large to be compressed in place.
     Compress(Arc<Manifest>),
@@ -142,6 +142,10 @@ impl Service {
             Outcome::Ready(response) => Answer::Ready(response),
             Outcome::Missing => Answer::Ready(self.missing.clone()),
             Outcome::Closed => Answer::Load(Load::Open(entry.clone())),
+            Outcome::Damaged => {
+                entry.give_up();
+                Answer::Ready(damaged())
+            }
             Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
         }
     }

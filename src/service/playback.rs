@@ -40,6 +40,9 @@ pub trait Source {
 
     /// Seconds since 1970.
     fn published(&self) -> u64;
+
+    /// Whether what was read of it was really there. Ask after reading.
+    fn is_whole(&self) -> bool;
 }
 
 pub enum Outcome {
@@ -48,6 +51,8 @@ pub enum Outcome {
     Missing,
     /// It takes the open asset to say.
     Closed,
+    /// The open asset was damaged on disk.
+    Damaged,
     Compress(Arc<Manifest>),
 }
 
@@ -112,7 +117,7 @@ impl Playback {
         };
         match described {
             Some(representation) => Outcome::Ready(representation.respond(request)),
-            None => Outcome::Missing,
+            None => missing(open),
         }
     }
 
@@ -124,7 +129,11 @@ impl Playback {
             };
         }
         let Some(source) = open else { return Outcome::Closed };
-        let Some(manifest) = self.render(key, source) else { return Outcome::Missing };
+        let Some(manifest) = self.render(key, source) else { return missing(open) };
+        // What is wrong in here would be kept, here and in every cache.
+        if !source.is_whole() {
+            return Outcome::Damaged;
+        }
         let manifest = Arc::new(manifest);
         self.manifests.insert(key.to_owned(), manifest.clone());
         match manifest.form(request) {
@@ -172,6 +181,15 @@ impl Source for Asset {
     fn published(&self) -> u64 {
         Asset::published(self)
     }
+
+    fn is_whole(&self) -> bool {
+        Asset::is_whole(self)
+    }
+}
+
+/// An asset has nothing of a name, unless that is because its tables read as zeros.
+fn missing<S: Source>(open: Option<&S>) -> Outcome {
+    if open.is_none_or(S::is_whole) { Outcome::Missing } else { Outcome::Damaged }
 }
 
 fn init<S: Source>(source: &S, version: &str, id: &str) -> Option<Representation> {
