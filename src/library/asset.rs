@@ -89,7 +89,13 @@ impl Asset {
         })
     }
 
-    /// Whether what was read of the index was really there: see [`Index::is_whole`].
+    /// Whether the index was truncated, or could not be read, while it was open: ask after reading, and throw away what was
+    /// made from it.
+    pub fn is_damaged(&self) -> bool {
+        self.index.is_damaged()
+    }
+
+    /// The same, of all that may be read: see [`Index::is_whole`].
     pub fn is_whole(&self) -> bool {
         self.index.is_whole()
     }

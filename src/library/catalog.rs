@@ -101,8 +101,20 @@ impl Library {
         let directory = self.directory(entry);
         match entry.open_with(|| Asset::open(&directory, self.options.segment, entry.served())) {
             Ok(true) => self.opened(entry),
-            Ok(false) => entry.read_in(),
+            Ok(false) => match entry.opened() {
+                Some(asset) if asset.is_whole() && asset.read_in().is_ok() => entry.seen(),
+                Some(_) => self.damaged(entry),
+                None => {}
+            },
             Err(error) => error!(asset = entry.name(), "asset cannot be served: {error}"),
+        }
+    }
+
+    /// Closes an asset whose index turned out to be damaged while it was open. Logged once.
+    pub fn damaged(&self, entry: &Entry) {
+        if entry.damage() {
+            let index = self.directory(entry).join(crate::store::index::FILE_NAME);
+            error!(asset = entry.name(), "{}: truncated or unreadable while it was open", index.display());
         }
     }
 

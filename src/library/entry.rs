@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use tracing::error;
 
 use super::Asset;
 use super::version::Version;
@@ -30,10 +29,10 @@ pub struct Entry {
 /// What is known of an asset without touching the disk.
 pub enum State {
     Open(Arc<Asset>),
-    /// Not open, closed to stay within the limits, or no longer in memory: [`super::Library::load`] opens it and reads it in,
-    /// off the workers.
+    /// Not open, closed to stay within the limits, or no longer whole and in memory: [`super::Library::load`] sees to it, off
+    /// the workers.
     Closed,
-    /// It could not be opened, or was damaged since, and was logged: 500 until it is replaced (tried again after a while).
+    /// It could not be opened, or was damaged while open, and was logged: 500 until it is replaced (tried again after a while).
     Damaged,
 }
 
@@ -62,17 +61,12 @@ impl Entry {
             self.used.store(now, Ordering::Relaxed);
         }
         if let Some(asset) = self.asset.load_full() {
-            if self.looked.load(Ordering::Relaxed) == now {
-                return State::Open(asset);
+            if self.looked.load(Ordering::Relaxed) != now {
+                if !asset.is_whole() || !asset.is_resident() {
+                    return State::Closed;
+                }
+                self.looked.store(now, Ordering::Relaxed);
             }
-            if !asset.is_whole() {
-                self.give_up();
-                return State::Damaged;
-            }
-            if !asset.is_resident() {
-                return State::Closed;
-            }
-            self.looked.store(now, Ordering::Relaxed);
             return State::Open(asset);
         }
         match self.damaged_until.load(Ordering::Acquire) {
@@ -120,38 +114,22 @@ impl Entry {
                 Ok(true)
             }
             Err(error) => {
-                self.damaged();
+                // The worker that asked left its clock here; at least 1, as 0 means not damaged.
+                self.damaged_until.store(self.used().saturating_add(RETRY_SECONDS), Ordering::Release);
                 Err(error)
             }
         }
     }
 
-    /// Reads in what the open asset's answers are described from, if it is open. Waits for the disk.
-    pub(super) fn read_in(&self) {
-        match self.opened().map(|asset| asset.read_in()) {
-            Some(Ok(())) => self.seen(),
-            Some(Err(_)) => self.give_up(),
-            None => {}
-        }
-    }
-
-    /// The index of the open asset is not what it was when it was opened: nothing is answered from it any more.
-    pub fn give_up(&self) {
-        self.damaged();
-        // Whoever notices first says so.
-        if self.asset.swap(None).is_some() {
-            error!(asset = &*self.name, "asset is no longer served: its index was truncated or cannot be read");
-        }
-    }
-
-    /// The workers' clock is as of the last request for it; at least 1, as 0 means not damaged.
-    fn damaged(&self) {
-        self.damaged_until.store(self.used().saturating_add(RETRY_SECONDS), Ordering::Release);
-    }
-
-    /// Everything was just read, so that the request that waits for it is answered, however short memory is.
-    fn seen(&self) {
+    /// Everything of it has just been read: the request that waits for it is answered, however short memory is.
+    pub(super) fn seen(&self) {
         self.looked.store(self.used(), Ordering::Relaxed);
+    }
+
+    /// Closes it, not to be tried again for a while. Returns whether it was open.
+    pub(super) fn damage(&self) -> bool {
+        self.damaged_until.store(self.used().saturating_add(RETRY_SECONDS), Ordering::Release);
+        self.asset.swap(None).is_some()
     }
 
     /// Whoever serves from it holds it on.

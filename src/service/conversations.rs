@@ -29,6 +29,10 @@ impl Source for Fixture {
         PUBLISHED
     }
 
+    fn is_damaged(&self) -> bool {
+        false
+    }
+
     fn is_whole(&self) -> bool {
         true
     }
@@ -56,7 +60,8 @@ impl Origin {
         match self.outcome(&head, true) {
             Outcome::Ready(response) => response,
             Outcome::Missing => panic!("{line}: missing"),
-            Outcome::Closed | Outcome::Damaged => panic!("{line}: neither open nor whole"),
+            Outcome::Closed => panic!("{line}: closed"),
+            Outcome::Damaged => panic!("{line}: damaged"),
             Outcome::Compress(_) => panic!("{line}: to be compressed"),
         }
     }

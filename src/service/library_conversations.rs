@@ -51,14 +51,17 @@ impl Origin {
 
     /// As a connection does: loads what has to be loaded, and asks again.
     fn ask(&self, line: &str, fields: &str) -> Response {
-        let head = format!("{line} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        self.ask_at(NOW, &format!("{line} HTTP/1.1\r\nHost: h\r\n{fields}\r\n"))
+    }
+
+    fn ask_at(&self, now: Now, head: &str) -> Response {
         for _ in 0..3 {
-            match self.answer(&head, NOW) {
+            match self.answer(head, now) {
                 Answer::Ready(response) => return response,
                 Answer::Load(load) => self.service.load(load),
             }
         }
-        panic!("{line}: still not loaded");
+        panic!("{head}: still not loaded");
     }
 
     fn text(&self, path: &str) -> String {
@@ -169,11 +172,8 @@ fn an_index_that_is_truncated_while_open_makes_no_wrong_manifest() {
     assert_eq!(origin.ask("GET /vod/good/index.m3u8", "").status.0, 200);
     // Somebody puts it back: it is tried again after a while.
     fs::write(&path, whole).unwrap();
-    let head = format!("GET {playlist} HTTP/1.0\r\n\r\n");
     let later = Now { unix: NOW.unix + 60 };
-    let Answer::Load(load) = origin.answer(&head, later) else { panic!("not tried again") };
-    origin.service.load(load);
-    assert!(matches!(origin.answer(&head, later), Answer::Ready(response) if response.status.0 == 200));
+    assert_eq!(origin.ask_at(later, &format!("GET {playlist} HTTP/1.0\r\n\r\n")).status.0, 200);
 }
 
 #[test]
@@ -182,12 +182,13 @@ fn an_open_asset_is_looked_at_once_a_second() {
     origin.import("film", &["video-180p.mp4"]);
     let media = format!("/vod/film/{}", first_link(&origin.text("/vod/film/index.m3u8")));
     let segment = format!("GET {}/0.m4s HTTP/1.0\r\n\r\n", media.strip_suffix(".m3u8").unwrap());
-    assert!(matches!(origin.answer(&segment, NOW), Answer::Ready(response) if response.status.0 == 200));
+    assert_eq!(origin.ask_at(NOW, &segment).status.0, 200);
     let index = fs::OpenOptions::new().write(true).open(origin.files("film").join("index")).unwrap();
     index.set_len(index.metadata().unwrap().len() - 1).unwrap();
     let later = Now { unix: NOW.unix + 1 };
+    assert!(matches!(origin.answer(&segment, later), Answer::Load(_)), "a helper sees to it");
     for now in [later, later, NOW] {
-        assert!(matches!(origin.answer(&segment, now), Answer::Ready(response) if response.status.0 == 500));
+        assert_eq!(origin.ask_at(now, &segment).status.0, 500);
     }
 }
 

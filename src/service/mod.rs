@@ -143,7 +143,7 @@ impl Service {
             Outcome::Missing => Answer::Ready(self.missing.clone()),
             Outcome::Closed => Answer::Load(Load::Open(entry.clone())),
             Outcome::Damaged => {
-                entry.give_up();
+                self.library.damaged(entry);
                 Answer::Ready(damaged())
             }
             Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),

@@ -41,7 +41,10 @@ pub trait Source {
     /// Seconds since 1970.
     fn published(&self) -> u64;
 
-    /// Whether what was read of it was really there. Ask after reading.
+    /// Whether what was read of it up to now is not what was published.
+    fn is_damaged(&self) -> bool;
+
+    /// Whether all that can be read of it is what was published: a system call more.
     fn is_whole(&self) -> bool;
 }
 
@@ -51,7 +54,7 @@ pub enum Outcome {
     Missing,
     /// It takes the open asset to say.
     Closed,
-    /// The open asset was damaged on disk.
+    /// The open asset cannot be read.
     Damaged,
     Compress(Arc<Manifest>),
 }
@@ -106,18 +109,24 @@ impl Playback {
             }
             _ => match open {
                 None => return Outcome::Closed,
-                Some(source) => match resource {
-                    Resource::Init { track, .. } => init(source, version, track),
-                    Resource::Segment { track, time, .. } => segment(source, version, track, time),
-                    Resource::TextSegment { track, time, .. } => text_segment(source, version, track, time),
-                    Resource::Text { track, .. } => text(source, version, track),
-                    Resource::Multivariant | Resource::Mpd | Resource::MediaPlaylist { .. } => None,
-                },
+                Some(source) => {
+                    let described = match resource {
+                        Resource::Init { track, .. } => init(source, version, track),
+                        Resource::Segment { track, time, .. } => segment(source, version, track, time),
+                        Resource::TextSegment { track, time, .. } => text_segment(source, version, track, time),
+                        Resource::Text { track, .. } => text(source, version, track),
+                        Resource::Multivariant | Resource::Mpd | Resource::MediaPlaylist { .. } => None,
+                    };
+                    if source.is_damaged() {
+                        return Outcome::Damaged;
+                    }
+                    described
+                }
             },
         };
         match described {
             Some(representation) => Outcome::Ready(representation.respond(request)),
-            None => missing(open),
+            None => Outcome::Missing,
         }
     }
 
@@ -129,11 +138,12 @@ impl Playback {
             };
         }
         let Some(source) = open else { return Outcome::Closed };
-        let Some(manifest) = self.render(key, source) else { return missing(open) };
-        // What is wrong in here would be kept, here and in every cache.
+        let rendered = self.render(key, source);
+        // Before it is kept: the next version may hold the same content, and have the same key.
         if !source.is_whole() {
             return Outcome::Damaged;
         }
+        let Some(manifest) = rendered else { return Outcome::Missing };
         let manifest = Arc::new(manifest);
         self.manifests.insert(key.to_owned(), manifest.clone());
         match manifest.form(request) {
@@ -182,14 +192,13 @@ impl Source for Asset {
         Asset::published(self)
     }
 
+    fn is_damaged(&self) -> bool {
+        Asset::is_damaged(self)
+    }
+
     fn is_whole(&self) -> bool {
         Asset::is_whole(self)
     }
-}
-
-/// An asset has nothing of a name, unless that is because its tables read as zeros.
-fn missing<S: Source>(open: Option<&S>) -> Outcome {
-    if open.is_none_or(S::is_whole) { Outcome::Missing } else { Outcome::Damaged }
 }
 
 fn init<S: Source>(source: &S, version: &str, id: &str) -> Option<Representation> {

@@ -61,6 +61,11 @@ impl Index {
         Ok(Index { file, tracks })
     }
 
+    /// Whether the disk could not give what was read: see [`MappedFile::is_damaged`].
+    pub fn is_damaged(&self) -> bool {
+        self.file.is_damaged()
+    }
+
     pub fn tracks(&self) -> &[IndexedTrack] {
         &self.tracks
     }
@@ -80,6 +85,11 @@ impl Index {
     pub fn read_in(&self) -> std::io::Result<()> {
         self.described()
             .try_for_each(|(offset, len)| populate::read_in(self.file.fd(), self.file.mapped(), offset, len))
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.file.forget();
     }
 
     /// Where the tables lie that answers are described from, and how long they are: not the samples, which are the most.

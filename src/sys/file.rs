@@ -77,6 +77,19 @@ impl Stored for MappedFile {
 }
 
 #[cfg(test)]
+impl MappedFile {
+    /// Drops the file from memory, as far as nobody else uses it.
+    pub fn forget(&self) {
+        use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+        if let Some(map) = &self.map {
+            // SAFETY: a read-only mapping of a file is read again from that file.
+            unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) }.unwrap();
+        }
+        posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
