@@ -83,8 +83,7 @@ impl Index {
 
     /// Reads those tables in. Waits for the disk.
     pub fn read_in(&self) -> std::io::Result<()> {
-        self.described()
-            .try_for_each(|(offset, len)| populate::read_in(self.file.fd(), self.file.mapped(), offset, len))
+        self.described().try_for_each(|(offset, len)| populate::read_in(self.file.fd(), offset, len))
     }
 
     #[cfg(test)]
