@@ -95,6 +95,21 @@ impl Asset {
         self.index.is_damaged()
     }
 
+    /// The same, of all that may be read: see [`Index::is_whole`].
+    pub fn is_whole(&self) -> bool {
+        self.index.is_whole()
+    }
+
+    /// Whether answers can be described without waiting for the disk.
+    pub fn is_resident(&self) -> bool {
+        self.index.is_resident()
+    }
+
+    /// Reads in what answers are described from. Waits for the disk.
+    pub fn read_in(&self) -> io::Result<()> {
+        self.index.read_in()
+    }
+
     /// When the version was published, in seconds since 1970: `Last-Modified`.
     pub fn published(&self) -> u64 {
         self.published

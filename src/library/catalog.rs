@@ -95,13 +95,17 @@ impl Library {
         self.catalog.load()
     }
 
-    /// Opens the asset: maps the index, verifies its checksum, opens the track files. Blocks on the disk. What fails is
-    /// logged once and remembered: see [`State::Damaged`].
+    /// Opens the asset: maps the index, verifies its checksum, opens the track files; or reads the index in again, if the
+    /// asset is open. Blocks on the disk. What fails is logged once and remembered: see [`State::Damaged`].
     pub fn load(&self, entry: &Arc<Entry>) {
         let directory = self.directory(entry);
         match entry.open_with(|| Asset::open(&directory, self.options.segment, entry.served())) {
             Ok(true) => self.opened(entry),
-            Ok(false) => {}
+            Ok(false) => match entry.opened() {
+                Some(asset) if asset.is_whole() && asset.read_in().is_ok() => entry.seen(),
+                Some(_) => self.damaged(entry),
+                None => {}
+            },
             Err(error) => error!(asset = entry.name(), "asset cannot be served: {error}"),
         }
     }
