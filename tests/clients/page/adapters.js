@@ -104,6 +104,8 @@ const players = {
       currentAudio: () => player.getCurrentTrackFor('audio')?.lang,
       text: () => player.getTracksFor('text').map((track) => track.lang),
       chooseText: (language) => {
+        // The first track counts as chosen from the start, but is not shown until text is enabled.
+        player.enableText(true);
         player.setTextTrack(player.getTracksFor('text').findIndex((track) => track.lang === language));
         showText(true);
       },
