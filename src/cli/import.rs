@@ -23,18 +23,13 @@ use crate::library::import::{Event, Input, Options, import};
 /// (to within a second) and have enough key frames in common: where two common ones are more than 10 s and more than
 /// twice the usual distance apart, the import is refused and says at which times the renditions part.
 ///
-/// Languages and names come from the files. Where those are silent or wrong, options behind a colon say it:
-///
-///   headwater import --library DIR --asset film 1080p.mp4 720p.mp4 \
-///     english.m4a:lang=en 'deutsch.m4a:lang=de,name=Deutsch' \
-///     'talk.m4a:lang=en,name=Commentary,role=commentary' subs.en.vtt subs.de.vtt:role=caption
-///
-/// lang= is a BCP 47 tag (a subtitle file named like subs.en.vtt needs none); name= is what viewers see in a menu; role=
-/// is main, alternate, commentary, description, forced or caption. They apply to all audio tracks of the file;
-/// a1.lang=, a2.name= and so on to one of several. Audio that every rung of a ladder carries is taken once, from the file
-/// where it has most bits.
+/// Languages and names come from the files. Where those are silent or wrong, options behind a colon say it: lang= is a
+/// BCP 47 tag (a subtitle file named like subs.en.vtt needs none), name= is what viewers see in a menu, role= is main,
+/// alternate, commentary, description, forced or caption. They apply to all audio tracks of the file; a1.lang=, a2.name=
+/// and so on to one of several. Audio that every rung of a ladder carries is taken once, from the file where it has most
+/// bits.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = EXAMPLE)]
 pub struct Args {
     /// Directory of the library; created if it is missing.
     #[arg(long, value_name = "DIR")]
@@ -49,6 +44,12 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<Input>,
 }
+
+const EXAMPLE: &str = "\
+Example:
+  headwater import --library /var/lib/headwater/library --asset film 1080p.mp4 720p.mp4 \\
+    english.m4a:lang=en 'deutsch.m4a:lang=de,name=Deutsch' \\
+    'talk.m4a:lang=en,name=Commentary,role=commentary' subs.en.vtt subs.de.vtt:role=caption";
 
 /// "4", "4s", "2.5s" or "500ms".
 fn seconds(text: &str) -> Result<Duration, String> {
