@@ -26,7 +26,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Row {
-    asset: String,
+    name: String,
     version: String,
     #[serde(flatten)]
     state: State,
@@ -54,7 +54,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Some(Ok(asset)) => asset,
             Some(Err(error)) if args.json => {
                 rows.push(Row {
-                    asset: entry.name().to_owned(),
+                    name: entry.name().to_owned(),
                     version,
                     state: State::Damaged { error: error.to_string() },
                 });
@@ -75,7 +75,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
                 published: asset.published(),
                 tracks: presentation.tracks.iter().map(|view| track_json(view.track)).collect(),
             };
-            rows.push(Row { asset: entry.name().to_owned(), version, state });
+            rows.push(Row { name: entry.name().to_owned(), version, state });
         } else {
             let ids: Vec<&str> = presentation.tracks.iter().map(|view| view.track.id.as_str()).collect();
             let (length, size) = (clock(presentation.duration), HumanBytes(bytes));

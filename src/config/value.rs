@@ -92,7 +92,7 @@ fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// Writes a duration as [`duration`] reads it.
+/// Writes a duration as `duration` reads it.
 pub struct Written(pub Duration);
 
 impl fmt::Display for Written {
@@ -111,7 +111,7 @@ impl fmt::Display for Written {
     }
 }
 
-/// Writes a size as [`size`] reads it, in the largest binary unit that is exact.
+/// Writes a size as `size` reads it, in the largest binary unit that is exact.
 pub struct Bytes(pub u64);
 
 impl fmt::Display for Bytes {

@@ -89,6 +89,12 @@ impl Asset {
         })
     }
 
+    /// Whether the index was truncated, or could not be read, while it was open: ask after reading, and throw away what was
+    /// made from it.
+    pub fn is_damaged(&self) -> bool {
+        self.index.is_damaged()
+    }
+
     /// When the version was published, in seconds since 1970: `Last-Modified`.
     pub fn published(&self) -> u64 {
         self.published

@@ -106,6 +106,14 @@ impl Library {
         }
     }
 
+    /// Closes an asset whose index turned out to be damaged while it was open. Logged once.
+    pub fn damaged(&self, entry: &Entry) {
+        if entry.damage() {
+            let index = self.directory(entry).join(crate::store::index::FILE_NAME);
+            error!(asset = entry.name(), "{}: truncated or unreadable while it was open", index.display());
+        }
+    }
+
     /// Where the files of a version are.
     pub fn directory(&self, entry: &Entry) -> PathBuf {
         self.folder.version_path(entry.name(), entry.content())

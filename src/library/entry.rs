@@ -29,7 +29,7 @@ pub enum State {
     Open(Arc<Asset>),
     /// Not open, or closed to stay within the limits: [`super::Library::load`] opens it, off the workers.
     Closed,
-    /// It could not be opened, and was logged: 500 until it is replaced (tried again after a while).
+    /// It could not be opened, or was damaged while open, and was logged: 500 until it is replaced (tried again after a while).
     Damaged,
 }
 
@@ -107,6 +107,12 @@ impl Entry {
                 Err(error)
             }
         }
+    }
+
+    /// Closes it, not to be tried again for a while. Returns whether it was open.
+    pub(super) fn damage(&self) -> bool {
+        self.damaged_until.store(self.used().saturating_add(RETRY_SECONDS), Ordering::Release);
+        self.asset.swap(None).is_some()
     }
 
     /// Whoever serves from it holds it on.

@@ -28,6 +28,10 @@ impl Source for Fixture {
     fn published(&self) -> u64 {
         PUBLISHED
     }
+
+    fn is_damaged(&self) -> bool {
+        false
+    }
 }
 
 struct Origin {
@@ -53,6 +57,7 @@ impl Origin {
             Outcome::Ready(response) => response,
             Outcome::Missing => panic!("{line}: missing"),
             Outcome::Closed => panic!("{line}: closed"),
+            Outcome::Damaged => panic!("{line}: damaged"),
             Outcome::Compress(_) => panic!("{line}: to be compressed"),
         }
     }

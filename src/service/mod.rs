@@ -142,6 +142,10 @@ impl Service {
             Outcome::Ready(response) => Answer::Ready(response),
             Outcome::Missing => Answer::Ready(self.missing.clone()),
             Outcome::Closed => Answer::Load(Load::Open(entry.clone())),
+            Outcome::Damaged => {
+                self.library.damaged(entry);
+                Answer::Ready(damaged())
+            }
             Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
         }
     }

@@ -40,6 +40,9 @@ pub trait Source {
 
     /// Seconds since 1970.
     fn published(&self) -> u64;
+
+    /// Whether what was read of it up to now is not what was published.
+    fn is_damaged(&self) -> bool;
 }
 
 pub enum Outcome {
@@ -48,6 +51,8 @@ pub enum Outcome {
     Missing,
     /// It takes the open asset to say.
     Closed,
+    /// The open asset cannot be read.
+    Damaged,
     Compress(Arc<Manifest>),
 }
 
@@ -101,13 +106,19 @@ impl Playback {
             }
             _ => match open {
                 None => return Outcome::Closed,
-                Some(source) => match resource {
-                    Resource::Init { track, .. } => init(source, version, track),
-                    Resource::Segment { track, time, .. } => segment(source, version, track, time),
-                    Resource::TextSegment { track, time, .. } => text_segment(source, version, track, time),
-                    Resource::Text { track, .. } => text(source, version, track),
-                    Resource::Multivariant | Resource::Mpd | Resource::MediaPlaylist { .. } => None,
-                },
+                Some(source) => {
+                    let described = match resource {
+                        Resource::Init { track, .. } => init(source, version, track),
+                        Resource::Segment { track, time, .. } => segment(source, version, track, time),
+                        Resource::TextSegment { track, time, .. } => text_segment(source, version, track, time),
+                        Resource::Text { track, .. } => text(source, version, track),
+                        Resource::Multivariant | Resource::Mpd | Resource::MediaPlaylist { .. } => None,
+                    };
+                    if source.is_damaged() {
+                        return Outcome::Damaged;
+                    }
+                    described
+                }
             },
         };
         match described {
@@ -124,7 +135,12 @@ impl Playback {
             };
         }
         let Some(source) = open else { return Outcome::Closed };
-        let Some(manifest) = self.render(key, source) else { return Outcome::Missing };
+        let rendered = self.render(key, source);
+        // Before it is kept: the next version may hold the same content, and have the same key.
+        if source.is_damaged() {
+            return Outcome::Damaged;
+        }
+        let Some(manifest) = rendered else { return Outcome::Missing };
         let manifest = Arc::new(manifest);
         self.manifests.insert(key.to_owned(), manifest.clone());
         match manifest.form(request) {
@@ -171,6 +187,10 @@ impl Source for Asset {
 
     fn published(&self) -> u64 {
         Asset::published(self)
+    }
+
+    fn is_damaged(&self) -> bool {
+        Asset::is_damaged(self)
     }
 }
 

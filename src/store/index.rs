@@ -61,6 +61,11 @@ impl Index {
         Ok(Index { file, tracks })
     }
 
+    /// Whether the disk could not give what was read: see [`MappedFile::is_damaged`].
+    pub fn is_damaged(&self) -> bool {
+        self.file.is_damaged()
+    }
+
     pub fn tracks(&self) -> &[IndexedTrack] {
         &self.tracks
     }

@@ -7,6 +7,10 @@ const LOW_SECONDS = 5;
 /** Renditions are raised only above so many seconds, unless playback has just begun. */
 const RAISE_SECONDS = 8;
 
+/** With so much buffered there is time to load it again in a better quality, beginning so far ahead. */
+const IMPROVE_SECONDS = 12;
+const KEEP_SECONDS = 4;
+
 class Player extends EventTarget {
   constructor(video) {
     super();
@@ -78,12 +82,12 @@ class Player extends EventTarget {
     mediaSource.duration = this.presentation.duration;
     const common = { video: this.video, mediaSource, throughput: this.throughput, fail: (error) => this.fail(error) };
     if (this.renditions.length) {
-      const choose = (_, time) => this.quality ?? this.automatic(time);
-      this.streams.push(new Stream({ ...common, kind: "video", rendition: this.automatic(0), choose }));
+      const choose = () => this.quality ?? this.automatic();
+      this.streams.push(new Stream({ ...common, kind: "video", measure: true, rendition: this.automatic(), choose }));
     }
     if (this.audio) {
       const choose = () => this.audio.renditions.at(-1);
-      this.streams.push(new Stream({ ...common, kind: "audio", rendition: choose(), choose }));
+      this.streams.push(new Stream({ ...common, kind: "audio", measure: !this.renditions.length, rendition: choose(), choose }));
     }
     this.addTracks();
     this.tick();
@@ -105,7 +109,7 @@ class Player extends EventTarget {
     }
   }
 
-  /** The rendition for the segment at `time`: the best that the network is sure to deliver in time. */
+  /** The rendition for the next segment: the best that the network is sure to deliver in time. */
   automatic() {
     const { renditions } = this;
     const stream = this.stream("video");
@@ -160,6 +164,7 @@ class Player extends EventTarget {
     if (!this.mediaSource || this.mediaSource.readyState === "closed") return;
     for (const stream of this.streams) stream.pump();
     this.abandon();
+    this.improve();
     const idle = this.streams.every((stream) => !stream.busy && !stream.buffer.updating);
     if (idle && this.streams.length && this.streams.every((stream) => stream.ended) && this.mediaSource.readyState === "open") {
       this.mediaSource.endOfStream();
@@ -179,6 +184,18 @@ class Player extends EventTarget {
       this.throughput.record(received, elapsed);
       stream.cancel();
     }
+  }
+
+  /** When the network has become much better, what lies ahead is not played in the poor quality it was loaded in. */
+  improve() {
+    const stream = this.stream("video");
+    if (!stream || this.quality || stream.busy || stream.bufferedAhead() < IMPROVE_SECONDS || this.video.paused) return;
+    const time = this.video.currentTime;
+    const kept = stream.endOfPlaying(time + KEEP_SECONDS);
+    const next = kept === null ? null : stream.renditionAt(kept + 0.1);
+    const better = this.automatic();
+    const certain = this.throughput.estimate * SAFETY > 2 * better.bandwidth;
+    if (next && certain && better.bandwidth > 1.5 * next.bandwidth) stream.reload(kept).then(() => this.tick());
   }
 
   /** Playback that stands still although there is something to play: over small gaps, or past what the decoder dislikes. */

@@ -138,7 +138,7 @@ function ratio(text) {
 }
 
 function languageName(language) {
-  if (!language || language === "und") return "Unknown language";
+  if (!language || language === "und") return "Original";
   try {
     return new Intl.DisplayNames(undefined, { type: "language" }).of(language);
   } catch {

@@ -9,17 +9,19 @@ const ATTEMPTS = 4;
 /** How fast the network is: two moving averages, the slower of which counts (a drop is believed sooner than a rise). */
 class Throughput {
   constructor() {
-    this.fast = { half: 3, value: 0, weight: 0 };
-    this.slow = { half: 9, value: 0, weight: 0 };
+    this.fast = { half: 2, value: 0, weight: 0 };
+    this.slow = { half: 5, value: 0, weight: 0 };
     this.last = 0;
+    this.received = 0; // bytes of all kinds of media: what is loaded side by side shares the network
   }
 
   record(bytes, seconds) {
     // Small answers measure latency, not throughput.
-    if (bytes < 8192 || seconds <= 0) return;
+    if (bytes < 16384 || seconds <= 0) return;
     this.last = (bytes * 8) / seconds;
     for (const average of [this.fast, this.slow]) {
-      const alpha = Math.pow(0.5, Math.max(seconds, 0.1) / average.half);
+      // A segment that came at once says as much as one that took a second.
+      const alpha = Math.pow(0.5, Math.max(seconds, 1) / average.half);
       average.value = this.last * (1 - alpha) + alpha * average.value;
       average.weight = 1 - alpha + alpha * average.weight;
     }
@@ -34,10 +36,11 @@ class Throughput {
 
 class Stream {
   /**
-   * `choose(stream, time)` names the rendition for the segment at `time`; `fail(error)` is told what cannot be helped.
+   * `choose()` names the rendition for the next segment; `fail(error)` is told what cannot be helped;
+   * `measure` says whether segments are large enough to tell how fast the network is.
    */
-  constructor({ kind, video, mediaSource, rendition, throughput, choose, fail }) {
-    Object.assign(this, { kind, video, throughput, choose, fail });
+  constructor({ kind, video, mediaSource, rendition, throughput, measure, choose, fail }) {
+    Object.assign(this, { kind, video, throughput, measure, choose, fail });
     this.buffer = mediaSource.addSourceBuffer(rendition.type);
     this.buffer.mode = "segments";
     this.type = rendition.type;
@@ -83,7 +86,7 @@ class Stream {
     if (this.busy || this.closed) return;
     const time = this.video.currentTime;
     if (Math.max(this.bufferedAhead(time), this.next === null ? 0 : this.next - time) >= this.ahead) return;
-    this.rendition = this.choose(this, this.next ?? time);
+    this.rendition = this.choose();
     const segment = this.segmentAfter(this.next ?? time);
     if (!segment) return;
     this.busy = true;
@@ -91,7 +94,7 @@ class Stream {
     const current = () => generation === this.generation && !this.closed;
     try {
       const rendition = this.rendition;
-      const [init, media] = await Promise.all([this.init(rendition), this.fetch(segment.url, true)]);
+      const [init, media] = await Promise.all([this.init(rendition), this.fetch(segment.url, this.measure)]);
       if (!current()) return;
       if (this.appended !== rendition) {
         await this.enqueue(() => {
@@ -190,6 +193,7 @@ class Stream {
     for (let attempt = 1; ; attempt++) {
       try {
         const began = performance.now();
+        const before = this.throughput.received;
         const response = await fetch(url, { signal });
         if (!response.ok) throw new Refused(url, response.status);
         const progress = { began, total: Number(response.headers.get("content-length")), received: 0 };
@@ -200,10 +204,11 @@ class Stream {
           if (done) break;
           parts.push(value);
           this.bytes += value.length;
+          this.throughput.received += value.length;
           progress.received += value.length;
         }
         const whole = new Uint8Array(await new Blob(parts).arrayBuffer());
-        if (measure) this.throughput.record(whole.length, (performance.now() - began) / 1000);
+        if (measure) this.throughput.record(this.throughput.received - before, (performance.now() - began) / 1000);
         return whole;
       } catch (error) {
         const final = error.name === "AbortError" || (error.status >= 400 && error.status < 500) || attempt === ATTEMPTS;

@@ -11,9 +11,19 @@ let lastTime = 0;
 video.addEventListener('playing', () => { record.started = true; });
 video.addEventListener('ended', () => { record.ended = true; });
 video.addEventListener('error', () => record.errors.push(`video: ${video.error?.code} ${video.error?.message}`));
+// Media that is there to be played on from a time. A player that waits with media at hand waits for a busy machine to decode,
+// not for the origin.
+const ahead = (time) => {
+  for (let i = 0; i < video.buffered.length; i += 1) {
+    if (video.buffered.start(i) <= time + 0.05 && video.buffered.end(i) > time) return video.buffered.end(i) - time;
+  }
+  return 0;
+};
 video.addEventListener('waiting', () => {
   const atEnd = video.duration - video.currentTime < 0.25;
-  if (record.started && !video.seeking && !video.ended && !atEnd && !record.switching) record.stalls.push(video.currentTime);
+  if (record.started && !video.seeking && !video.ended && !atEnd && !record.switching && ahead(video.currentTime) < 0.5) {
+    record.stalls.push(video.currentTime);
+  }
 });
 video.addEventListener('seeking', () => {
   if (asked > 0) asked -= 1;
@@ -50,7 +60,11 @@ const showText = (on) => {
 const players = {
   hls: () => {
     const player = new Hls({ enableWorker: true });
-    player.on(Hls.Events.ERROR, (_, data) => record.errors.push(`${data.type} ${data.details} fatal=${data.fatal} ${data.error?.message ?? ''}`));
+    player.on(Hls.Events.ERROR, (_, data) => {
+      if (data.details === 'bufferStalledError' && ahead(video.currentTime) > 0.5) return;
+      if (data.details === 'aborted' && record.switching) return;
+      record.errors.push(`${data.type} ${data.details} fatal=${data.fatal} ${data.error?.message ?? ''}`);
+    });
     return {
       open: (url) => new Promise((resolve) => {
         player.on(Hls.Events.MANIFEST_PARSED, () => setTimeout(resolve, 200));
