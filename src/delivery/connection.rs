@@ -317,7 +317,9 @@ impl Connection {
     /// The file is shorter than its asset says. 500 if that was found in time; otherwise the connection is reset, so that
     /// the client cannot take a part for the whole.
     fn truncated(&mut self, mut sending: Sending, extent: &Extent) -> Next {
-        tracing::error!(?extent, "a file is shorter than its asset says: it was truncated or its disk fails");
+        if extent.file.mark_damaged() {
+            tracing::error!(?extent, "a file is shorter than its asset says: it was truncated or its disk fails");
+        }
         self.worker.metrics.damaged.add(1);
         if sending.is_untouched() {
             let response = refusal::damaged();

@@ -138,6 +138,11 @@ impl Input {
         }
     }
 
+    /// Whether two arguments differ in no more than the file's name.
+    pub fn says_the_same(&self, other: &Input) -> bool {
+        self.labels == other.labels && self.audio == other.audio
+    }
+
     pub fn is_subtitles(&self) -> bool {
         self.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("vtt"))
     }
