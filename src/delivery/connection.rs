@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use super::access_log::Entry;
 use super::buffer::Buffer;
 use super::refusal;
-use super::send::{Record, Sending, Step};
+use super::send::{Memory, Record, Sending, Step};
 use super::slots::{Expired, Phase, SlotId};
 use super::tickets::{Outcome, TicketId};
 use super::worker::Worker;
@@ -185,7 +185,10 @@ impl Connection {
             match self.discard.skip(buffer.bytes()) {
                 Ok(skipped) => buffer.consume(skipped),
                 // Its request has been answered, so there is nothing left to say.
-                Err(_) => return self.flush(&mut out, budget).unwrap_or_else(|| self.start_lingering()),
+                Err(_) => {
+                    let sending = Sending::new(out, 0, Payload::Empty, None, false);
+                    return self.push(sending, budget).unwrap_or(Next::Close);
+                }
             };
             let bytes = buffer.bytes();
             let (request, len) = match if bytes.is_empty() { Ok(None) } else { request::parse(bytes) } {
@@ -272,8 +275,12 @@ impl Connection {
     /// Sends; `None` when everything is queued and the connection goes on.
     fn push(&mut self, mut sending: Sending, budget: &mut u64) -> Option<Next> {
         let before = *budget;
-        let reading = self.worker.shared.helpers.are_reading();
-        let step = sending.step(self.socket.as_fd(), budget, reading);
+        let memory = Memory {
+            warm: &self.worker.warm,
+            tick: self.worker.clock.ticks(),
+            reading: self.worker.shared.helpers.are_reading(),
+        };
+        let step = sending.step(self.socket.as_fd(), budget, &memory);
         let sent = before - *budget;
         self.worker.metrics.bytes.add(sent);
         match step {

@@ -139,7 +139,7 @@ impl Helpers {
 
 fn read_in(extent: &Extent) -> Outcome {
     let len = extent.len.min(limits::READ_AHEAD_BYTES);
-    match populate::read_in(extent.file.fd(), extent.file.mapped(), extent.offset, len) {
+    match populate::read_in(extent.file.fd(), extent.offset, len) {
         Ok(()) => Outcome::Done,
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Outcome::Truncated,
         Err(error) => {

@@ -18,6 +18,7 @@ mod refusal;
 mod send;
 mod slots;
 mod tickets;
+mod warm;
 mod worker;
 
 use std::net::SocketAddr;

@@ -9,6 +9,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use super::access_log::Entry;
+use super::warm::Warm;
 use crate::base::{Extent, Payload, Piece, limits};
 use crate::http::{Kind, Status};
 use crate::sys::{residency, transfer};
@@ -58,6 +59,14 @@ pub(super) enum Step {
     Broken,
 }
 
+/// What is known of the page cache without asking for this answer.
+pub(super) struct Memory<'w> {
+    pub(super) warm: &'w Warm,
+    pub(super) tick: u32,
+    /// Pages may be on their way from the disk, so that being in the page cache is not enough.
+    pub(super) reading: bool,
+}
+
 /// Parts in one send: a head and a few generated boxes and small extents.
 const PARTS_MAX: usize = 8;
 
@@ -86,9 +95,7 @@ impl Sending {
     }
 
     /// Sends until everything is queued or something has to be waited for. `budget` goes down by what was sent.
-    ///
-    /// `reading`: pages may be on their way from the disk, so that being in the page cache is not enough.
-    pub(super) fn step(&mut self, socket: BorrowedFd<'_>, budget: &mut u64, reading: bool) -> Step {
+    pub(super) fn step(&mut self, socket: BorrowedFd<'_>, budget: &mut u64, memory: &Memory<'_>) -> Step {
         loop {
             if self.is_done() {
                 return Step::Done;
@@ -96,18 +103,15 @@ impl Sending {
             if *budget == 0 {
                 return Step::Writable;
             }
-            if self.sent == 0
-                && let Some(extent) = self.shortened()
+            if self.resident == 0
+                && let Some(step) = self.look_ahead(memory)
             {
-                return Step::Truncated(extent.clone());
-            }
-            if let Some(cold) = self.cold_stretch(reading) {
-                return Step::Cold(cold);
+                return step;
             }
             let result = match self.next_large() {
                 Some(extent) => {
                     let offset = extent.offset + self.piece_sent;
-                    // Something is resident, or `cold_stretch` would have named it.
+                    // Something is resident, or `look_ahead` would have said what to do.
                     let len = (extent.len - self.piece_sent).min(self.resident).min(*budget);
                     match transfer::send_file(socket, extent.file.fd(), offset, len as usize) {
                         Ok(0) => return Step::Truncated(extent.clone()),
@@ -193,22 +197,29 @@ impl Sending {
         })
     }
 
-    /// The next extent that is not in memory: at most the read-ahead window of it. Looked at before the bytes in front of it
-    /// are sent, so that they go out together.
-    fn cold_stretch(&mut self, reading: bool) -> Option<Extent> {
-        if self.resident > 0 {
-            return None;
-        }
+    /// Makes sure that the next stretch of a file is there and in memory, at most the read-ahead window of it; the step to
+    /// take if not. Done before the bytes in front of it are sent, so that they go out together, or 500 instead of them.
+    fn look_ahead(&mut self, memory: &Memory<'_>) -> Option<Step> {
         let (extent, sent) = self.next_extent()?;
-        let (file, offset) = (extent.file.fd(), extent.offset + sent);
         let len = (extent.len - sent).min(limits::READ_AHEAD_BYTES);
-        let resident =
-            residency::is_resident(file, offset, len) && (!reading || residency::is_readable(file, offset + len - 1));
-        if resident || self.insist {
-            (self.resident, self.insist) = (len, false);
-            return None;
+        let stretch = Extent { file: extent.file.clone(), offset: extent.offset + sent, len };
+        if !memory.warm.contains(&stretch, memory.tick) {
+            if self.sent == 0
+                && let Some(shortened) = self.shortened()
+            {
+                return Some(Step::Truncated(shortened.clone()));
+            }
+            let file = stretch.file.fd();
+            let resident = residency::is_resident(file, stretch.offset, len)
+                && (!memory.reading || residency::is_readable(file, stretch.end() - 1));
+            if resident {
+                memory.warm.insert(&stretch, memory.tick);
+            } else if !self.insist {
+                return Some(Step::Cold(stretch));
+            }
         }
-        Some(Extent { file: extent.file.clone(), offset, len })
+        (self.resident, self.insist) = (len, false);
+        None
     }
 
     /// What the client will want after `stretch`, if it is of the same extent: the next window to read in.

@@ -24,6 +24,7 @@ use super::listener::Listener;
 use super::metrics::WorkerMetrics;
 use super::slots::{Expired, Phase, Slot, Slots};
 use super::tickets::{TicketId, Tickets};
+use super::warm::Warm;
 use super::{Answers, Options, balance};
 use crate::base::{Extent, limits};
 use crate::service::Load;
@@ -55,6 +56,7 @@ pub(super) struct Worker {
     pub(super) buffers: BufferPool,
     pub(super) slots: Slots,
     pub(super) tickets: Tickets,
+    pub(super) warm: Warm,
     pub(super) log: Option<AccessLog>,
     /// Connections that are only told 503.
     pub(super) refusing: Cell<usize>,
@@ -88,6 +90,7 @@ pub(super) fn run(
         buffers: BufferPool::default(),
         slots: Slots::default(),
         tickets: Tickets::default(),
+        warm: Warm::default(),
         log: log.map(AccessLog::new),
         refusing: Cell::new(0),
         inbox: inbox.clone(),

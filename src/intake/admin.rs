@@ -44,13 +44,17 @@ impl Admin {
         let admin = Rc::new(self);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
+            let next = async {
+                let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+                listener.accept().await.map(|(stream, _)| (stream, place))
+            };
+            // Also while every place is taken: a client that holds one does not hold up the end.
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = next => accepted,
                 _ = stop.changed() => return Ok(()),
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, place)) => {
                     let admin = admin.clone();
                     tokio_uring::spawn(async move {
                         admin.connection(stream).await;

@@ -97,6 +97,19 @@ fn a_token_is_asked_for() {
 }
 
 #[test]
+fn silent_connections_do_not_hold_up_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = plane(dir.path(), None, Fake(Health::Working, Readiness::Ready));
+    // More than are served at once.
+    let silent: Vec<TcpStream> = (0..80).map(|_| TcpStream::connect(plane.admin().unwrap()).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    let start = std::time::Instant::now();
+    plane.stop();
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    drop(silent);
+}
+
+#[test]
 fn a_taken_address_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -95,11 +95,26 @@ impl Asset {
     /// Whether the index or a track file was truncated, or could not be read, while it was open: ask after reading, and throw
     /// away what was made from it.
     pub fn is_damaged(&self) -> bool {
-        self.index_is_damaged() || self.files.iter().any(|file| file.is_damaged())
+        self.index.is_damaged() || self.has_damaged_track()
     }
 
-    pub(super) fn index_is_damaged(&self) -> bool {
-        self.index.is_damaged()
+    pub(super) fn has_damaged_track(&self) -> bool {
+        self.files.iter().any(|file| file.is_damaged())
+    }
+
+    /// The same, of all that may be read: see [`Index::is_whole`].
+    pub fn is_whole(&self) -> bool {
+        self.index.is_whole()
+    }
+
+    /// Whether answers can be described without waiting for the disk.
+    pub fn is_resident(&self) -> bool {
+        self.index.is_resident()
+    }
+
+    /// Reads in what answers are described from. Waits for the disk.
+    pub fn read_in(&self) -> io::Result<()> {
+        self.index.read_in()
     }
 
     /// When the version was published, in seconds since 1970: `Last-Modified`.

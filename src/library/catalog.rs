@@ -95,13 +95,17 @@ impl Library {
         self.catalog.load()
     }
 
-    /// Opens the asset: maps the index, verifies its checksum, opens the track files. Blocks on the disk. What fails is
-    /// logged once and remembered: see [`State::Damaged`].
+    /// Opens the asset: maps the index, verifies its checksum, opens the track files; or reads the index in again, if the
+    /// asset is open. Blocks on the disk. What fails is logged once and remembered: see [`State::Damaged`].
     pub fn load(&self, entry: &Arc<Entry>) {
         let directory = self.directory(entry);
         match entry.open_with(|| Asset::open(&directory, self.options.segment, entry.served())) {
             Ok(true) => self.opened(entry),
-            Ok(false) => {}
+            Ok(false) => match entry.opened() {
+                Some(asset) if asset.is_whole() && asset.read_in().is_ok() => entry.seen(),
+                Some(_) => self.damaged(entry),
+                None => {}
+            },
             Err(error) => error!(asset = entry.name(), "asset cannot be served: {error}"),
         }
     }
@@ -109,7 +113,7 @@ impl Library {
     /// Closes an asset whose files turned out to be damaged while it was open, so that it is opened again and maybe found
     /// mended. Logged once; of track files whoever sent from them has said so.
     pub fn damaged(&self, entry: &Entry) {
-        if entry.damage().is_some_and(|asset| asset.index_is_damaged()) {
+        if entry.damage().is_some_and(|asset| !asset.has_damaged_track()) {
             let index = self.directory(entry).join(crate::store::index::FILE_NAME);
             error!(asset = entry.name(), "{}: truncated or unreadable while it was open", index.display());
         }

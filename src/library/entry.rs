@@ -18,6 +18,8 @@ pub struct Entry {
     asset: ArcSwapOption<Asset>,
     /// When a worker last asked for it, in seconds of the workers' clock.
     used: AtomicU64,
+    /// The second in which the open asset was last found whole and in memory.
+    looked: AtomicU64,
     /// Not tried again before this second; 0 unless it is damaged.
     damaged_until: AtomicU64,
     /// Whether what is wrong with it was said: once, until it can be opened again.
@@ -29,7 +31,8 @@ pub struct Entry {
 /// What is known of an asset without touching the disk.
 pub enum State {
     Open(Arc<Asset>),
-    /// Not open, or closed to stay within the limits: [`super::Library::load`] opens it, off the workers.
+    /// Not open, closed to stay within the limits, or no longer whole and in memory: [`super::Library::load`] sees to it, off
+    /// the workers.
     Closed,
     /// It could not be opened, or was damaged while open, and was logged: 500 until it is replaced (tried again after a while).
     Damaged,
@@ -46,19 +49,27 @@ impl Entry {
             served,
             asset: ArcSwapOption::empty(),
             used: AtomicU64::new(0),
+            looked: AtomicU64::new(0),
             damaged_until: AtomicU64::new(0),
             complained: AtomicBool::new(false),
             opening: Mutex::new(()),
         }
     }
 
-    /// Cheap and lock-free. `now` is the worker's coarse clock in seconds, for least-recently-used.
+    /// Lock-free, and cheap but for once a second, when a few system calls tell whether the open asset is still whole and in
+    /// memory. `now` is the worker's coarse clock in seconds.
     pub fn state(&self, now: u64) -> State {
         // Most calls come within the same second: do not fight over the cache line.
         if self.used.load(Ordering::Relaxed) != now {
             self.used.store(now, Ordering::Relaxed);
         }
         if let Some(asset) = self.asset.load_full() {
+            if self.looked.load(Ordering::Relaxed) != now {
+                if !asset.is_whole() || !asset.is_resident() {
+                    return State::Closed;
+                }
+                self.looked.store(now, Ordering::Relaxed);
+            }
             return State::Open(asset);
         }
         match self.damaged_until.load(Ordering::Acquire) {
@@ -101,6 +112,7 @@ impl Entry {
         }
         match open() {
             Ok(asset) => {
+                self.seen();
                 self.asset.store(Some(Arc::new(asset)));
                 self.damaged_until.store(0, Ordering::Release);
                 self.complained.store(false, Ordering::Relaxed);
@@ -112,6 +124,11 @@ impl Entry {
                 if self.complained.swap(true, Ordering::Relaxed) { Ok(false) } else { Err(error) }
             }
         }
+    }
+
+    /// Everything of it has just been read: the request that waits for it is answered, however short memory is.
+    pub(super) fn seen(&self) {
+        self.looked.store(self.used(), Ordering::Relaxed);
     }
 
     /// Closes it, not to be tried again for a while. Returns what was open, to the first who says so.

@@ -32,6 +32,10 @@ impl Source for Fixture {
     fn is_damaged(&self) -> bool {
         false
     }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
 }
 
 struct Origin {

@@ -51,14 +51,17 @@ impl Origin {
 
     /// As a connection does: loads what has to be loaded, and asks again.
     fn ask(&self, line: &str, fields: &str) -> Response {
-        let head = format!("{line} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        self.ask_at(NOW, &format!("{line} HTTP/1.1\r\nHost: h\r\n{fields}\r\n"))
+    }
+
+    fn ask_at(&self, now: Now, head: &str) -> Response {
         for _ in 0..3 {
-            match self.answer(&head, NOW) {
+            match self.answer(head, now) {
                 Answer::Ready(response) => return response,
                 Answer::Load(load) => self.service.load(load),
             }
         }
-        panic!("{line}: still not loaded");
+        panic!("{head}: still not loaded");
     }
 
     fn text(&self, path: &str) -> String {
@@ -144,6 +147,49 @@ fn a_damaged_asset_is_its_own_problem() {
     assert_eq!((response.status.0, body(&response).as_str()), (500, "the files of this asset are damaged\n"));
     assert_eq!(field(&head(&response), "Cache-Control"), Some("no-store"));
     assert_eq!(origin.ask("GET /vod/good/index.m3u8", "").status.0, 200);
+}
+
+#[test]
+fn an_index_that_is_truncated_while_open_makes_no_wrong_manifest() {
+    let origin = Origin::new();
+    origin.import("good", &["video-180p.mp4"]);
+    origin.import("bad", &["video-180p.mp4"]);
+    let multivariant = origin.text("/vod/bad/index.m3u8");
+    let playlist = format!("/vod/bad/{}", first_link(&multivariant));
+    let segments = playlist.strip_suffix(".m3u8").unwrap();
+    let path = origin.files("bad").join("index");
+    let whole = fs::read(&path).unwrap();
+    // Within a page, so that no fault tells of it.
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(300).unwrap();
+    for path in [playlist.as_str(), "/vod/bad/index.mpd", &format!("{segments}/0.m4s")] {
+        let response = origin.ask(&format!("GET {path}"), "");
+        assert_eq!(
+            (response.status.0, body(&response).as_str()),
+            (500, "the files of this asset are damaged\n"),
+            "{path}"
+        );
+    }
+    assert_eq!(origin.ask("GET /vod/good/index.m3u8", "").status.0, 200);
+    // Somebody puts it back: it is tried again after a while.
+    fs::write(&path, whole).unwrap();
+    let later = Now { unix: NOW.unix + 60 };
+    assert_eq!(origin.ask_at(later, &format!("GET {playlist} HTTP/1.0\r\n\r\n")).status.0, 200);
+}
+
+#[test]
+fn an_open_asset_is_looked_at_once_a_second() {
+    let origin = Origin::new();
+    origin.import("film", &["video-180p.mp4"]);
+    let media = format!("/vod/film/{}", first_link(&origin.text("/vod/film/index.m3u8")));
+    let segment = format!("GET {}/0.m4s HTTP/1.0\r\n\r\n", media.strip_suffix(".m3u8").unwrap());
+    assert_eq!(origin.ask_at(NOW, &segment).status.0, 200);
+    let index = fs::OpenOptions::new().write(true).open(origin.files("film").join("index")).unwrap();
+    index.set_len(index.metadata().unwrap().len() - 1).unwrap();
+    let later = Now { unix: NOW.unix + 1 };
+    assert!(matches!(origin.answer(&segment, later), Answer::Load(_)), "a helper sees to it");
+    for now in [later, later, NOW] {
+        assert_eq!(origin.ask_at(now, &segment).status.0, 500);
+    }
 }
 
 #[test]

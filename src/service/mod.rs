@@ -39,7 +39,7 @@ pub enum Answer {
 
 /// Work that must not happen on a delivery worker.
 pub enum Load {
-    /// The asset is not open.
+    /// The asset is not open, or not in memory.
     Open(Arc<Entry>),
     /// A manifest is too large to be compressed in place.
     Compress(Arc<Manifest>),

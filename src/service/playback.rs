@@ -43,6 +43,9 @@ pub trait Source {
 
     /// Whether what was read of it up to now is not what was published.
     fn is_damaged(&self) -> bool;
+
+    /// Whether all that can be read of it is what was published: a system call more.
+    fn is_whole(&self) -> bool;
 }
 
 pub enum Outcome {
@@ -137,7 +140,7 @@ impl Playback {
         let Some(source) = open else { return Outcome::Closed };
         let rendered = self.render(key, source);
         // Before it is kept: the next version may hold the same content, and have the same key.
-        if source.is_damaged() {
+        if !source.is_whole() {
             return Outcome::Damaged;
         }
         let Some(manifest) = rendered else { return Outcome::Missing };
@@ -191,6 +194,10 @@ impl Source for Asset {
 
     fn is_damaged(&self) -> bool {
         Asset::is_damaged(self)
+    }
+
+    fn is_whole(&self) -> bool {
+        Asset::is_whole(self)
     }
 }
 

@@ -8,11 +8,11 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::layout::{CHECKED_FROM, Header, MAGIC, READ_VERSION, Table, Text, TrackRecord, present};
 use crate::base::limits::TRACKS_MAX;
-use crate::base::{Ticks, Timescale};
+use crate::base::{Stored, Ticks, Timescale};
 use crate::media::fragment::Start;
 use crate::media::track::{Audio, Details, Kind, Role, Video, VideoRange};
 use crate::media::{Cue, Fragment, Sample, Track};
-use crate::sys::MappedFile;
+use crate::sys::{MappedFile, populate, residency};
 
 /// Name of the index within a version's directory.
 pub const FILE_NAME: &str = "index";
@@ -68,6 +68,33 @@ impl Index {
 
     pub fn tracks(&self) -> &[IndexedTrack] {
         &self.tracks
+    }
+
+    /// Whether the tables still hold what was checked when it was opened. Ask after reading: of a file that was truncated
+    /// meanwhile zeros are read.
+    pub fn is_whole(&self) -> bool {
+        self.file.is_whole()
+    }
+
+    /// Whether [`Index::fragments`] and [`Index::cues`] can be read without waiting for the disk.
+    pub fn is_resident(&self) -> bool {
+        self.described().all(|(offset, len)| residency::is_resident(self.file.fd(), offset, len))
+    }
+
+    /// Reads those tables in. Waits for the disk.
+    pub fn read_in(&self) -> std::io::Result<()> {
+        self.described().try_for_each(|(offset, len)| populate::read_in(self.file.fd(), offset, len))
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.file.forget();
+    }
+
+    /// Where the tables lie that answers are described from, and how long they are: not the samples, which are the most.
+    fn described(&self) -> impl Iterator<Item = (u64, u64)> {
+        let tables = self.tracks.iter().flat_map(|track| [&track.fragments, &track.cues]);
+        tables.filter(|table| !table.is_empty()).map(|table| (table.start as u64, table.len() as u64))
     }
 
     pub fn fragments(&self, track: &IndexedTrack) -> &[Fragment] {

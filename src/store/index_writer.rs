@@ -306,6 +306,23 @@ mod tests {
         assert_eq!((index.tracks()[0].init_size, index.tracks()[0].digest), (700, [7; 32]));
     }
 
+    #[test]
+    fn an_index_tells_when_it_has_to_be_read_in_and_when_it_was_truncated() {
+        // Not in /tmp: a memory file system has no cold pages.
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = directory.path().join("index");
+        std::fs::write(&path, written(|_, _, _| {})).unwrap();
+        File::open(&path).unwrap().sync_all().unwrap();
+        let index = Index::open(&path).unwrap();
+        assert!(index.is_whole() && index.is_resident());
+        index.forget();
+        assert!(!index.is_resident());
+        index.read_in().unwrap();
+        assert!(index.is_resident());
+        File::options().write(true).open(&path).unwrap().set_len(1_000).unwrap();
+        assert!(!index.is_whole());
+    }
+
     type Change = fn(&mut Vec<Fragment>, &mut Vec<Sample>, &mut Vec<Cue>);
 
     #[test]

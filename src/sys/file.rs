@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use memmap2::Mmap;
 
 use super::fault::Guard;
+use super::transfer;
 use crate::base::Stored;
 
 /// A whole file, open and mapped read-only.
@@ -52,6 +53,12 @@ impl MappedFile {
     pub fn is_damaged(&self) -> bool {
         self.cut.load(Ordering::Relaxed) || self.guard.as_ref().is_some_and(Guard::is_damaged)
     }
+
+    /// Whether the file is as long as it was when it was opened, and nothing that was read of it was damaged. Costs a system
+    /// call, and sees what no fault tells of: the page in which a truncated file ends reads as zeros behind its end.
+    pub fn is_whole(&self) -> bool {
+        !self.is_damaged() && transfer::file_len(self.fd()).is_ok_and(|len| len >= self.len())
+    }
 }
 
 impl Stored for MappedFile {
@@ -77,6 +84,19 @@ impl Stored for MappedFile {
 }
 
 #[cfg(test)]
+impl MappedFile {
+    /// Drops the file from memory, as far as nobody else uses it.
+    pub fn forget(&self) {
+        use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+        if let Some(map) = &self.map {
+            // SAFETY: a read-only mapping of a file is read again from that file.
+            unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) }.unwrap();
+        }
+        posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -88,9 +108,10 @@ mod tests {
         let file = MappedFile::open(&path).unwrap();
         let whole = MappedFile::open(&path).unwrap();
         assert_eq!(file.bytes().iter().map(|&byte| u64::from(byte)).sum::<u64>(), 280_000);
-        assert!(!file.is_damaged());
+        assert!(!file.is_damaged() && file.is_whole());
 
         File::options().write(true).open(&path).unwrap().set_len(4_096).unwrap();
+        assert!(!file.is_whole() && !file.is_damaged(), "nothing was read yet");
         assert_eq!((file.bytes()[0], file.bytes()[39_999], file.bytes()[20_000]), (7, 0, 0));
         assert!(file.is_damaged());
         assert!(!whole.is_damaged(), "only the mapping that was read is marked");
@@ -102,6 +123,6 @@ mod tests {
     #[test]
     fn an_empty_file_has_no_bytes() {
         let file = MappedFile::open(Path::new("/dev/null")).unwrap();
-        assert_eq!((file.len(), file.mapped(), file.is_damaged()), (0, None, false));
+        assert_eq!((file.len(), file.mapped(), file.is_damaged(), file.is_whole()), (0, None, false, true));
     }
 }

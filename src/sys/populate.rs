@@ -1,90 +1,73 @@
 //! Reading parts of files into the page cache: for threads that may wait.
+//!
+//! Nothing is mapped for it (MADV_POPULATE_READ would be one way): a library of terabytes would fill page tables that are
+//! not given back, and pages that are mapped are harder to evict.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::mman::{MmapAdvise, madvise};
 
-/// Starts reading `len` bytes from `offset` and does not wait for them. Failure only means that nothing is faster.
-pub fn start_reading(file: BorrowedFd<'_>, offset: u64, len: u64) {
-    if let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) {
-        let _ = posix_fadvise(file, offset, len, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
-    }
-}
-
-/// Reads `len` bytes from `offset` into the page cache and waits for them. With `map`, the whole file mapped, they are
-/// mapped too, and a later read through the mapping does not even fault.
+/// Reads `len` bytes from `offset` into the page cache and waits until they are there.
 ///
 /// # Errors
 /// `UnexpectedEof` when the file ends before, or what the disk said.
-pub fn read_in(file: BorrowedFd<'_>, map: Option<&[u8]>, offset: u64, len: u64) -> io::Result<()> {
-    // One large request first: page faults alone would read in small steps.
-    start_reading(file, offset, len);
-    let wanted = map.and_then(|map| map.get(usize::try_from(offset).ok()?..)?.get(..usize::try_from(len).ok()?));
-    if let Some(bytes) = wanted.filter(|bytes| !bytes.is_empty()) {
-        match populate(bytes) {
-            // EFAULT: beyond the end of the file; EINVAL: before Linux 5.14; ENOMEM: the page tables found no room.
-            Err(Errno::EINVAL | Errno::ENOMEM) => {}
-            Err(Errno::EFAULT) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            done => return Ok(done?),
-        }
-    }
-    touch(file, offset, len)
-}
-
-fn populate(bytes: &[u8]) -> Result<(), Errno> {
-    const PAGE: usize = 4096;
-    let start = bytes.as_ptr() as usize & !(PAGE - 1);
-    let len = bytes.as_ptr() as usize + bytes.len() - start;
-    let Some(start) = NonNull::new(start as *mut libc::c_void) else { return Err(Errno::EINVAL) };
-    // SAFETY: the range is that of `bytes`, rounded down to the page its first byte lies in, so it is mapped for as long as
-    // `bytes` is borrowed. MADV_POPULATE_READ only reads: it fills page tables and changes no byte, and reports what
-    // would be SIGBUS as EFAULT.
-    unsafe { madvise(start, len, MmapAdvise::MADV_POPULATE_READ) }
-}
-
-/// One byte of every page read and forgotten; pages that are being read are waited for.
-fn touch(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
-    const STEP: u64 = 4096;
-    let last = offset + len.saturating_sub(1);
-    for at in (offset..last).step_by(STEP as usize).chain(std::iter::once(last)) {
-        let mut byte = 0u8;
-        let at = libc::off_t::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // SAFETY: one byte is read into `byte`, which is one byte long.
-        match Errno::result(unsafe { libc::pread(file.as_raw_fd(), (&raw mut byte).cast(), 1, at) })? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => continue,
+pub fn read_in(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    let out_of_range = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let mut offset = libc::off_t::try_from(offset).map_err(out_of_range)?;
+    let mut left = usize::try_from(len).map_err(out_of_range)?;
+    // One large request first: what follows would read in the small steps of sequential readahead.
+    let _ = posix_fadvise(file, offset, len as libc::off_t, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+    // Sending to /dev/null looks at every page, waits for those on their way, and copies nothing.
+    let nowhere = nowhere()?;
+    while left > 0 {
+        // SAFETY: both descriptors are open for the length of the call, and `offset` is a valid place for the kernel to read
+        // and write.
+        let sent = unsafe { libc::sendfile(nowhere.as_raw_fd(), file.as_raw_fd(), &mut offset, left) };
+        match Errno::result(sent) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(sent) => left -= sent as usize,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
     Ok(())
+}
+
+fn nowhere() -> io::Result<&'static File> {
+    static NOWHERE: OnceLock<File> = OnceLock::new();
+    if let Some(file) = NOWHERE.get() {
+        return Ok(file);
+    }
+    let file = File::options().write(true).open("/dev/null")?;
+    Ok(NOWHERE.get_or_init(|| file))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::Stored;
-    use crate::sys::MappedFile;
+    use crate::sys::{MappedFile, residency};
 
     #[test]
     fn reads_in_or_says_that_the_file_is_short() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let path = dir.path().join("file");
-        std::fs::write(&path, vec![1; 20_000]).unwrap();
+        std::fs::write(&path, vec![1; 3_000_000]).unwrap();
         let file = MappedFile::open(&path).unwrap();
-        for map in [file.mapped(), None] {
-            assert!(read_in(file.fd(), map, 0, 20_000).is_ok());
-            assert!(read_in(file.fd(), map, 19_999, 1).is_ok());
-        }
-        std::fs::File::options().write(true).open(&path).unwrap().set_len(4_096).unwrap();
-        for map in [file.mapped(), None] {
-            assert!(read_in(file.fd(), map, 0, 4_096).is_ok());
-            let error = read_in(file.fd(), map, 4_000, 10_000).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        }
+        File::open(&path).unwrap().sync_all().unwrap();
+        posix_fadvise(file.fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+        read_in(file.fd(), 1_000_001, 1_000_000).unwrap();
+        assert!(residency::is_resident(file.fd(), 1_000_001, 1_000_000));
+        read_in(file.fd(), 2_999_999, 1).unwrap();
+        read_in(file.fd(), 3_000_000, 0).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(4_096).unwrap();
+        read_in(file.fd(), 0, 4_096).unwrap();
+        assert_eq!(read_in(file.fd(), 4_000, 10_000).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert!(!file.is_damaged(), "the kernel was asked, nothing was read through the mapping");
     }
 }

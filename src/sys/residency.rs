@@ -130,7 +130,7 @@ mod tests {
         if source(file.as_fd()) == Source::Cachestat {
             assert!(!is_resident(file.as_fd(), 0, 1 << 20));
         }
-        super::super::populate::read_in(file.as_fd(), None, 0, 1 << 20).unwrap();
+        super::super::populate::read_in(file.as_fd(), 0, 1 << 20).unwrap();
         assert!(is_resident(file.as_fd(), 0, 1 << 20));
     }
 

@@ -1,6 +1,7 @@
-//! The second thread of an import: it hashes what was written, and has the kernel write it back.
+//! The second thread of an import: it hashes what was written, and sees to it that the kernel writes it back.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
 
 use sha2::{Digest, Sha256};
 
@@ -39,9 +40,11 @@ pub fn follower() -> (Follower, Following) {
 }
 
 impl Follower {
-    /// An empty buffer of [`BUFFER_BYTES`].
+    /// A buffer of [`BUFFER_BYTES`], with whatever it held before.
     pub fn buffer(&self) -> Vec<u8> {
-        self.free.try_recv().unwrap_or_else(|_| Vec::with_capacity(BUFFER_BYTES))
+        let mut buffer = self.free.try_recv().unwrap_or_default();
+        buffer.resize(BUFFER_BYTES, 0);
+        buffer
     }
 
     /// Waits if the follower is far behind.
@@ -55,17 +58,19 @@ impl Following {
     /// Works until the other end is dropped. Returns the SHA-256 of each of `count` track files.
     pub fn run(self, count: usize) -> Vec<[u8; 32]> {
         let mut hashes = vec![Sha256::new(); count];
-        for Chunk { output, mut bytes, writeback } in self.chunks {
-            if let Some(hash) = hashes.get_mut(output) {
-                hash.update(&bytes);
+        thread::scope(|scope| {
+            let (due, dues) = channel::<Writeback>();
+            // Starting a write-back waits where the disk's queue is full; hashing goes on meanwhile.
+            scope.spawn(move || dues.into_iter().for_each(Writeback::start));
+            for Chunk { output, bytes, writeback } in self.chunks {
+                if let Some(hash) = hashes.get_mut(output) {
+                    hash.update(&bytes);
+                }
+                // Neither fails before the other ends have done their work.
+                let _ = self.free.send(bytes);
+                writeback.map(|writeback| due.send(writeback));
             }
-            bytes.clear();
-            // Nobody needs it any more once everything is written.
-            let _ = self.free.send(bytes);
-            if let Some(writeback) = writeback {
-                writeback.start();
-            }
-        }
+        });
         hashes.into_iter().map(|hash| hash.finalize().into()).collect()
     }
 }
@@ -80,8 +85,9 @@ mod tests {
         let thread = std::thread::spawn(move || following.run(2));
         for number in 0..100_u8 {
             let mut bytes = follower.buffer();
-            assert!(bytes.is_empty());
-            bytes.extend([number; 100]);
+            assert_eq!(bytes.len(), BUFFER_BYTES);
+            bytes.truncate(100);
+            bytes.fill(number);
             follower.send(Chunk { output: usize::from(number % 2), bytes, writeback: None });
         }
         drop(follower);

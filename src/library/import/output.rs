@@ -43,8 +43,9 @@ pub struct Output<'a> {
     /// The next key frame of the timeline.
     key: usize,
     file: TrackFile,
-    /// Bytes that come next in the file.
+    /// Its first `filled` bytes come next in the file.
     buffer: Vec<u8>,
+    filled: usize,
     /// The sample table, kept in a nameless file until the index is written.
     spool: BufWriter<File>,
     /// Up to where the source was asked for.
@@ -109,6 +110,7 @@ impl<'a> Output<'a> {
             key: 0,
             file,
             buffer: follower.buffer(),
+            filled: 0,
             spool: BufWriter::with_capacity(1 << 16, spool),
             prefetched: 0,
         };
@@ -233,7 +235,7 @@ impl<'a> Output<'a> {
             .map_err(|error| too_large(error.to_string()))?;
         let size = u32::try_from(head.len() as u64 + gathered.bytes)
             .map_err(|_| too_large(format!("a fragment of {} bytes, 4 GiB at most", gathered.bytes)))?;
-        let offset = self.file.len() + self.buffer.len() as u64;
+        let offset = self.file.len() + self.filled as u64;
         self.fragments.push(Fragment {
             offset: offset.into(),
             decode_time: gathered.decode_time.into(),
@@ -261,38 +263,44 @@ impl<'a> Output<'a> {
 
     fn write(&mut self, mut bytes: &[u8], follower: &Follower) -> Result<(), Error> {
         while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(BUFFER_BYTES - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
+            let room = self.room(follower)?;
+            let (now, later) = bytes.split_at(bytes.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.filled += now.len();
             bytes = later;
-            self.flush_full(follower)?;
         }
         Ok(())
     }
 
     /// Appends a run of the source.
     fn copy(&mut self, mut run: Range<u64>, follower: &Follower) -> Result<(), Error> {
+        let source = self.source;
         while !run.is_empty() {
-            let start = self.buffer.len();
-            let len = (run.end - run.start).min((BUFFER_BYTES - start) as u64);
-            self.buffer.resize(start + len as usize, 0);
-            self.source.file.read_exact_at(&mut self.buffer[start..], run.start).map_err(|error| Error::Read {
-                file: self.source.name.clone(),
+            let room = self.room(follower)?;
+            let len = (run.end - run.start).min(room.len() as u64) as usize;
+            source.file.read_exact_at(&mut room[..len], run.start).map_err(|error| Error::Read {
+                file: source.name.clone(),
                 at: run.start,
                 source: error,
             })?;
-            run.start += len;
-            self.flush_full(follower)?;
+            self.filled += len;
+            run.start += len as u64;
         }
         Ok(())
     }
 
-    fn flush_full(&mut self, follower: &Follower) -> Result<(), Error> {
-        if self.buffer.len() < BUFFER_BYTES { Ok(()) } else { self.flush(follower) }
+    /// What is free of the buffer: never nothing.
+    fn room(&mut self, follower: &Follower) -> Result<&mut [u8], Error> {
+        if self.filled == BUFFER_BYTES {
+            self.flush(follower)?;
+        }
+        Ok(&mut self.buffer[self.filled..])
     }
 
     fn flush(&mut self, follower: &Follower) -> Result<(), Error> {
-        let writeback = self.file.append(&self.buffer).map_err(|error| self.failed(error))?;
-        let bytes = std::mem::replace(&mut self.buffer, follower.buffer());
+        let mut bytes = std::mem::replace(&mut self.buffer, follower.buffer());
+        bytes.truncate(std::mem::take(&mut self.filled));
+        let writeback = self.file.append(&bytes).map_err(|error| self.failed(error))?;
         follower.send(Chunk { output: self.number, bytes, writeback });
         Ok(())
     }
@@ -357,7 +365,7 @@ fn flags(kind: Kind, sample: &SourceSample, key: Option<Key>) -> u32 {
 /// Added to every composition offset in the track file, and taken away again by its edit list: see [`super::timeline`].
 fn reorder(candidate: &Candidate<'_>) -> i64 {
     match candidate.kind() {
-        Kind::Video => candidate.timeline.composition_shift.max(0),
+        Kind::Video => candidate.timeline.reorder.max(0),
         _ => 0,
     }
 }
