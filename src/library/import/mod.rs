@@ -4,13 +4,14 @@
 //!    read, and the first bytes of key frames.
 //! 2. The instants at which all tracks are cut are chosen ([`alignment`], [`slots`]).
 //! 3. Media bytes are copied in one pass over each source, fragment by fragment ([`output`]), while another thread hashes
-//!    them. Sample tables go to nameless files: memory holds one fragment's samples and the fragment tables, whatever the
+//!    them ([`follower`]). Sample tables go to nameless files: memory holds one fragment's samples and the fragment tables, whatever the
 //!    length of the input.
 //! 4. The index is written, everything synced, and the version published by a rename ([`super::folder`]).
 
 mod alignment;
 mod candidate;
 pub mod examine;
+mod follower;
 pub mod input;
 mod output;
 mod slots;
@@ -18,7 +19,6 @@ mod timeline;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -27,8 +27,9 @@ use thiserror::Error;
 
 use candidate::{Candidate, SourceFile};
 pub use examine::Examined;
+use follower::{Follower, follower};
 pub use input::Input;
-use output::{Chunk, Finished, Output};
+use output::{Finished, Output};
 use slots::Slots;
 
 use super::asset::file_name;
@@ -89,6 +90,8 @@ pub struct TrackSummary {
 pub enum Error {
     #[error("{path}: {source}")]
     Source { path: PathBuf, source: std::io::Error },
+    #[error("{file}: media at byte {at} cannot be read: {source}")]
+    Read { file: String, at: u64, source: std::io::Error },
     #[error(transparent)]
     Demux(#[from] isobmff::Error),
     #[error(transparent)]
@@ -162,9 +165,6 @@ struct Copied {
     digests: Vec<[u8; 32]>,
 }
 
-/// Fragments on their way to the hashing thread: enough to even out the two, few enough to stay in the page cache.
-const HASH_QUEUE: usize = 32;
-
 fn copy(
     sources: &[SourceFile],
     candidates: Vec<Candidate<'_>>,
@@ -174,26 +174,13 @@ fn copy(
 ) -> Result<Copied, Error> {
     let total = candidates.iter().map(|track| track.timeline.bytes).sum();
     let count = candidates.len();
-    thread::scope(|scope| {
-        let (send, receive) = sync_channel(HASH_QUEUE);
-        let hashing = scope.spawn(move || hash(receive, count));
-        let finished = write(sources, candidates, slots, staging, send, &mut |done| {
-            report(Event::Progress { done, total });
-        })?;
-        let digests = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok(Copied { finished, digests })
-    })
-}
-
-fn hash(chunks: Receiver<Chunk<'_>>, count: usize) -> Vec<[u8; 32]> {
-    let mut hashes = vec![Sha256::new(); count];
-    for chunk in chunks {
-        if let Some(hash) = hashes.get_mut(chunk.output) {
-            hash.update(&chunk.header);
-            chunk.media.iter().for_each(|run| hash.update(run));
-        }
-    }
-    hashes.into_iter().map(|hash| hash.finalize().into()).collect()
+    let (follower, following) = follower();
+    let hashing = thread::spawn(move || following.run(count));
+    let finished = write(sources, candidates, slots, staging, follower, &mut |done| {
+        report(Event::Progress { done, total });
+    })?;
+    let digests = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    Ok(Copied { finished, digests })
 }
 
 fn write<'a>(
@@ -201,7 +188,7 @@ fn write<'a>(
     candidates: Vec<Candidate<'a>>,
     slots: &Slots,
     staging: &Staging,
-    hash: SyncSender<Chunk<'a>>,
+    follower: Follower,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Vec<Finished>, Error> {
     let mut ids = Ids::default();
@@ -214,19 +201,22 @@ fn write<'a>(
             _ => Vec::new(),
         };
         let id = ids.next(candidate.kind());
-        outputs.push(Output::create(number, id, candidate, source, cuts, staging, &hash)?);
+        outputs.push(Output::create(number, id, candidate, source, cuts, staging, &follower)?);
     }
     let mut done = 0;
     progress(done);
     for file in 0..sources.len() {
         for slot in 0..slots.times.len() as u32 {
             for output in outputs.iter_mut().filter(|output| output.source_file == file) {
-                done += output.write_slot(slots, slot, &hash)?;
+                done += output.write_slot(slots, slot, &follower)?;
             }
             progress(done);
         }
     }
-    drop(hash);
+    for output in &mut outputs {
+        output.complete(&follower)?;
+    }
+    drop(follower);
     outputs.into_iter().map(Output::finish).collect()
 }
 
@@ -356,7 +346,8 @@ fn write_text(content: &Path, text: &Text) -> Result<(), Error> {
     let path = content.join(file_name(&text.track));
     let failed = |error| folder::Error::io("write", &path, error);
     let mut file = TrackFile::create(&path).map_err(failed)?;
-    file.append(&mut [std::io::IoSlice::new(&text.bytes)]).map_err(failed)?;
+    // Synced at once.
+    let _ = file.append(&text.bytes).map_err(failed)?;
     file.finish().map_err(failed)?;
     Ok(())
 }

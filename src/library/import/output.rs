@@ -1,19 +1,19 @@
 //! One track file being made from a source: samples are gathered into fragments, copied, hashed and described.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IoSlice, Seek, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::ops::Range;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use zerocopy::IntoBytes;
 
 use super::Error;
 use super::candidate::{Candidate, SourceFile};
+use super::follower::{BUFFER_BYTES, Chunk, Follower};
 use super::slots::Slots;
 use super::timeline::{Key, Retimed};
-use crate::base::Stored;
 use crate::library::asset::file_name;
 use crate::library::folder::{self, Staging};
 use crate::media::fragment::Start;
@@ -23,14 +23,6 @@ use crate::media::track::{Details, Kind};
 use crate::media::{Fragment, Sample, Track};
 use crate::store::TrackFile;
 use crate::sys::writeback;
-
-/// Bytes of one track file, in order, on their way to the thread that hashes them.
-pub struct Chunk<'a> {
-    /// Which track file.
-    pub output: usize,
-    pub header: Arc<[u8]>,
-    pub media: Vec<&'a [u8]>,
-}
 
 /// One track file and its part of the index, growing.
 pub struct Output<'a> {
@@ -50,6 +42,9 @@ pub struct Output<'a> {
     /// The next key frame of the timeline.
     key: usize,
     file: TrackFile,
+    /// Its first `filled` bytes come next in the file.
+    buffer: Vec<u8>,
+    filled: usize,
     /// The sample table, kept in a nameless file until the index is written.
     spool: BufWriter<File>,
     /// Up to where the source was asked for.
@@ -87,7 +82,7 @@ impl<'a> Output<'a> {
         source: &'a SourceFile,
         cuts: Vec<(u32, u32)>,
         staging: &Staging,
-        hash: &SyncSender<Chunk<'a>>,
+        follower: &Follower,
     ) -> Result<Output<'a>, Error> {
         let track = candidate.track(id);
         let path = staging.content().join(file_name(&track));
@@ -97,7 +92,7 @@ impl<'a> Output<'a> {
         let spool = spool.map_err(|error| folder::Error::io("create", &spool_path, error))?;
         // It lives as long as it is open, and leaves nothing behind.
         std::fs::remove_file(&spool_path).map_err(|error| folder::Error::io("delete", &spool_path, error))?;
-        let init: Arc<[u8]> = header(&track, &candidate).into();
+        let init = header(&track, &candidate);
         let samples = Retimed::new(candidate.source.samples());
         let mut output = Output {
             track,
@@ -113,10 +108,12 @@ impl<'a> Output<'a> {
             ahead: None,
             key: 0,
             file,
+            buffer: follower.buffer(),
+            filled: 0,
             spool: BufWriter::with_capacity(1 << 16, spool),
             prefetched: 0,
         };
-        output.write(init, Vec::new(), hash)?;
+        output.write(&init, follower)?;
         output.advance()?;
         while output.ahead.as_ref().is_some_and(|(row, _)| *row < output.candidate.timeline.rows.start) {
             output.advance()?;
@@ -125,7 +122,7 @@ impl<'a> Output<'a> {
     }
 
     /// Writes the fragment of this slot, if the track has one. Returns the media bytes copied.
-    pub fn write_slot(&mut self, slots: &Slots, slot: u32, hash: &SyncSender<Chunk<'a>>) -> Result<u64, Error> {
+    pub fn write_slot(&mut self, slots: &Slots, slot: u32, follower: &Follower) -> Result<u64, Error> {
         let end_row = match self.track.kind() {
             Kind::Video => {
                 let at = self.fragments.len();
@@ -159,7 +156,7 @@ impl<'a> Output<'a> {
             self.gather(&mut gathered, row, &sample, is_last)?;
             self.advance()?;
         }
-        if gathered.samples.is_empty() { Ok(0) } else { self.write_fragment(gathered, slot, hash) }
+        if gathered.samples.is_empty() { Ok(0) } else { self.write_fragment(gathered, slot, follower) }
     }
 
     fn advance(&mut self) -> Result<(), Error> {
@@ -209,7 +206,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    fn write_fragment(&mut self, gathered: Gathered, slot: u32, hash: &SyncSender<Chunk<'a>>) -> Result<u64, Error> {
+    fn write_fragment(&mut self, gathered: Gathered, slot: u32, follower: &Follower) -> Result<u64, Error> {
         let sequence = self.fragments.len() as u32 + 1;
         let mut head = Vec::new();
         let mut stored = gathered.samples.clone();
@@ -227,7 +224,7 @@ impl<'a> Output<'a> {
             .map_err(|error| too_large(error.to_string()))?;
         let size = u32::try_from(head.len() as u64 + gathered.bytes)
             .map_err(|_| too_large(format!("a fragment of {} bytes, 4 GiB at most", gathered.bytes)))?;
-        let offset = self.file.len();
+        let offset = self.file.len() + self.filled as u64;
         self.fragments.push(Fragment {
             offset: offset.into(),
             decode_time: gathered.decode_time.into(),
@@ -246,21 +243,54 @@ impl<'a> Output<'a> {
         if let (Some(first), Some(last)) = (gathered.runs.first(), gathered.runs.last()) {
             self.prefetch(first.start, last.end);
         }
-        let bytes = self.source.map.bytes();
-        let slice = |run: &Range<u64>| bytes.get(run.start as usize..run.end as usize).unwrap_or_default();
-        let media: Vec<&'a [u8]> = gathered.runs.iter().map(slice).collect();
-        self.write(head.into(), media, hash)?;
+        self.write(&head, follower)?;
+        for run in &gathered.runs {
+            self.copy(run.clone(), follower)?;
+        }
         Ok(gathered.bytes)
     }
 
-    fn write(&mut self, header: Arc<[u8]>, media: Vec<&'a [u8]>, hash: &SyncSender<Chunk<'a>>) -> Result<(), Error> {
-        let mut pieces: Vec<IoSlice<'_>> = Vec::with_capacity(media.len() + 1);
-        pieces.push(IoSlice::new(&header));
-        pieces.extend(media.iter().map(|run| IoSlice::new(run)));
-        let written = self.file.append(&mut pieces);
-        written.map_err(|error| self.failed(error))?;
-        // The hashing thread ends before its queue only if it panicked, which the caller finds out by joining it.
-        let _ = hash.send(Chunk { output: self.number, header, media });
+    fn write(&mut self, mut bytes: &[u8], follower: &Follower) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let room = self.room(follower)?;
+            let (now, later) = bytes.split_at(bytes.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.filled += now.len();
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Appends a run of the source.
+    fn copy(&mut self, mut run: Range<u64>, follower: &Follower) -> Result<(), Error> {
+        let source = self.source;
+        while !run.is_empty() {
+            let room = self.room(follower)?;
+            let len = (run.end - run.start).min(room.len() as u64) as usize;
+            source.file.read_exact_at(&mut room[..len], run.start).map_err(|error| Error::Read {
+                file: source.name.clone(),
+                at: run.start,
+                source: error,
+            })?;
+            self.filled += len;
+            run.start += len as u64;
+        }
+        Ok(())
+    }
+
+    /// What is free of the buffer: never nothing.
+    fn room(&mut self, follower: &Follower) -> Result<&mut [u8], Error> {
+        if self.filled == BUFFER_BYTES {
+            self.flush(follower)?;
+        }
+        Ok(&mut self.buffer[self.filled..])
+    }
+
+    fn flush(&mut self, follower: &Follower) -> Result<(), Error> {
+        let mut bytes = std::mem::replace(&mut self.buffer, follower.buffer());
+        bytes.truncate(std::mem::take(&mut self.filled));
+        let writeback = self.file.append(&bytes).map_err(|error| self.failed(error))?;
+        follower.send(Chunk { output: self.number, bytes, writeback });
         Ok(())
     }
 
@@ -269,13 +299,18 @@ impl<'a> Output<'a> {
         let jumped = end > self.prefetched || start.saturating_add(4 * PREFETCH_BYTES) < self.prefetched;
         if jumped || end + PREFETCH_BYTES / 2 > self.prefetched {
             let from = if jumped { end } else { self.prefetched };
-            writeback::will_need(self.source.map.fd(), from, PREFETCH_BYTES);
+            writeback::will_need(self.source.file.as_fd(), from, PREFETCH_BYTES);
             self.prefetched = from + PREFETCH_BYTES;
         }
     }
 
     fn failed(&self, error: io::Error) -> Error {
         folder::Error::io("write", self.file.path(), error).into()
+    }
+
+    /// Writes what is left. All outputs are completed before the first is synced, so that hashing ends meanwhile.
+    pub fn complete(&mut self, follower: &Follower) -> Result<(), Error> {
+        self.flush(follower)
     }
 
     /// Syncs the file.
@@ -319,7 +354,7 @@ fn flags(kind: Kind, sample: &SourceSample, key: Option<Key>) -> u32 {
 /// Added to every composition offset in the track file, and taken away again by its edit list: see [`super::timeline`].
 fn reorder(candidate: &Candidate<'_>) -> i64 {
     match candidate.kind() {
-        Kind::Video => candidate.timeline.composition_shift.max(0),
+        Kind::Video => candidate.timeline.reorder.max(0),
         _ => 0,
     }
 }

@@ -29,6 +29,8 @@ pub struct Timeline {
     pub first_decode: i64,
     /// Subtracted from every composition offset.
     pub composition_shift: i64,
+    /// Largest of what is then below 0, as a positive number: the reorder delay.
+    pub reorder: i64,
     /// Hidden time at the start.
     pub priming: i64,
     /// When the first presented sample is presented, on the source's clock.
@@ -221,6 +223,7 @@ impl Timeline {
             keys,
             first_decode: sums.first_decode,
             composition_shift: sums.composition_min - sums.first_decode,
+            reorder: sums.composition_min - sums.first_decode - sums.offset_min,
             priming,
             start_nanos: nanos
                 .filter(|nanos| nanos.0.abs() < TICKS_MAX)
@@ -276,6 +279,8 @@ struct Sums {
     decode_end: i64,
     last_duration: u32,
     composition_min: i64,
+    /// Smallest composition offset.
+    offset_min: i64,
     /// Earliest composition time that is presented.
     visible_min: Option<i64>,
     bytes: u64,
@@ -294,6 +299,7 @@ impl Sums {
             decode_end: 0,
             last_duration: 0,
             composition_min: i64::MAX,
+            offset_min: i64::MAX,
             visible_min: None,
             bytes: 0,
             count: 0,
@@ -310,6 +316,7 @@ impl Sums {
             }
             let time = composition_time(&sample);
             sums.composition_min = sums.composition_min.min(time);
+            sums.offset_min = sums.offset_min.min(i64::from(sample.composition_offset));
             if time >= visible {
                 sums.visible_min = Some(sums.visible_min.map_or(time, |min| min.min(time)));
             }
@@ -419,6 +426,16 @@ mod tests {
         // Without an edit list the first picture is late on the source's clock, and still first in the track file.
         let timeline = survey(&gops(2), Edit::default(), 25_000, true).unwrap();
         assert_eq!((timeline.composition_shift, timeline.priming, timeline.start_nanos), (1_000, 0, 40_000_000));
+        assert_eq!(timeline.reorder, 1_000);
+    }
+
+    #[test]
+    fn negative_offsets_mean_the_same() {
+        let mut signed = gops(2);
+        signed.iter_mut().for_each(|sample| sample.composition_offset -= 1_000);
+        let timeline = survey(&signed, Edit::default(), 25_000, true).unwrap();
+        assert_eq!((timeline.composition_shift, timeline.reorder), (0, 1_000));
+        assert_eq!((timeline.priming, timeline.start_nanos), (0, 0));
     }
 
     #[test]
