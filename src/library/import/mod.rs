@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use candidate::{Candidate, SourceFile};
@@ -336,7 +335,7 @@ fn finish(
             track: &text.track,
             file_size: text.bytes.len() as u64,
             init_size: 0,
-            digest: Sha256::digest(&text.bytes).into(),
+            digest: blake3::hash(&text.bytes).into(),
             fragments: &[],
             samples: Box::new(std::io::empty()),
             sample_count: 0,
