@@ -71,6 +71,10 @@ pub const GRACE_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 pub const OPEN_ASSETS_DEFAULT: usize = 1_000;
 /// Open track files over all open assets.
 pub const OPEN_TRACKS_MAX: usize = 8_000;
+/// How long an asset may last: what the tables of an import are in proportion to, where media does not bound them.
+pub const PRESENTATION_MAX: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+/// Samples in one fragment, from one key frame to the next. All of them are in memory at once while they are imported.
+pub const FRAGMENT_SAMPLES_MAX: usize = 1 << 20;
 /// Tracks in one asset.
 pub const TRACKS_MAX: usize = 64;
 /// An asset name in bytes: one path element, which leaves room for suffixes below the file systems' 255.

@@ -41,6 +41,8 @@ pub(super) struct Connection {
     /// Not counted as open.
     refused: bool,
     life: Life,
+    /// The idle time ran out: a request that came in at that moment is the last.
+    ending: bool,
     /// What of a request body is still to be thrown away.
     discard: Discard,
 }
@@ -108,6 +110,7 @@ impl Connection {
             loads: 0,
             refused: life == Life::Refusing,
             life,
+            ending: false,
             discard: Discard::default(),
         })
     }
@@ -132,19 +135,20 @@ impl Connection {
     }
 
     fn turn(&mut self, woken: Woken) -> Next {
-        match self.worker.slots.with(self.slot, |slot| slot.expired) {
+        // Taken: from now on the limits of what the connection does next hold.
+        match self.worker.slots.with(self.slot, |slot| slot.expired.take()) {
             Some(Expired::SlowReader | Expired::Stop) => {
                 self.reset();
                 return Next::Close;
             }
             Some(Expired::Linger) => return Next::Close,
             Some(Expired::Head) if self.sending.is_none() => {
-                self.worker.slots.with(self.slot, |slot| slot.expired = None);
                 let out = self.worker.take_head();
                 let log = self.unreadable_entry();
                 return self.refuse(out, refusal::head_timeout(), log);
             }
-            Some(Expired::Head | Expired::Idle) | None => {}
+            Some(Expired::Idle) => self.ending = true,
+            Some(Expired::Head) | None => {}
         }
         if let Life::Lingering { left } = self.life {
             return self.linger(left);
@@ -199,12 +203,12 @@ impl Connection {
                     return self.refuse(out, refused.response(), log);
                 }
             };
-            if self.life == Life::Refusing {
-                let log = self.entry(&request);
-                return self.refuse(out, refusal::overloaded(), log);
-            }
             let now = self.worker.clock.now();
-            let response = match self.worker.shared.answers.answer(&request, self.worker.clock.wall()) {
+            let answer = match self.life {
+                Life::Refusing => Answer::Ready(refusal::overloaded()),
+                _ => self.worker.shared.answers.answer(&request, self.worker.clock.wall()),
+            };
+            let response = match answer {
                 Answer::Ready(response) => response,
                 Answer::Load(_) if self.loads == limits::LOADS_MAX => refusal::not_loaded(),
                 // What was answered already does not wait for it; then the request is asked again.
@@ -324,7 +328,9 @@ impl Connection {
     /// The file is shorter than its asset says. 500 if that was found in time; otherwise the connection is reset, so that
     /// the client cannot take a part for the whole.
     fn truncated(&mut self, mut sending: Sending, extent: &Extent) -> Next {
-        tracing::error!(?extent, "a file is shorter than its asset says: it was truncated or its disk fails");
+        if extent.file.mark_damaged() {
+            tracing::error!(?extent, "a file is shorter than its asset says: it was truncated or its disk fails");
+        }
         self.worker.metrics.damaged.add(1);
         if sending.is_untouched() {
             let response = refusal::damaged();
@@ -359,8 +365,6 @@ impl Connection {
         socket::shutdown(self.socket.as_fd().as_raw_fd(), socket::Shutdown::Write);
         self.rest = Box::default();
         self.enter(Phase::Lingering);
-        // A limit that ran out in an earlier phase is no limit of this one.
-        self.worker.slots.with(self.slot, |slot| slot.expired = None);
         Next::Readable
     }
 
@@ -378,9 +382,9 @@ impl Connection {
         }
     }
 
-    /// Whether this is the last answer whatever the client wants: the plane stops, or the idle time ran out just now.
+    /// Whether this is the last answer whatever the client wants.
     fn is_ending(&self) -> bool {
-        self.worker.is_stopping() || self.worker.slots.with(self.slot, |slot| slot.expired.is_some())
+        self.ending || self.life == Life::Refusing || self.worker.is_stopping()
     }
 
     fn reset(&self) {
@@ -395,7 +399,7 @@ impl Connection {
     fn done(&self, record: Record, bytes: u64) {
         let micros = u64::try_from(record.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.worker.metrics.answered(record.kind, record.status, micros);
-        self.worker.slots.with(self.slot, |slot| slot.served = true);
+        self.worker.slots.served(self.slot, self.worker.clock.ticks());
         self.log(&record, bytes, micros);
     }
 

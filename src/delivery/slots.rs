@@ -87,6 +87,16 @@ impl Slots {
         });
     }
 
+    /// A request was answered: the next one has its own time, and so has waiting for it.
+    pub(super) fn served(&self, id: SlotId, tick: u32) {
+        self.with(id, |slot| {
+            slot.served = true;
+            if let Phase::Idle | Phase::Head = slot.phase {
+                (slot.phase, slot.since) = (Phase::Idle, tick);
+            }
+        });
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }

@@ -55,6 +55,36 @@ fn an_idle_connection_is_closed() {
 }
 
 #[test]
+fn a_connection_that_is_used_is_not_idle() {
+    let origin = Origin::start(Options { idle_timeout: SHORT, ..Options::default() });
+    let mut client = origin.connect();
+    let start = Instant::now();
+    while start.elapsed() < 4 * SHORT {
+        let reply = client.get("/text");
+        assert_eq!((reply.status, reply.keeps_alive()), (200, true), "after {:?}", start.elapsed());
+        thread::sleep(SHORT / 10);
+    }
+    assert_eq!(origin.totals().idle_timeouts, 0);
+}
+
+#[test]
+fn every_head_has_its_own_time() {
+    let origin = Origin::start(Options { head_timeout: SHORT, ..Options::default() });
+    let mut client = origin.connect();
+    let request = get("/text");
+    let (begin, end) = request.split_at(20);
+    client.send(begin);
+    let start = Instant::now();
+    while start.elapsed() < 4 * SHORT {
+        thread::sleep(SHORT / 10);
+        // There is always the beginning of another head.
+        client.send(&[end, begin].concat());
+        assert_eq!(client.reply().status, 200, "after {:?}", start.elapsed());
+    }
+    assert_eq!(client.reply().status, 408);
+}
+
+#[test]
 fn a_client_that_does_not_read_is_disconnected() {
     let options = Options { read_rate_window: SHORT, read_rate_min: 100_000, ..Options::default() };
     let origin = Origin::start(options);
@@ -92,8 +122,12 @@ fn connections_above_the_limit_get_503() {
         assert!(reply.field("retry-after").unwrap().parse::<u32>().unwrap() > 0);
         assert_eq!(client.rest(), (Vec::new(), true));
     }
+    let mut client = origin.connect();
+    client.send(&get("/text").replace("GET", "HEAD"));
+    assert_eq!(client.head().status, 503);
+    assert_eq!(client.rest(), (Vec::new(), true), "HEAD is told nothing but the head");
     let totals = origin.totals();
-    assert_eq!((totals.refused, totals.open), (3, 2));
+    assert_eq!((totals.refused, totals.open), (4, 2));
     drop(kept);
     origin.until("room", |totals| totals.open == 0);
     assert_eq!(origin.ask(&get("/text")).status, 200);

@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use candidate::{Candidate, SourceFile};
@@ -35,7 +34,7 @@ use slots::Slots;
 use super::asset::file_name;
 use super::folder::{self, Folder, Published, Staging};
 use super::version::Version;
-use crate::base::limits::TRACKS_MAX;
+use crate::base::limits::{PRESENTATION_MAX, TRACKS_MAX};
 use crate::base::{Ticks, Timescale};
 use crate::media::isobmff::{self, Movie};
 use crate::media::track::{Details, Kind};
@@ -108,6 +107,10 @@ pub enum Error {
     Nothing { files: String },
     #[error("{found} tracks, an asset has {TRACKS_MAX} at most")]
     TooManyTracks { found: usize },
+    #[error("{label}: lasts {} hours, {} at most", .length.as_secs() / 3_600, PRESENTATION_MAX.as_secs() / 3_600)]
+    TooLong { label: String, length: Duration },
+    #[error("{file}: was changed while it was imported; import it again when nobody writes to it")]
+    Changed { file: String },
     #[error(transparent)]
     Folder(#[from] folder::Error),
 }
@@ -116,9 +119,24 @@ pub enum Error {
 pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     folder::check_name(&options.asset)?;
     let (media, subtitles): (Vec<&Input>, Vec<&Input>) = options.inputs.iter().partition(|input| !input.is_subtitles());
-    let sources = media.iter().map(|input| SourceFile::open(&input.path)).collect::<Result<Vec<_>, _>>()?;
+    let mut sources: Vec<SourceFile> = Vec::with_capacity(media.len());
+    let mut inputs: Vec<&Input> = Vec::with_capacity(media.len());
+    for input in media {
+        let source = SourceFile::open(&input.path)?;
+        // The same file and the same words about it: with other words the user means something by giving it twice.
+        let mut given = sources.iter().zip(&inputs);
+        match given.find(|(other, said)| other.is_same(&source) && said.says_the_same(input)) {
+            Some((other, _)) => {
+                report(Event::Note(&format!("{} left out: the same file as {}", source.name, other.name)));
+            }
+            None => {
+                sources.push(source);
+                inputs.push(input);
+            }
+        }
+    }
     let mut candidates = Vec::new();
-    for (number, (source, input)) in sources.iter().zip(&media).enumerate() {
+    for (number, (source, input)) in sources.iter().zip(&inputs).enumerate() {
         let movie = Movie::parse(&source.name, source.map.bytes())?;
         candidates.extend(Candidate::all(number, source, &movie, input, report)?);
     }
@@ -138,9 +156,14 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     let slots = Slots::plan(&of_kind(Kind::Video), &of_kind(Kind::Audio), options.segment)?;
 
     let folder = Folder::create(&options.library)?;
-    folder.sweep()?;
+    // Leftovers of an import by another user, say, are the server's to delete: no reason not to import.
+    if let Err(error) = folder.sweep() {
+        report(Event::Note(&format!("leftovers of other imports stay: {error}")));
+    }
     let staging = folder.stage()?;
-    let copied = copy(&sources, candidates, &slots, &staging, report)?;
+    let copied = copy(&sources, candidates, &slots, &staging, report);
+    sources.iter().try_for_each(SourceFile::check_unchanged)?;
+    let copied = copied?;
     finish(&folder, staging, copied, texts, options)
 }
 
@@ -155,6 +178,10 @@ fn place(candidates: &mut [Candidate<'_>]) -> Result<(), Error> {
         let late = track.timeline.nanos(track.timeline.delay) - end.unwrap_or(i64::MAX);
         if late > 0 {
             return Err(Error::Detached { label: track.label.clone(), late: Duration::from_nanos(late as u64) });
+        }
+        let length = Duration::from_nanos(u64::try_from(track.timeline.end_nanos()).unwrap_or(0));
+        if length > PRESENTATION_MAX {
+            return Err(Error::TooLong { label: track.label.clone(), length });
         }
     }
     Ok(())
@@ -308,7 +335,7 @@ fn finish(
             track: &text.track,
             file_size: text.bytes.len() as u64,
             init_size: 0,
-            digest: Sha256::digest(&text.bytes).into(),
+            digest: blake3::hash(&text.bytes).into(),
             fragments: &[],
             samples: Box::new(std::io::empty()),
             sample_count: 0,
