@@ -38,6 +38,8 @@ pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// acknowledged, and not by the worker (2 MB segments, CPU: 1 MiB 1.2 times, 256 KiB 2.3 times as much).
 pub const TURN_BYTES: u64 = 4 * 1024 * 1024;
 
+/// What is left of an extent is a large send above this size: a worker makes one at a time.
+pub const BULK_BYTES_MIN: u64 = 256 * 1024;
 /// Extents up to this size are sent from the mapping together with the head, larger ones with sendfile (measured).
 pub const MAPPED_SEND_BYTES_MAX: u64 = 16 * 1024;
 /// Answers to pipelined requests are gathered up to this size before they are sent.
