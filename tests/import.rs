@@ -34,6 +34,7 @@ fn options(library: &Path, asset: &str, inputs: &[String]) -> ImportOptions {
         inputs: inputs.iter().map(|input| input.parse().unwrap()).collect(),
         segment: Duration::from_secs(4),
         now: 1_000,
+        stop: Default::default(),
     }
 }
 
@@ -416,6 +417,20 @@ fn a_source_that_changes_meanwhile_is_refused() {
         assert_eq!(leftovers(&library), [""; 0]);
         assert!(!library.join("film").exists());
     }
+}
+
+#[test]
+fn a_stopped_import_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let options = options(root.path(), "film", &[media("audio-en.mp4")]);
+    let stop = options.stop.clone();
+    let error = import(&options, &mut |event| {
+        if let Event::Progress { .. } = event {
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
+    assert_eq!(error.unwrap_err().to_string(), "stopped; the library is as it was");
+    assert!(fs::read_dir(root.path()).unwrap().all(|entry| entry.unwrap().file_name() == ".lock"));
 }
 
 #[test]

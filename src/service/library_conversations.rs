@@ -39,6 +39,7 @@ impl Origin {
             inputs: files.iter().map(|file| media.join(file).to_str().unwrap().parse().unwrap()).collect(),
             segment: Duration::from_secs(4),
             now: NOW.unix,
+            stop: Default::default(),
         };
         import::import(&options, &mut |_| {}).unwrap();
         self.service.library.update([asset]).unwrap();

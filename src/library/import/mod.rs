@@ -19,6 +19,8 @@ mod timeline;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -53,6 +55,14 @@ pub struct Options {
     pub segment: Duration,
     /// Seconds since 1970: when a version that this one replaces was replaced.
     pub now: u64,
+    /// Somebody may set it while the import runs: it ends with [`Error::Stopped`] then, unless it was about to be published.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Options {
+    fn check_stop(&self) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
+    }
 }
 
 /// What an import has to say while it runs.
@@ -109,6 +119,8 @@ pub enum Error {
     TooManyTracks { found: usize },
     #[error("{label}: lasts {} hours, {} at most", .length.as_secs() / 3_600, PRESENTATION_MAX.as_secs() / 3_600)]
     TooLong { label: String, length: Duration },
+    #[error("stopped; the library is as it was")]
+    Stopped,
     #[error("{file}: was changed while it was imported; import it again when nobody writes to it")]
     Changed { file: String },
     #[error(transparent)]
@@ -137,6 +149,7 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     }
     let mut candidates = Vec::new();
     for (number, (source, input)) in sources.iter().zip(&inputs).enumerate() {
+        options.check_stop()?;
         let movie = Movie::parse(&source.name, source.map.bytes())?;
         candidates.extend(Candidate::all(number, source, &movie, input, report)?);
     }
@@ -161,7 +174,7 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
         report(Event::Note(&format!("leftovers of other imports stay: {error}")));
     }
     let staging = folder.stage()?;
-    let copied = copy(&sources, candidates, &slots, &staging, report);
+    let copied = copy(&sources, candidates, &slots, &staging, options, report);
     sources.iter().try_for_each(SourceFile::check_unchanged)?;
     let copied = copied?;
     finish(&folder, staging, copied, texts, options)
@@ -197,6 +210,7 @@ fn copy(
     candidates: Vec<Candidate<'_>>,
     slots: &Slots,
     staging: &Staging,
+    options: &Options,
     report: Report<'_>,
 ) -> Result<Copied, Error> {
     let total = candidates.iter().map(|track| track.timeline.bytes).sum();
@@ -205,6 +219,7 @@ fn copy(
     let hashing = thread::spawn(move || following.run(count));
     let finished = write(sources, candidates, slots, staging, follower, &mut |done| {
         report(Event::Progress { done, total });
+        options.check_stop()
     })?;
     let digests = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     Ok(Copied { finished, digests })
@@ -216,7 +231,7 @@ fn write<'a>(
     slots: &Slots,
     staging: &Staging,
     follower: Follower,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(u64) -> Result<(), Error>,
 ) -> Result<Vec<Finished>, Error> {
     let mut ids = Ids::default();
     let mut video_cuts = slots.video.iter();
@@ -231,13 +246,13 @@ fn write<'a>(
         outputs.push(Output::create(number, id, candidate, source, cuts, staging, &follower)?);
     }
     let mut done = 0;
-    progress(done);
+    progress(done)?;
     for file in 0..sources.len() {
         for slot in 0..slots.times.len() as u32 {
             for output in outputs.iter_mut().filter(|output| output.source_file == file) {
                 done += output.write_slot(slots, slot, &follower)?;
             }
-            progress(done);
+            progress(done)?;
         }
     }
     for output in &mut outputs {
@@ -346,6 +361,7 @@ fn finish(
     let digest = index_writer::write(&path, &mut entries).map_err(|error| folder::Error::io("write", &path, error))?;
     drop(entries);
     let version = Version::of(&digest);
+    options.check_stop()?;
     let published = folder.publish(staging, &options.asset, version, options.now)?;
     let index_size = std::fs::metadata(folder.version_path(&options.asset, version).join(index::FILE_NAME));
     let media = |track: &&TrackSummary| track.track.kind() != Kind::Text;
