@@ -35,6 +35,14 @@ impl Source for Film {
     fn published(&self) -> u64 {
         784_111_777
     }
+
+    fn is_damaged(&self) -> bool {
+        false
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
 }
 
 fn heads(criterion: &mut Criterion) {

@@ -25,6 +25,12 @@ pub trait Stored: Send + Sync {
     /// file was truncated; hand the addresses to the kernel rather than reading them on a delivery worker.
     fn mapped(&self) -> Option<&[u8]>;
 
+    /// Notes that bytes below `len` could not be had. Whether nobody had noticed yet: every answer that needs them finds out,
+    /// and one of them says so in the log.
+    fn notice_damage(&self) -> bool {
+        true
+    }
+
     /// For log lines: the path it was opened by.
     fn name(&self) -> &str;
 }

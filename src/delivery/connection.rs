@@ -210,7 +210,9 @@ impl Connection {
             };
             let response = match answer {
                 Answer::Ready(response) => response,
-                Answer::Load(_) if self.loads == limits::LOADS_MAX => refusal::not_loaded(),
+                Answer::Load(load) if self.loads == limits::LOADS_MAX => {
+                    load.without(&request).unwrap_or_else(refusal::not_loaded)
+                }
                 // What was answered already does not wait for it; then the request is asked again.
                 Answer::Load(_) if !out.is_empty() => match self.flush(&mut out, budget) {
                     Some(next) => return next,
@@ -294,6 +296,7 @@ impl Connection {
                 if let Some(record) = sending.record.take() {
                     self.done(record, bytes);
                 }
+                self.worker.shared.helpers.let_go(sending.take_body());
                 self.worker.give_back_head(sending.into_head());
                 (!keep_alive).then(|| self.start_lingering())
             }
@@ -328,7 +331,9 @@ impl Connection {
     /// The file is shorter than its asset says. 500 if that was found in time; otherwise the connection is reset, so that
     /// the client cannot take a part for the whole.
     fn truncated(&mut self, mut sending: Sending, extent: &Extent) -> Next {
-        tracing::error!(?extent, "a file is shorter than its asset says: it was truncated or its disk fails");
+        if extent.file.notice_damage() {
+            tracing::error!(?extent, "a file is shorter than its asset says: it was truncated");
+        }
         self.worker.metrics.damaged.add(1);
         if sending.is_untouched() {
             let response = refusal::damaged();
@@ -404,6 +409,7 @@ impl Connection {
     /// An answer did not get out.
     fn abandon(&self, sending: &mut Sending) {
         let bytes = sending.bytes();
+        self.worker.shared.helpers.let_go(sending.take_body());
         let Some(record) = sending.record.take() else { return };
         self.worker.metrics.aborted.add(1);
         self.worker.metrics.counted(record.kind, record.status);

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use memmap2::Mmap;
 
@@ -19,6 +20,7 @@ pub struct MappedFile {
     map: Option<Mmap>,
     file: File,
     name: String,
+    damage_noticed: AtomicBool,
 }
 
 impl MappedFile {
@@ -31,14 +33,14 @@ impl MappedFile {
         let len = file.metadata()?.len();
         let name = path.display().to_string();
         if len == 0 {
-            return Ok(MappedFile { guard: None, map: None, file, name });
+            return Ok(MappedFile { guard: None, map: None, file, name, damage_noticed: AtomicBool::new(false) });
         }
         // SAFETY: the mapping is private to this value and only ever read. Published files are never written again
         // (`library` replaces them by rename); bytes of a file that somebody truncates raise SIGBUS, which `fault`
         // answers with zeros.
         let map = unsafe { Mmap::map(&file)? };
         let guard = Guard::new(&map)?;
-        Ok(MappedFile { guard: Some(guard), map: Some(map), file, name })
+        Ok(MappedFile { guard: Some(guard), map: Some(map), file, name, damage_noticed: AtomicBool::new(false) })
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -69,6 +71,10 @@ impl Stored for MappedFile {
 
     fn mapped(&self) -> Option<&[u8]> {
         self.map.as_deref()
+    }
+
+    fn notice_damage(&self) -> bool {
+        !self.damage_noticed.swap(true, Ordering::Relaxed)
     }
 
     fn name(&self) -> &str {
@@ -108,6 +114,7 @@ mod tests {
         assert_eq!((file.bytes()[0], file.bytes()[39_999], file.bytes()[20_000]), (7, 0, 0));
         assert!(file.is_damaged());
         assert!(!whole.is_damaged(), "only the mapping that was read is marked");
+        assert!(file.notice_damage() && !file.notice_damage(), "news once");
         drop(file);
         assert_eq!(whole.bytes()[8_192], 0);
         assert!(whole.is_damaged());
