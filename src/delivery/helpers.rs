@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use super::Answers;
 use super::inbox::{Inbox, Message};
 use super::tickets::{Outcome, TicketId};
-use crate::base::{Extent, Payload, Piece, limits};
+use crate::base::{Extent, Payload, Piece};
 use crate::service::Load;
 use crate::sys::{affinity, populate};
 
