@@ -434,6 +434,27 @@ fn a_stopped_import_leaves_nothing() {
 }
 
 #[test]
+fn a_replacement_that_cannot_be_recorded_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let before = sample(root.path(), "film", &LADDER[..1]).version;
+    // What a full disk does: the record of the version on its way out cannot be written.
+    fs::write(root.path().join(".replaced"), "").unwrap();
+    run(root.path(), "film", &[media(LADDER[1])]).unwrap_err();
+    assert_eq!(Folder::open(root.path()).unwrap().current("film"), Some(before));
+    assert_eq!(fs::read_dir(root.path().join("film")).unwrap().count(), 2, "the version and the link to it");
+    assert_eq!(leftovers(root.path()), [""; 0]);
+    fs::remove_file(root.path().join(".replaced")).unwrap();
+    // A record that a killed import was about to write.
+    fs::create_dir(root.path().join(".replaced")).unwrap();
+    fs::write(root.path().join(".replaced/film.0123456789abcdef.7.pending"), "").unwrap();
+    let after = run(root.path(), "film", &[media(LADDER[1])]).unwrap();
+    assert_eq!(after.published, Published::Replaced(before));
+    let records = fs::read_dir(root.path().join(".replaced")).unwrap();
+    let names: Vec<String> = records.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names, [format!("film.{before}.1000")]);
+}
+
+#[test]
 fn a_file_given_twice_counts_once() {
     let root = tempfile::tempdir().unwrap();
     let mut notes = Vec::new();

@@ -169,11 +169,11 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     let slots = Slots::plan(&of_kind(Kind::Video), &of_kind(Kind::Audio), options.segment)?;
 
     let folder = Folder::create(&options.library)?;
+    let staging = folder.stage()?;
     // Leftovers of an import by another user, say, are the server's to delete: no reason not to import.
     if let Err(error) = folder.sweep() {
         report(Event::Note(&format!("leftovers of other imports stay: {error}")));
     }
-    let staging = folder.stage()?;
     let copied = copy(&sources, candidates, &slots, &staging, options, report);
     sources.iter().try_for_each(SourceFile::check_unchanged)?;
     let copied = copied?;
