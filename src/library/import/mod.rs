@@ -157,8 +157,9 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
         let files: Vec<String> = options.inputs.iter().map(|input| input.path.display().to_string()).collect();
         return Err(Error::Nothing { files: files.join(", ") });
     }
-    let mut candidates = candidate::without_duplicates(candidates, report);
+    let mut candidates = candidate::without_duplicates(candidates, &sources, report);
     candidates.sort_by(slots::by_quality);
+    candidate::tell_apart(&mut candidates, report);
     let texts = subtitles.into_iter().map(Text::read).collect::<Result<Vec<_>, _>>()?;
     let found = candidates.len() + texts.len();
     if found > TRACKS_MAX {
