@@ -54,7 +54,7 @@ pub const LOADS_MAX: u8 = 4;
 pub const LINGER: Duration = Duration::from_secs(2);
 /// Bytes thrown away while lingering.
 pub const LINGER_BYTES_MAX: u64 = 256 * 1024;
-/// Connections above the limit that are answered 503 at the same time, per worker; the rest are closed unanswered.
+/// Connections above the limit that are answered 503 at the same time, over all workers; the rest are closed unanswered.
 pub const REFUSALS_MAX: usize = 256;
 /// After this the client may try again (`Retry-After` of 503), in seconds.
 pub const RETRY_AFTER_SECS: u32 = 5;
@@ -71,7 +71,7 @@ pub const SEGMENT_DEFAULT: Duration = Duration::from_secs(4);
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Assets whose index and track files are open at once; the least recently used are closed.
 pub const OPEN_ASSETS_DEFAULT: usize = 1_000;
-/// Open track files over all open assets.
+/// Open track files over all open assets, with one index for each asset.
 pub const OPEN_TRACKS_MAX: usize = 8_000;
 /// How long an asset may last: what the tables of an import are in proportion to, where media does not bound them.
 pub const PRESENTATION_MAX: Duration = Duration::from_secs(31 * 24 * 60 * 60);
@@ -92,4 +92,6 @@ pub const MISSING_AGE_DEFAULT: Duration = Duration::from_secs(1);
 pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 const _: () = assert!(HEAD_BYTES_MAX <= READ_BUFFER_BYTES);
+// Refused connections take from the reserve.
+const _: () = assert!(REFUSALS_MAX <= DESCRIPTOR_RESERVE / 2);
 const _: () = assert!(TARGET_BYTES_MAX <= HEAD_BYTES_MAX);

@@ -220,7 +220,9 @@ impl Connection {
             };
             let response = match answer {
                 Answer::Ready(response) => response,
-                Answer::Load(_) if self.loads == limits::LOADS_MAX => refusal::not_loaded(),
+                Answer::Load(load) if self.loads == limits::LOADS_MAX => {
+                    load.without(&request).unwrap_or_else(refusal::not_loaded)
+                }
                 // What was answered already does not wait for it; then the request is asked again.
                 Answer::Load(_) if !out.is_empty() => match self.flush(&mut out, budget) {
                     Some(next) => return next,
@@ -308,6 +310,7 @@ impl Connection {
                 if let Some(record) = sending.record.take() {
                     self.done(record, bytes);
                 }
+                self.worker.shared.helpers.let_go(sending.take_body());
                 self.worker.give_back_head(sending.into_head());
                 (!keep_alive).then(|| self.start_lingering())
             }
@@ -417,6 +420,7 @@ impl Connection {
     /// An answer did not get out.
     fn abandon(&self, sending: &mut Sending) {
         let bytes = sending.bytes();
+        self.worker.shared.helpers.let_go(sending.take_body());
         let Some(record) = sending.record.take() else { return };
         self.worker.metrics.aborted.add(1);
         self.worker.metrics.counted(record.kind, record.status);

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use super::Answers;
 use super::inbox::{Inbox, Message};
 use super::tickets::{Outcome, TicketId};
-use crate::base::Extent;
+use crate::base::{Extent, Payload, Piece};
 use crate::service::Load;
 use crate::sys::{affinity, populate};
 
@@ -19,6 +19,8 @@ use crate::sys::{affinity, populate};
 pub(super) struct Helpers {
     queue: Mutex<Queue>,
     filled: Condvar,
+    /// What the thread waits for that does not read: a slow disk must not hold up what lies on another, or in memory.
+    loads_filled: Condvar,
     /// Reads queued or under way: while there are any, a page in the cache may still be on its way from the disk.
     reading: AtomicUsize,
 }
@@ -35,6 +37,8 @@ struct Queue {
     /// Who waits for a load that is queued or running: many requests for one asset wait for one load.
     waiting: HashMap<LoadKey, Vec<Reply>>,
     reads: VecDeque<Read>,
+    /// What holds files open that nobody else does.
+    closing: Vec<Payload>,
     stopped: bool,
 }
 
@@ -58,7 +62,7 @@ fn key(load: &Load) -> LoadKey {
 }
 
 impl Helpers {
-    /// Starts the threads, on `cpus` if there are any.
+    /// Starts `count` threads that read, and one that does not, on `cpus` if there are any.
     pub(super) fn start(
         self: &Arc<Helpers>,
         count: usize,
@@ -66,16 +70,17 @@ impl Helpers {
         answers: &Arc<dyn Answers>,
     ) -> std::io::Result<Vec<JoinHandle<()>>> {
         let start_one = |index| {
+            let reads = index < count.max(1);
             let (helpers, answers, cpus) = (self.clone(), answers.clone(), cpus.to_vec());
             thread::Builder::new().name(format!("helper-{index}")).spawn(move || {
                 // A CPU that went away: the scheduler knows better.
                 let _ = cpus.is_empty() || affinity::pin(&cpus).is_ok();
                 // Where they share a CPU with a worker, a hot answer must not wait for a cold one.
                 affinity::yield_priority(NICE_STEPS);
-                helpers.run(&*answers);
+                helpers.run(&*answers, reads);
             })
         };
-        (0..count.max(1)).map(start_one).collect()
+        (0..=count.max(1)).map(start_one).collect()
     }
 
     pub(super) fn load(&self, load: Load, reply: Reply) {
@@ -86,6 +91,21 @@ impl Helpers {
         if waiting.len() == 1 {
             queue.loads.push_back((key, load));
             self.filled.notify_one();
+            self.loads_filled.notify_one();
+        }
+    }
+
+    /// Gives up what an answer was made of. A file that nobody else has open is closed here and not on the worker: that
+    /// unmaps it, and frees its blocks if it was deleted.
+    pub(super) fn let_go(&self, body: Payload) {
+        let pieces = body.pieces();
+        let is_last = |piece: &Piece| match piece {
+            Piece::Extent(extent) => Arc::strong_count(&extent.file) <= pieces.len(),
+            Piece::Inline(_) => false,
+        };
+        if pieces.iter().any(is_last) {
+            self.queue().closing.push(body);
+            self.loads_filled.notify_one();
         }
     }
 
@@ -105,13 +125,15 @@ impl Helpers {
     pub(super) fn stop(&self) {
         self.queue().stopped = true;
         self.filled.notify_all();
+        self.loads_filled.notify_all();
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, answers: &dyn Answers) {
+    fn run(&self, answers: &dyn Answers, reads: bool) {
+        let filled = if reads { &self.filled } else { &self.loads_filled };
         let mut queue = self.queue();
         loop {
             // Opening an asset holds up every request for it, so it goes first.
@@ -124,7 +146,7 @@ impl Helpers {
                 for reply in queue.waiting.remove(&key).unwrap_or_default() {
                     reply.inbox.post(Message::Done(reply.ticket, Outcome::Done));
                 }
-            } else if let Some(read) = queue.reads.pop_front() {
+            } else if let Some(read) = reads.then(|| queue.reads.pop_front()).flatten() {
                 drop(queue);
                 let outcome = read_in(&read.extent);
                 self.reading.fetch_sub(1, Ordering::Relaxed);
@@ -132,10 +154,15 @@ impl Helpers {
                     reply.inbox.post(Message::Done(reply.ticket, outcome));
                 }
                 queue = self.queue();
+            } else if !queue.closing.is_empty() {
+                let closing = std::mem::take(&mut queue.closing);
+                drop(queue);
+                drop(closing);
+                queue = self.queue();
             } else if queue.stopped {
                 return;
             } else {
-                queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue = filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
         }
     }
@@ -146,8 +173,115 @@ fn read_in(extent: &Extent) -> Outcome {
         Ok(()) => Outcome::Done,
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Outcome::Truncated,
         Err(error) => {
-            tracing::error!(extent = ?extent, %error, "reading failed");
+            if extent.file.mark_damaged() {
+                tracing::error!(extent = ?extent, %error, "reading failed");
+            }
             Outcome::Truncated
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Stored;
+    use crate::service::{Answer, Now, Pages};
+    use crate::sys::MappedFile;
+    use std::os::fd::BorrowedFd;
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Says so when it is loaded.
+    struct Loads(Mutex<Sender<()>>);
+
+    impl Answers for Loads {
+        fn answer(&self, _: &crate::http::Request<'_>, _: Now) -> Answer {
+            unreachable!("helpers do not answer")
+        }
+        fn load(&self, _: Load) {
+            self.0.lock().unwrap().send(()).unwrap();
+        }
+    }
+
+    /// A file on a disk that does not answer until it is told to, and that says which thread closed it.
+    struct Slow {
+        file: MappedFile,
+        disk: Mutex<Receiver<()>>,
+        closed: Sender<Option<String>>,
+    }
+
+    impl Stored for Slow {
+        fn fd(&self) -> BorrowedFd<'_> {
+            let _ = self.disk.lock().unwrap().recv_timeout(PATIENCE);
+            self.file.fd()
+        }
+        fn len(&self) -> u64 {
+            self.file.len()
+        }
+        fn mapped(&self) -> Option<&[u8]> {
+            None
+        }
+        fn name(&self) -> &str {
+            "slow"
+        }
+    }
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            let _ = self.closed.send(thread::current().name().map(str::to_owned));
+        }
+    }
+
+    fn slow() -> (Extent, Sender<()>, Receiver<Option<String>>) {
+        let ((disk, asked), (closed, told)) = (channel(), channel());
+        let file = MappedFile::open(Path::new("/dev/null")).unwrap();
+        let file = Arc::new(Slow { file, disk: Mutex::new(asked), closed });
+        (Extent { file, offset: 0, len: 0 }, disk, told)
+    }
+
+    #[test]
+    fn a_slow_disk_does_not_hold_up_what_is_not_on_it() {
+        let (loaded, is_loaded) = channel();
+        let answers: Arc<dyn Answers> = Arc::new(Loads(Mutex::new(loaded)));
+        let helpers = Arc::<Helpers>::default();
+        let threads = helpers.start(2, &[], &answers).unwrap();
+        let (disks, extents): (Vec<_>, Vec<_>) = (0..8).map(|_| slow()).map(|(extent, disk, _)| (disk, extent)).unzip();
+        for extent in extents {
+            helpers.read(extent, None);
+        }
+        let inbox = Arc::new(Inbox::new().unwrap());
+        let mut pages = Pages::default();
+        // One each: what is asked for again while it is loaded is loaded once.
+        for (ticket, path) in ["/a", "/b", "/c"].into_iter().enumerate() {
+            pages.add(path, "text/html", "text");
+            let manifest = pages.find(path).unwrap().clone();
+            helpers.load(Load::Compress(manifest), Reply { inbox: inbox.clone(), ticket: ticket as TicketId });
+            is_loaded.recv_timeout(PATIENCE / 2).expect("loaded while every reader waits");
+        }
+        drop(disks);
+        helpers.stop();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    #[test]
+    fn the_last_use_of_a_file_ends_on_a_helper() {
+        let (loaded, _) = channel();
+        let answers: Arc<dyn Answers> = Arc::new(Loads(Mutex::new(loaded)));
+        let helpers = Arc::<Helpers>::default();
+        let threads = helpers.start(1, &[], &answers).unwrap();
+        let (extent, _disk, closed) = slow();
+        let elsewhere = extent.file.clone();
+        helpers.let_go(Payload::One(Piece::Extent(extent.clone())));
+        drop(extent);
+        assert!(closed.recv_timeout(Duration::from_millis(50)).is_err(), "somebody else has it open");
+        let extent = Extent { file: elsewhere, offset: 0, len: 1 };
+        helpers.let_go(Payload::One(Piece::Extent(extent)));
+        let thread = closed.recv_timeout(PATIENCE).unwrap().unwrap();
+        assert!(thread.starts_with("helper-"), "{thread}");
+        helpers.stop();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 }

@@ -203,6 +203,11 @@ impl Sending {
         self.sent.saturating_sub(self.own_head as u64)
     }
 
+    /// What was sent, or was to be sent; nothing is left to send.
+    pub(super) fn take_body(&mut self) -> Payload {
+        std::mem::take(&mut self.body)
+    }
+
     /// The allocation of the head, for the next answer.
     pub(super) fn into_head(self) -> Vec<u8> {
         self.head

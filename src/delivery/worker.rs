@@ -196,7 +196,7 @@ impl Worker {
     /// Answers 503 to a connection above the limit.
     pub(super) fn refuse(self: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
         self.metrics.refused.add(1);
-        if self.refusing.get() < limits::REFUSALS_MAX
+        if self.refusing.get() < (limits::REFUSALS_MAX / self.shared.siblings.len()).max(1)
             && let Ok(connection) = Connection::refused(self.clone(), stream, peer)
         {
             self.spawn(connection.run());

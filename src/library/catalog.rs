@@ -37,7 +37,7 @@ pub struct Options {
     pub grace: Duration,
     /// Assets open at once.
     pub open_assets_max: usize,
-    /// Track files open at once.
+    /// Track files open at once, and the indexes that tell of them.
     pub open_tracks_max: usize,
 }
 
@@ -134,16 +134,16 @@ impl Library {
         let mut open = lock(&self.open);
         open.retain(|other| other.opened().is_some() && !Arc::ptr_eq(other, entry));
         open.push(entry.clone());
-        let tracks = |entry: &Arc<Entry>| entry.opened().map_or(0, |asset| asset.track_count());
-        let mut track_count: usize = open.iter().map(tracks).sum();
-        while open.len() > 1
-            && (open.len() > self.options.open_assets_max || track_count > self.options.open_tracks_max)
+        // With the index, which is open as well.
+        let files = |entry: &Arc<Entry>| entry.opened().map_or(0, |asset| asset.track_count() + 1);
+        let mut file_count: usize = open.iter().map(files).sum();
+        while open.len() > 1 && (open.len() > self.options.open_assets_max || file_count > self.options.open_tracks_max)
         {
             // Never the one that was just asked for: it is the last.
             let others = open.iter().enumerate().take(open.len() - 1);
             let Some((oldest, _)) = others.min_by_key(|(_, entry)| entry.used()) else { return };
             let closed = open.swap_remove(oldest);
-            track_count -= tracks(&closed);
+            file_count -= files(&closed);
             closed.close();
             // `swap_remove` moved the last one; keep the newcomer last.
             if let Some(moved) = open.iter().position(|other| Arc::ptr_eq(other, entry)) {

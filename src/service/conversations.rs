@@ -8,6 +8,7 @@ use crate::http::{Kind, Response, request, uri};
 use crate::media::fixture::Fixture;
 use crate::media::{Presentation, TrackView};
 
+use super::Load;
 use super::manifest::Manifest;
 use super::playback::{Outcome, Playback, Source};
 use super::route::Route;
@@ -320,6 +321,18 @@ fn what_the_cache_cannot_hold_is_still_answered() {
             _ => panic!("a manifest that is not kept would be compressed for ever"),
         }
     }
+}
+
+#[test]
+fn a_manifest_that_the_cache_loses_again_and_again_goes_out_as_it_is() {
+    let origin = Origin::new(Fixture::film(3 * 3_600));
+    let head = format!("GET /vod/a/{V}/v1.m3u8 HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n");
+    let Outcome::Compress(manifest) = origin.outcome(&head, true) else {
+        panic!("too large to be compressed in place")
+    };
+    let (request, _) = request::parse(head.as_bytes()).unwrap().unwrap();
+    let response = Load::Compress(manifest).without(&request).unwrap();
+    assert_eq!((response.status.0, field(&self::head(&response), "Content-Encoding")), (200, None));
 }
 
 #[test]

@@ -45,6 +45,17 @@ pub enum Load {
     Compress(Arc<Manifest>),
 }
 
+impl Load {
+    /// The answer to the same request without it, if there is one: a cache that is too small may lose a manifest whenever it
+    /// has been compressed.
+    pub fn without(&self, request: &Request<'_>) -> Option<Response> {
+        match self {
+            Load::Open(_) => None,
+            Load::Compress(manifest) => Some(manifest.plain().respond(request)),
+        }
+    }
+}
+
 /// What answers are made from; one per server, shared by all workers.
 pub struct Service {
     pub library: Arc<Library>,

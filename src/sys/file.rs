@@ -115,6 +115,7 @@ mod tests {
         assert_eq!((file.bytes()[0], file.bytes()[39_999], file.bytes()[20_000]), (7, 0, 0));
         assert!(file.is_damaged());
         assert!(!whole.is_damaged(), "only the mapping that was read is marked");
+        assert!(file.mark_damaged() && !file.mark_damaged(), "news once");
         drop(file);
         assert_eq!(whole.bytes()[8_192], 0);
         assert!(whole.is_damaged());
