@@ -11,6 +11,7 @@ use headwater::library::folder::Published;
 use headwater::library::import::{Event, Options as ImportOptions, Summary, import};
 use headwater::library::{Entry, Folder, Library, Options, State, Watcher};
 use headwater::media::fragment::Start;
+use headwater::media::track::Role;
 use headwater::media::{Kind, Presentation};
 
 fn media(name: &str) -> String {
@@ -431,6 +432,40 @@ fn a_stopped_import_leaves_nothing() {
     });
     assert_eq!(error.unwrap_err().to_string(), "stopped; the library is as it was");
     assert!(fs::read_dir(root.path()).unwrap().all(|entry| entry.unwrap().file_name() == ".lock"));
+}
+
+#[test]
+fn a_replacement_that_cannot_be_recorded_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let before = sample(root.path(), "film", &LADDER[..1]).version;
+    // What a full disk does: the record of the version on its way out cannot be written.
+    fs::write(root.path().join(".replaced"), "").unwrap();
+    run(root.path(), "film", &[media(LADDER[1])]).unwrap_err();
+    assert_eq!(Folder::open(root.path()).unwrap().current("film"), Some(before));
+    assert_eq!(fs::read_dir(root.path().join("film")).unwrap().count(), 2, "the version and the link to it");
+    assert_eq!(leftovers(root.path()), [""; 0]);
+    fs::remove_file(root.path().join(".replaced")).unwrap();
+    // A record that a killed import was about to write.
+    fs::create_dir(root.path().join(".replaced")).unwrap();
+    fs::write(root.path().join(".replaced/film.0123456789abcdef.7.pending"), "").unwrap();
+    let after = run(root.path(), "film", &[media(LADDER[1])]).unwrap();
+    assert_eq!(after.published, Published::Replaced(before));
+    let records = fs::read_dir(root.path().join(".replaced")).unwrap();
+    let names: Vec<String> = records.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names, [format!("film.{before}.1000")]);
+}
+
+#[test]
+fn two_sounds_of_one_language_are_not_two_bit_rates_of_one() {
+    let root = tempfile::tempdir().unwrap();
+    let sound = |name: &str| format!("{}:lang=en,name=Sound", media(name));
+    let copy = root.path().join("third.mp4");
+    fs::copy(media("audio-de.mp4"), &copy).unwrap();
+    let third = format!("{}:lang=en,name=Sound,role=alternate", copy.display());
+    let inputs = [media("video-180p.mp4"), sound("audio-en.mp4"), sound("audio-de.mp4"), third];
+    let summary = run(&root.path().join("library"), "film", &inputs).unwrap();
+    let roles: Vec<Role> = summary.tracks.iter().map(|track| track.track.role).collect();
+    assert_eq!(roles, [Role::Main, Role::Main, Role::Alternate, Role::Alternate]);
 }
 
 #[test]

@@ -88,3 +88,32 @@ def with_sbr_signalled(data):
     explicit_sbr = bytes.fromhex("2b11880000")
     assert data.count(stereo_lc) == 1
     return data.replace(stereo_lc, explicit_sbr)
+
+
+def without_fragment(number):
+    """The same fragmented file as if one of its fragments, from 0, had never arrived."""
+    def rewrite(data):
+        kept, fragment = [], -1
+        for box in parse(data):
+            fragment += box.kind == b"moof"
+            if box.kind not in (b"sidx", b"mfra") and not (fragment == number and box.kind in (b"moof", b"mdat")):
+                kept.append(box)
+        return serialise(kept)
+    return rewrite
+
+
+def with_later_fragments(number, seconds):
+    """The same fragmented file, its fragments from `number` on so much later. Timescales are read from `mdhd`."""
+    def rewrite(data):
+        boxes = parse(data)
+        ticks = {}
+        for trak in moov(boxes).all(b"trak"):
+            track, = struct.unpack_from(">I", trak.one(b"tkhd").payload, 12)
+            ticks[track] = seconds * struct.unpack_from(">I", trak.one(b"mdia", b"mdhd").payload, 12)[0]
+        for traf in [traf for moof in [box for box in boxes if box.kind == b"moof"][number:] for traf in moof.all(b"traf")]:
+            track, = struct.unpack_from(">I", traf.one(b"tfhd").payload, 4)
+            time = traf.one(b"tfdt")
+            form = ">Q" if time.payload[0] else ">I"
+            time.payload = time.payload[:4] + struct.pack(form, struct.unpack_from(form, time.payload, 4)[0] + ticks[track])
+        return serialise(boxes)
+    return rewrite

@@ -6,6 +6,7 @@
 //! {root}/.staging-{random}/                        an import at work: its directory is locked while it runs
 //! {root}/.removed-{random}/                        a removed asset or version on its way out
 //! {root}/.replaced/{asset}.{version}.{seconds}     an empty file: the version was replaced then (seconds since 1970)
+//!                                                  (`.pending` behind it: an import is about to say so)
 //! {root}/.lock                                     held while anything above is renamed or swept
 //! ```
 //!
@@ -195,8 +196,13 @@ impl Folder {
             sync(&self.root)?;
             return Ok(Published::Added);
         }
+        // What may fail for want of space comes before the first change that anybody sees.
+        let replaced = before.filter(|old| *old != version);
+        let replaced = replaced.map(|old| Replaced { asset: asset.to_owned(), version: old, at: now });
+        let pending = replaced.as_ref().map(|record| self.prepare(record)).transpose()?;
         let place = home.join(version.as_str());
-        if !place.exists() {
+        let is_new = !place.exists();
+        if is_new {
             rename(&staged, &place)?;
         } else if !is_whole(&place) {
             // The same content, but somebody damaged the copy: the fresh one takes its place, the bad one goes with the
@@ -208,17 +214,25 @@ impl Folder {
         if before == Some(version) {
             return Ok(Published::Unchanged);
         }
-        self.switch(asset, version)?;
-        // In this order: a version without a record is found by the sweep, a record of the current version does no harm.
-        for record in self.replaced()?.into_iter().filter(|record| record.asset == asset && record.version == version) {
-            self.forget(&record)?;
-        }
-        match before {
-            Some(old) => {
-                self.record(&Replaced { asset: asset.to_owned(), version: old, at: now })?;
-                Ok(Published::Replaced(old))
+        if let Err(error) = self.switch(asset, version) {
+            if is_new && self.current(asset) != Some(version) {
+                // Nothing names it: it goes with the staging directory.
+                let _ = rename(&place, &staged);
             }
-            None => Ok(Published::Added),
+            return Err(error);
+        }
+        // It is published: what fails from here on is no failure. In this order: a version without a record is found by the
+        // sweep, a record of the current version does no harm.
+        let records = self.replaced().unwrap_or_default();
+        for record in records.into_iter().filter(|record| record.asset == asset && record.version == version) {
+            let _ = self.forget(&record);
+        }
+        match (replaced, pending) {
+            (Some(record), Some(pending)) => {
+                let _ = self.complete(&record, &pending);
+                Ok(Published::Replaced(record.version))
+            }
+            _ => Ok(Published::Added),
         }
     }
 
@@ -254,6 +268,12 @@ impl Folder {
             if leftover {
                 delete(&entry.path())?;
                 swept += 1;
+            }
+        }
+        // The lock says that none of them is of an import at work.
+        for entry in fs::read_dir(self.root.join(REPLACED)).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.ends_with(PENDING)) {
+                let _ = fs::remove_file(entry.path());
             }
         }
         Ok(swept)
@@ -315,17 +335,29 @@ impl Folder {
     }
 
     fn record(&self, record: &Replaced) -> Result<(), Error> {
+        let pending = self.prepare(record)?;
+        self.complete(record, &pending)
+    }
+
+    /// Takes the space of a record, under a name that is none.
+    fn prepare(&self, record: &Replaced) -> Result<PathBuf, Error> {
         let directory = self.root.join(REPLACED);
         match DirBuilder::new().create(&directory) {
             Ok(()) => self.give_one_to_owner(&directory)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(Error::io("create", &directory, error)),
         }
-        let path = directory.join(record.file_name());
+        let path = directory.join(format!("{}{PENDING}", record.file_name()));
         File::create(&path).map_err(|error| Error::io("create", &path, error))?;
         self.give_one_to_owner(&path)?;
-        sync(&directory)?;
-        sync(&self.root)
+        sync(&self.root)?;
+        Ok(path)
+    }
+
+    fn complete(&self, record: &Replaced, pending: &Path) -> Result<(), Error> {
+        let directory = self.root.join(REPLACED);
+        rename(pending, &directory.join(record.file_name()))?;
+        sync(&directory)
     }
 
     fn forget(&self, record: &Replaced) -> Result<(), Error> {
@@ -374,6 +406,8 @@ impl Folder {
 }
 
 const LINK: &str = ".current-";
+/// Of a record that is not yet one.
+const PENDING: &str = ".pending";
 
 impl Staging {
     /// Where the version's files are written.

@@ -226,8 +226,12 @@ pub fn sample_bytes<'a>(file: &'a [u8], sample: &SourceSample) -> &'a [u8] {
 /// Leaves out audio that is there more than once. Every rung of an MP4 ladder usually carries the same audio, which is one
 /// rendition and not as many as there are rungs: of tracks of the same language, codec, channels, name and role in files
 /// that also have video, the one with most bits is kept. Tracks of one file are never duplicates of each other, and a file
-/// of audio alone was given for a reason: it goes only if it is the same length and (to within 1%) size.
-pub fn without_duplicates<'a>(candidates: Vec<Candidate<'a>>, report: Report<'_>) -> Vec<Candidate<'a>> {
+/// of audio alone was given for a reason: it goes only if its samples are the same.
+pub fn without_duplicates<'a>(
+    candidates: Vec<Candidate<'a>>,
+    sources: &[SourceFile],
+    report: Report<'_>,
+) -> Vec<Candidate<'a>> {
     let with_video: Vec<usize> =
         candidates.iter().filter(|track| track.kind() == Kind::Video).map(|track| track.file).collect();
     let same = |a: &Candidate<'_>, b: &Candidate<'_>| {
@@ -242,9 +246,8 @@ pub fn without_duplicates<'a>(candidates: Vec<Candidate<'a>>, report: Report<'_>
         let (long, short) =
             (a.timeline.end_nanos().max(b.timeline.end_nanos()), a.timeline.end_nanos().min(b.timeline.end_nanos()));
         let rungs = with_video.contains(&a.file) && with_video.contains(&b.file);
-        let copy = a.timeline.sample_count() == b.timeline.sample_count()
-            && a.timeline.bytes.abs_diff(b.timeline.bytes) * 100 <= a.timeline.bytes.max(b.timeline.bytes);
-        a.file != b.file && labels && coding && long - short <= i64::from(NANOS) && (rungs || copy)
+        let copy = || a.timeline.bytes == b.timeline.bytes && begin_alike(a, b, sources);
+        a.file != b.file && labels && coding && long - short <= i64::from(NANOS) && (rungs || copy())
     };
     let mut kept: Vec<Candidate<'a>> = Vec::with_capacity(candidates.len());
     for candidate in candidates {
@@ -259,4 +262,51 @@ pub fn without_duplicates<'a>(candidates: Vec<Candidate<'a>>, report: Report<'_>
         }
     }
     kept
+}
+
+/// Whether the first samples of two tracks have the same bytes.
+fn begin_alike(a: &Candidate<'_>, b: &Candidate<'_>, sources: &[SourceFile]) -> bool {
+    fn bytes<'s>(track: &Candidate<'_>, sources: &'s [SourceFile]) -> Vec<Option<&'s [u8]>> {
+        let samples = track.source.samples().map_while(Result::ok).take(SAMPLES_COMPARED);
+        let source = sources.get(track.file);
+        samples.map(|sample| Some(sample_bytes(source?.map.bytes(), &sample))).collect()
+    }
+    bytes(a, sources) == bytes(b, sources)
+}
+
+/// Several seconds: openings may be alike, or silent, for a while.
+const SAMPLES_COMPARED: usize = 1_000;
+
+/// Sound that is offered alike (language, name, role, coding) is taken for one sound in several bit rates, between which a
+/// player switches as it likes. At nearly one bit rate there is nothing to choose: that is two sounds, say film and
+/// commentary, and the second is offered as an alternate.
+pub fn tell_apart(candidates: &mut [Candidate<'_>], report: Report<'_>) {
+    let offered = |track: &Candidate<'_>| (track.language.clone(), track.name.clone(), track.role);
+    let before: Vec<_> = candidates.iter().map(offered).collect();
+    for at in 0..candidates.len() {
+        let (earlier, [track, ..]) = candidates.split_at_mut(at) else { continue };
+        let alike = |(number, other): &(usize, &Candidate<'_>)| {
+            let (high, low) = (
+                track.timeline.bits_per_second.max(other.timeline.bits_per_second),
+                track.timeline.bits_per_second.min(other.timeline.bits_per_second),
+            );
+            matches!(track.description.details, Details::Audio(_))
+                && before[*number] == before[at]
+                && track.description.codec == other.description.codec
+                && track.description.details == other.description.details
+                && (high - low).saturating_mul(4) <= high
+        };
+        let count = earlier.iter().enumerate().filter(alike).count();
+        if count == 0 {
+            continue;
+        }
+        match (count, track.role) {
+            (1, Role::Main) => track.role = Role::Alternate,
+            _ => track.name = Some(format!("{} {}", track.name.as_deref().unwrap_or("Alternate"), count + 1)),
+        }
+        report(Event::Note(&format!(
+            "{}: says the same of itself as another track; offered as an alternate",
+            track.label
+        )));
+    }
 }

@@ -157,8 +157,9 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
         let files: Vec<String> = options.inputs.iter().map(|input| input.path.display().to_string()).collect();
         return Err(Error::Nothing { files: files.join(", ") });
     }
-    let mut candidates = candidate::without_duplicates(candidates, report);
+    let mut candidates = candidate::without_duplicates(candidates, &sources, report);
     candidates.sort_by(slots::by_quality);
+    candidate::tell_apart(&mut candidates, report);
     let texts = subtitles.into_iter().map(Text::read).collect::<Result<Vec<_>, _>>()?;
     let found = candidates.len() + texts.len();
     if found > TRACKS_MAX {
@@ -169,11 +170,11 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     let slots = Slots::plan(&of_kind(Kind::Video), &of_kind(Kind::Audio), options.segment)?;
 
     let folder = Folder::create(&options.library)?;
+    let staging = folder.stage()?;
     // Leftovers of an import by another user, say, are the server's to delete: no reason not to import.
     if let Err(error) = folder.sweep() {
         report(Event::Note(&format!("leftovers of other imports stay: {error}")));
     }
-    let staging = folder.stage()?;
     let copied = copy(&sources, candidates, &slots, &staging, options, report);
     sources.iter().try_for_each(SourceFile::check_unchanged)?;
     let copied = copied?;
