@@ -34,6 +34,7 @@ fn options(library: &Path, asset: &str, inputs: &[String]) -> ImportOptions {
         inputs: inputs.iter().map(|input| input.parse().unwrap()).collect(),
         segment: Duration::from_secs(4),
         now: 1_000,
+        stop: Default::default(),
     }
 }
 
@@ -391,6 +392,111 @@ fn refusals_are_one_line_and_leave_nothing() {
         assert!(error.contains(want) && !error.contains('\n'), "{error}");
     }
     assert!(!library.exists() || fs::read_dir(&library).unwrap().all(|entry| entry.unwrap().file_name() == ".lock"));
+}
+
+#[test]
+fn a_source_that_changes_meanwhile_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let library = root.path().join("library");
+    let source = root.path().join("source.mp4");
+    let append = |source: &Path| fs::OpenOptions::new().append(true).open(source).unwrap().set_len(1 << 20).unwrap();
+    let truncate = |source: &Path| fs::OpenOptions::new().write(true).open(source).unwrap().set_len(9_000).unwrap();
+    for change in [append as fn(&Path), truncate] {
+        fs::copy(media("audio-en.mp4"), &source).unwrap();
+        let mut once = Some(change);
+        let result = import(&options(&library, "film", &[source.display().to_string()]), &mut |event| {
+            if let (Event::Progress { .. }, Some(change)) = (event, once.take()) {
+                change(&source);
+            }
+        });
+        let error = result.unwrap_err().to_string();
+        assert!(
+            error.ends_with("source.mp4: was changed while it was imported; import it again when nobody writes to it"),
+            "{error}"
+        );
+        assert_eq!(leftovers(&library), [""; 0]);
+        assert!(!library.join("film").exists());
+    }
+}
+
+#[test]
+fn a_stopped_import_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let options = options(root.path(), "film", &[media("audio-en.mp4")]);
+    let stop = options.stop.clone();
+    let error = import(&options, &mut |event| {
+        if let Event::Progress { .. } = event {
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
+    assert_eq!(error.unwrap_err().to_string(), "stopped; the library is as it was");
+    assert!(fs::read_dir(root.path()).unwrap().all(|entry| entry.unwrap().file_name() == ".lock"));
+}
+
+#[test]
+fn a_file_given_twice_counts_once() {
+    let root = tempfile::tempdir().unwrap();
+    let mut notes = Vec::new();
+    let video = media("video-180p.mp4");
+    let inputs = [video.clone(), video.replace("/media/", "/media/../media/")];
+    let summary = import(&options(root.path(), "film", &inputs), &mut |event| {
+        if let Event::Note(text) = event {
+            notes.push(text.to_owned());
+        }
+    });
+    assert_eq!(summary.unwrap().tracks.len(), 1);
+    assert!(notes.len() == 1 && notes[0].ends_with(&format!("left out: the same file as {video}")), "{notes:?}");
+}
+
+#[test]
+fn times_that_nothing_bounds_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let source = root.path().join("source.mp4");
+    for (name, delta, want) in [
+        ("audio-en.mp4", 0x7fff_ffff_u32, " hours, 744 at most"),
+        ("video-180p.mp4", 0x7fff_ffff, " hours, 744 at most"),
+        ("audio-en.mp4", 0, "samples last 1 ticks together; most of them last no time at all"),
+    ] {
+        let mut bytes = fs::read(media(name)).unwrap();
+        // Without its edit list, which would present the first seconds only.
+        if let Some(at) = bytes.windows(4).position(|window| window == b"edts") {
+            bytes[at..at + 4].copy_from_slice(b"free");
+        }
+        let at = bytes.windows(4).position(|window| window == b"stts").unwrap();
+        let rows = u32::from_be_bytes(bytes[at + 8..at + 12].try_into().unwrap()) as usize;
+        for row in 0..rows {
+            bytes[at + 16 + 8 * row..at + 20 + 8 * row].copy_from_slice(&delta.to_be_bytes());
+        }
+        fs::write(&source, bytes).unwrap();
+        let error = run(root.path(), "film", &[source.display().to_string()]).unwrap_err();
+        assert!(error.contains("source.mp4") && error.contains(want), "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_a_file_is_refused_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["pipe.mp4", "pipe.vtt"] {
+        let pipe = root.path().join(name);
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let inputs = [media("video-180p.mp4"), pipe.display().to_string()];
+        let error = run(&root.path().join("library"), "film", &inputs).unwrap_err();
+        assert!(error.contains(name) && error.contains("not a regular file"), "{error}");
+    }
+    let error = run(&root.path().join("library"), "film", &["/dev/zero".to_owned()]).unwrap_err();
+    assert!(error.contains("/dev/zero: not a regular file"), "{error}");
+}
+
+#[test]
+fn files_named_like_leftovers_are_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    for name in [".staging-note", ".removed-note"] {
+        fs::write(root.path().join(name), "mine").unwrap();
+    }
+    std::os::unix::fs::symlink("/", root.path().join(".staging-link")).unwrap();
+    sample(root.path(), "film", &LADDER[..1]);
+    assert_eq!(Folder::open(root.path()).unwrap().sweep().unwrap(), 0);
+    assert_eq!(leftovers(root.path()).len(), 3);
 }
 
 #[test]

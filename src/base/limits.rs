@@ -38,6 +38,8 @@ pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// acknowledged, and not by the worker (2 MB segments, CPU: 1 MiB 1.2 times, 256 KiB 2.3 times as much).
 pub const TURN_BYTES: u64 = 4 * 1024 * 1024;
 
+/// What is left of an extent is a large send above this size: a worker makes one at a time.
+pub const BULK_BYTES_MIN: u64 = 256 * 1024;
 /// Extents up to this size are sent from the mapping together with the head, larger ones with sendfile (measured).
 pub const MAPPED_SEND_BYTES_MAX: u64 = 16 * 1024;
 /// Answers to pipelined requests are gathered up to this size before they are sent.
@@ -63,6 +65,15 @@ pub const HELPERS: usize = 4;
 /// Access log lines held back by one worker, in bytes; what comes above is dropped, and counted.
 pub const ACCESS_LOG_BYTES_MAX: usize = 1024 * 1024;
 
+// Admin API.
+
+/// Connections served at once; more wait in the backlog. Monitoring needs a handful.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// For a request head, and for the silence before it: a connection that says nothing gives its place to another.
+pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(3);
+/// For a whole connection, however often it is used: no slow reader holds a place for ever.
+pub const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+
 // Library.
 
 pub const SEGMENT_DEFAULT: Duration = Duration::from_secs(4);
@@ -71,6 +82,10 @@ pub const GRACE_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 pub const OPEN_ASSETS_DEFAULT: usize = 1_000;
 /// Open track files over all open assets, with one index for each asset.
 pub const OPEN_TRACKS_MAX: usize = 8_000;
+/// How long an asset may last: what the tables of an import are in proportion to, where media does not bound them.
+pub const PRESENTATION_MAX: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+/// Samples in one fragment, from one key frame to the next. All of them are in memory at once while they are imported.
+pub const FRAGMENT_SAMPLES_MAX: usize = 1 << 20;
 /// Tracks in one asset.
 pub const TRACKS_MAX: usize = 64;
 /// An asset name in bytes: one path element, which leaves room for suffixes below the file systems' 255.

@@ -25,14 +25,14 @@ pub trait Stored: Send + Sync {
     /// file was truncated; hand the addresses to the kernel rather than reading them on a delivery worker.
     fn mapped(&self) -> Option<&[u8]>;
 
-    /// Notes that bytes below `len` could not be had. Whether nobody had noticed yet: every answer that needs them finds out,
-    /// and one of them says so in the log.
-    fn notice_damage(&self) -> bool {
-        true
-    }
-
     /// For log lines: the path it was opened by.
     fn name(&self) -> &str;
+
+    /// Says that the file turned out to be shorter than `len` when it was sent. Returns whether that is news. Whoever holds
+    /// the file asks for the mark, and opens it again.
+    fn mark_damaged(&self) -> bool {
+        true
+    }
 }
 
 /// A run of bytes of one stored file.

@@ -91,6 +91,7 @@ fn build(root: &Path, media: &Path) -> Result<import::Summary, Failure> {
         inputs,
         segment: limits::SEGMENT_DEFAULT,
         now: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+        stop: Default::default(),
     };
     let summary = import::import(&options, &mut |event| {
         if let Event::Note(line) = event {

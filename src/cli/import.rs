@@ -2,11 +2,15 @@
 
 use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Failure;
+use super::signals::Signals;
 use super::track_text::{clock, track_line};
 use crate::library::folder::Published;
 use crate::library::import::{Event, Input, Options, import};
@@ -66,12 +70,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 pub fn run(args: Args) -> Result<(), Failure> {
     let started = Instant::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(stop.clone())?;
     let options = Options {
         library: args.library,
         asset: args.asset,
         inputs: args.files,
         segment: args.segment,
         now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
+        stop,
     };
     let mut shown = Shown::new(&options.asset);
     let result = import(&options, &mut |event| shown.take(event));
@@ -98,6 +105,23 @@ pub fn run(args: Args) -> Result<(), Failure> {
     );
     Ok(())
 }
+
+/// An import that is interrupted takes away what it has written so far. The second signal ends it at once, and leaves that
+/// to whoever looks after the library next.
+fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Failure> {
+    // Before any other thread is started, so that none of them takes the signal.
+    let signals = Signals::take()?;
+    thread::spawn(move || {
+        let wait = || while matches!(signals.wait(SIGNAL_TURN), Ok(None)) {};
+        wait();
+        stop.store(true, Ordering::Relaxed);
+        wait();
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+const SIGNAL_TURN: Duration = Duration::from_secs(3_600);
 
 /// A bar on a terminal, otherwise a line now and then.
 struct Shown {

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use super::access_log::Entry;
 use super::buffer::Buffer;
 use super::refusal;
-use super::send::{Memory, Record, Sending, Step};
+use super::send::{Record, Sending, Step, Turn};
 use super::slots::{Expired, Phase, SlotId};
 use super::tickets::{Outcome, TicketId};
 use super::worker::Worker;
@@ -64,6 +64,8 @@ enum Next {
     Readable,
     Writable,
     Helper(TicketId),
+    /// A large send is to be made.
+    Bulk,
     Close,
 }
 
@@ -73,6 +75,7 @@ enum Woken {
     Readable,
     Writable,
     Helper(Outcome),
+    Bulk,
 }
 
 impl Connection {
@@ -128,6 +131,10 @@ impl Connection {
                     Woken::Writable
                 }
                 Next::Helper(ticket) => Woken::Helper(self.worker.tickets.wait(ticket).await),
+                Next::Bulk => {
+                    self.worker.bulk.wait().await;
+                    Woken::Bulk
+                }
                 Next::Close => return,
             };
             next = self.turn(woken);
@@ -160,7 +167,10 @@ impl Connection {
                 if let Woken::Helper(Outcome::Truncated) = woken {
                     return self.truncated(*sending, &stretch);
                 }
-                self.warmed(&mut sending, &stretch);
+                sending.warmed();
+            }
+            if let Woken::Bulk = woken {
+                sending.granted();
             }
             if let Some(next) = self.push(*sending, &mut budget) {
                 return next;
@@ -281,12 +291,16 @@ impl Connection {
     /// Sends; `None` when everything is queued and the connection goes on.
     fn push(&mut self, mut sending: Sending, budget: &mut u64) -> Option<Next> {
         let before = *budget;
-        let memory = Memory {
+        let turn = Turn {
+            bulk: &self.worker.bulk,
             warm: &self.worker.warm,
             tick: self.worker.clock.ticks(),
             reading: self.worker.shared.helpers.are_reading(),
         };
-        let step = sending.step(self.socket.as_fd(), budget, &memory);
+        let step = sending.step(self.socket.as_fd(), budget, &turn);
+        if let Some(ahead) = sending.take_ahead() {
+            self.worker.shared.helpers.read(ahead, None);
+        }
         let sent = before - *budget;
         self.worker.metrics.bytes.add(sent);
         match step {
@@ -306,6 +320,11 @@ impl Connection {
                 self.sending = Some(Box::new(sending));
                 Some(Next::Writable)
             }
+            Step::Bulk => {
+                self.enter(Phase::Helper);
+                self.sending = Some(Box::new(sending));
+                Some(Next::Bulk)
+            }
             Step::Cold(stretch) => {
                 self.enter(Phase::Helper);
                 self.sending = Some(Box::new(sending));
@@ -320,19 +339,11 @@ impl Connection {
         }
     }
 
-    /// A helper has read in `stretch`: it goes out now, and what follows is read in meanwhile.
-    fn warmed(&self, sending: &mut Sending, stretch: &Extent) {
-        sending.warmed();
-        if let Some(following) = sending.after(stretch) {
-            self.worker.shared.helpers.read(following, None);
-        }
-    }
-
     /// The file is shorter than its asset says. 500 if that was found in time; otherwise the connection is reset, so that
     /// the client cannot take a part for the whole.
     fn truncated(&mut self, mut sending: Sending, extent: &Extent) -> Next {
-        if extent.file.notice_damage() {
-            tracing::error!(?extent, "a file is shorter than its asset says: it was truncated");
+        if extent.file.mark_damaged() {
+            tracing::error!(?extent, "a file is shorter than its asset says: it was truncated or its disk fails");
         }
         self.worker.metrics.damaged.add(1);
         if sending.is_untouched() {

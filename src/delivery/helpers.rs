@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use super::Answers;
 use super::inbox::{Inbox, Message};
 use super::tickets::{Outcome, TicketId};
-use crate::base::{Extent, Payload, Piece, limits};
+use crate::base::{Extent, Payload, Piece};
 use crate::service::Load;
 use crate::sys::{affinity, populate};
 
@@ -48,6 +48,8 @@ struct Read {
     reply: Option<Reply>,
 }
 
+const NICE_STEPS: i32 = 5;
+
 /// Where the thing that is loaded lives: unique as long as the queue holds it. (One that is asked for between the end of a
 /// load and its announcement waits for nothing and is asked for again.)
 type LoadKey = usize;
@@ -56,6 +58,8 @@ fn key(load: &Load) -> LoadKey {
     match load {
         Load::Open(entry) => Arc::as_ptr(entry) as usize,
         Load::Compress(manifest) => Arc::as_ptr(manifest) as usize,
+        // There is one, and nothing lives here.
+        Load::List => 0,
     }
 }
 
@@ -73,6 +77,8 @@ impl Helpers {
             thread::Builder::new().name(format!("helper-{index}")).spawn(move || {
                 // A CPU that went away: the scheduler knows better.
                 let _ = cpus.is_empty() || affinity::pin(&cpus).is_ok();
+                // Where they share a CPU with a worker, a hot answer must not wait for a cold one.
+                affinity::yield_priority(NICE_STEPS);
                 helpers.run(&*answers, reads);
             })
         };
@@ -105,7 +111,7 @@ impl Helpers {
         }
     }
 
-    /// Has `extent` read into the page cache.
+    /// Has `extent`, which is not longer than the read-ahead window, read into the page cache.
     pub(super) fn read(&self, extent: Extent, reply: Option<Reply>) {
         self.reading.fetch_add(1, Ordering::Relaxed);
         self.queue().reads.push_back(Read { extent, reply });
@@ -165,12 +171,11 @@ impl Helpers {
 }
 
 fn read_in(extent: &Extent) -> Outcome {
-    let len = extent.len.min(limits::READ_AHEAD_BYTES);
-    match populate::read_in(extent.file.fd(), extent.offset, len) {
+    match populate::read_in(extent.file.fd(), extent.offset, extent.len) {
         Ok(()) => Outcome::Done,
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Outcome::Truncated,
         Err(error) => {
-            if extent.file.notice_damage() {
+            if extent.file.mark_damaged() {
                 tracing::error!(extent = ?extent, %error, "reading failed");
             }
             Outcome::Truncated

@@ -7,6 +7,7 @@
 mod access_log;
 mod balance;
 mod buffer;
+mod bulk;
 mod clock;
 mod connection;
 mod helpers;

@@ -1,5 +1,5 @@
 //! Moving one answer: head and small pieces with one call, large extents with sendfile, and never a part of a file that
-//! is not in memory.
+//! is not in turn.
 
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
@@ -9,6 +9,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use super::access_log::Entry;
+use super::bulk::Bulk;
 use super::warm::Warm;
 use crate::base::{Extent, Payload, Piece, limits};
 use crate::http::{Kind, Status};
@@ -26,11 +27,17 @@ pub(super) struct Sending {
     /// The piece to send from next, and how much of it is gone.
     piece: usize,
     piece_sent: u64,
-    /// Bytes of the current extent, after what was sent, that are known to be in memory.
+    /// Bytes of the current extent, after what was sent, that are known to be in turn.
     resident: u64,
     /// Set when a helper has read in what was missing: it is sent now, even if the kernel has dropped it again, because a
     /// cache smaller than the window must not keep an answer from moving.
     insist: bool,
+    /// Something of this answer was cold, so what follows is too, most likely.
+    was_cold: bool,
+    /// To be read in while the stretch before it is sent.
+    ahead: Option<Extent>,
+    /// The next large send may be made.
+    granted: bool,
     pub(super) record: Option<Record>,
     /// The connection goes on afterwards.
     pub(super) keep_alive: bool,
@@ -51,6 +58,8 @@ pub(super) enum Step {
     Done,
     /// The socket takes no more for now, or the turn's budget is used up.
     Writable,
+    /// A large send comes next, and it is others' turn.
+    Bulk,
     /// This stretch of a file has to be read in first.
     Cold(Extent),
     /// The file ended before the extent did.
@@ -59,8 +68,9 @@ pub(super) enum Step {
     Broken,
 }
 
-/// What is known of the page cache without asking for this answer.
-pub(super) struct Memory<'w> {
+/// The state of the worker that a step depends on.
+pub(super) struct Turn<'w> {
+    pub(super) bulk: &'w Bulk,
     pub(super) warm: &'w Warm,
     pub(super) tick: u32,
     /// Pages may be on their way from the disk, so that being in the page cache is not enough.
@@ -89,13 +99,16 @@ impl Sending {
             piece_sent: 0,
             resident: 0,
             insist: false,
+            was_cold: false,
+            ahead: None,
+            granted: false,
             record,
             keep_alive,
         }
     }
 
     /// Sends until everything is queued or something has to be waited for. `budget` goes down by what was sent.
-    pub(super) fn step(&mut self, socket: BorrowedFd<'_>, budget: &mut u64, memory: &Memory<'_>) -> Step {
+    pub(super) fn step(&mut self, socket: BorrowedFd<'_>, budget: &mut u64, turn: &Turn<'_>) -> Step {
         loop {
             if self.is_done() {
                 return Step::Done;
@@ -104,9 +117,15 @@ impl Sending {
                 return Step::Writable;
             }
             if self.resident == 0
-                && let Some(step) = self.look_ahead(memory)
+                && let Some(step) = self.look_ahead(turn)
             {
                 return step;
+            }
+            if !self.granted && self.next_is_bulk() {
+                if !turn.bulk.try_take() {
+                    return Step::Bulk;
+                }
+                self.granted = true;
             }
             let result = match self.next_large() {
                 Some(extent) => {
@@ -147,9 +166,20 @@ impl Sending {
         self.insist = true;
     }
 
+    /// What should be read in while the client takes what was queued.
+    pub(super) fn take_ahead(&mut self) -> Option<Extent> {
+        self.ahead.take()
+    }
+
+    /// It is this answer's turn to make a large send.
+    pub(super) fn granted(&mut self) {
+        self.granted = true;
+    }
+
     /// Time has passed: what was in memory need not be any more.
     pub(super) fn resumed(&mut self) {
         self.resident = 0;
+        self.granted = false;
     }
 
     /// Whether no byte of this answer has left yet, so that another can be sent instead.
@@ -204,35 +234,40 @@ impl Sending {
 
     /// Makes sure that the next stretch of a file is there and in memory, at most the read-ahead window of it; the step to
     /// take if not. Done before the bytes in front of it are sent, so that they go out together, or 500 instead of them.
-    fn look_ahead(&mut self, memory: &Memory<'_>) -> Option<Step> {
+    fn look_ahead(&mut self, turn: &Turn<'_>) -> Option<Step> {
         let (extent, sent) = self.next_extent()?;
         let len = (extent.len - sent).min(limits::READ_AHEAD_BYTES);
         let stretch = Extent { file: extent.file.clone(), offset: extent.offset + sent, len };
-        if !memory.warm.contains(&stretch, memory.tick) {
+        if !turn.warm.contains(&stretch, turn.tick) {
             if self.sent == 0
                 && let Some(shortened) = self.shortened()
             {
                 return Some(Step::Truncated(shortened.clone()));
             }
             let file = stretch.file.fd();
-            let resident = residency::is_resident(file, stretch.offset, len)
-                && (!memory.reading || residency::is_readable(file, stretch.end() - 1));
+            let resident = if turn.reading {
+                residency::has_arrived(file, stretch.offset, len)
+            } else {
+                residency::is_resident(file, stretch.offset, len)
+            };
             if resident {
-                memory.warm.insert(&stretch, memory.tick);
+                turn.warm.insert(&stretch, turn.tick);
             } else if !self.insist {
+                self.was_cold = true;
                 return Some(Step::Cold(stretch));
+            }
+            if self.was_cold {
+                self.ahead = Self::after(&stretch, extent.end());
             }
         }
         (self.resident, self.insist) = (len, false);
         None
     }
 
-    /// What the client will want after `stretch`, if it is of the same extent: the next window to read in.
-    pub(super) fn after(&self, stretch: &Extent) -> Option<Extent> {
-        let (extent, _) = self.next_extent()?;
-        let offset = stretch.end();
-        let len = extent.end().checked_sub(offset)?.min(limits::READ_AHEAD_BYTES);
-        (len > 0).then(|| Extent { file: extent.file.clone(), offset, len })
+    /// The window that follows `stretch` in an extent with that end.
+    fn after(stretch: &Extent, end: u64) -> Option<Extent> {
+        let len = end.saturating_sub(stretch.end()).min(limits::READ_AHEAD_BYTES);
+        (len > 0).then(|| Extent { file: stretch.file.clone(), offset: stretch.end(), len })
     }
 
     /// The first extent that is not sent to its end, and how much of it is.
@@ -249,6 +284,12 @@ impl Sending {
             Piece::Extent(extent) if self.head_sent == self.head.len() && is_large(extent) => Some(extent),
             _ => None,
         }
+    }
+
+    /// Whether what is left of the extent that is next makes a large send. The head is held back for it too, or the client
+    /// would get it in a packet of its own.
+    fn next_is_bulk(&self) -> bool {
+        self.next_extent().is_some_and(|(extent, sent)| extent.len - sent > limits::BULK_BYTES_MIN)
     }
 
     /// Sends the rest of the head and the small pieces after it in one call; bytes sent and bytes offered.

@@ -36,7 +36,7 @@ pub(super) enum Phase {
     Head,
     /// The client to take bytes.
     Sending,
-    /// A helper.
+    /// A helper, or its turn on the worker: nothing the client could do anything about.
     Helper,
     /// The client to close.
     Lingering,

@@ -16,6 +16,7 @@ use monoio::IoUringDriver;
 
 use super::access_log::AccessLog;
 use super::buffer::BufferPool;
+use super::bulk::Bulk;
 use super::clock::Clock;
 use super::connection::Connection;
 use super::helpers::{Helpers, Reply};
@@ -57,6 +58,7 @@ pub(super) struct Worker {
     pub(super) slots: Slots,
     pub(super) tickets: Tickets,
     pub(super) warm: Warm,
+    pub(super) bulk: Bulk,
     pub(super) log: Option<AccessLog>,
     /// Connections that are only told 503.
     pub(super) refusing: Cell<usize>,
@@ -91,6 +93,7 @@ pub(super) fn run(
         slots: Slots::default(),
         tickets: Tickets::default(),
         warm: Warm::default(),
+        bulk: Bulk::default(),
         log: log.map(AccessLog::new),
         refusing: Cell::new(0),
         inbox: inbox.clone(),
@@ -112,6 +115,9 @@ impl Worker {
         }
         let worker = self.clone();
         self.spawn(async move { worker.read_inbox(&inbox, &listeners).await });
+        let always_writable = Pollable::new(self.inbox.wake().descriptor()?)?;
+        let worker = self.clone();
+        self.spawn(async move { worker.bulk.run(&always_writable).await });
         self.keep_time(&ticker).await
     }
 
@@ -135,6 +141,7 @@ impl Worker {
             // One tick later than the last connection, so that what it left in the ring has been submitted.
             if self.slots.is_empty() && self.stopping.get().is_some_and(|since| since != self.clock.ticks()) {
                 self.inbox.wake().wake();
+                self.bulk.end();
                 return Ok(());
             }
         }

@@ -18,7 +18,9 @@ use crate::sys::MappedFile;
 pub struct Asset {
     index: Index,
     /// In the order of the index's tracks.
-    files: Vec<Arc<dyn Stored>>,
+    files: Vec<Arc<MappedFile>>,
+    /// The same files, as payloads hold them.
+    stored: Vec<Arc<dyn Stored>>,
     cuts: Vec<u32>,
     /// As URLs name it.
     version: Version,
@@ -45,7 +47,7 @@ impl Asset {
         let path = directory.join(FILE_NAME);
         let index = Index::open(&path)?;
         let published = fs::metadata(&path).map_err(|source| Error::Io { path, source })?.mtime();
-        let mut files: Vec<Arc<dyn Stored>> = Vec::with_capacity(index.tracks().len());
+        let mut files: Vec<Arc<MappedFile>> = Vec::with_capacity(index.tracks().len());
         for indexed in index.tracks() {
             let path = directory.join(file_name(&indexed.track));
             let file = MappedFile::open(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
@@ -59,7 +61,8 @@ impl Asset {
             let error = io::Error::other("neither video nor audio in it");
             return Err(Error::Io { path: directory.to_owned(), source: error });
         }
-        Ok(Asset { index, files, cuts, version, duration, published: u64::try_from(published).unwrap_or(0) })
+        let stored = files.iter().map(|file| file.clone() as Arc<dyn Stored>).collect();
+        Ok(Asset { index, files, stored, cuts, version, duration, published: u64::try_from(published).unwrap_or(0) })
     }
 
     pub fn presentation(&self) -> Presentation<'_> {
@@ -80,7 +83,7 @@ impl Asset {
         let indexed = self.index.tracks().get(number)?;
         Some(TrackView {
             track: &indexed.track,
-            file: self.files.get(number)?,
+            file: self.stored.get(number)?,
             init_size: indexed.init_size,
             fragments: self.index.fragments(indexed),
             samples: self.index.samples(indexed),
@@ -89,10 +92,14 @@ impl Asset {
         })
     }
 
-    /// Whether the index was truncated, or could not be read, while it was open: ask after reading, and throw away what was
-    /// made from it.
+    /// Whether the index or a track file was truncated, or could not be read, while it was open: ask after reading, and throw
+    /// away what was made from it.
     pub fn is_damaged(&self) -> bool {
-        self.index.is_damaged()
+        self.index.is_damaged() || self.has_damaged_track()
+    }
+
+    pub(super) fn has_damaged_track(&self) -> bool {
+        self.files.iter().any(|file| file.is_damaged())
     }
 
     /// The same, of all that may be read: see [`Index::is_whole`].

@@ -110,9 +110,10 @@ impl Library {
         }
     }
 
-    /// Closes an asset whose index turned out to be damaged while it was open. Logged once.
+    /// Closes an asset whose files turned out to be damaged while it was open, so that it is opened again and maybe found
+    /// mended. Logged once; of track files whoever sent from them has said so.
     pub fn damaged(&self, entry: &Entry) {
-        if entry.damage() {
+        if entry.damage().is_some_and(|asset| !asset.has_damaged_track()) {
             let index = self.directory(entry).join(crate::store::index::FILE_NAME);
             error!(asset = entry.name(), "{}: truncated or unreadable while it was open", index.display());
         }

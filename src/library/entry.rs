@@ -1,6 +1,6 @@
 //! One version of an asset in the catalog, open or not.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -22,6 +22,8 @@ pub struct Entry {
     looked: AtomicU64,
     /// Not tried again before this second; 0 unless it is damaged.
     damaged_until: AtomicU64,
+    /// Whether what is wrong with it was said: once, until it can be opened again.
+    complained: AtomicBool,
     /// Held by whoever opens it, so that others wait instead of doing the same.
     opening: Mutex<()>,
 }
@@ -49,6 +51,7 @@ impl Entry {
             used: AtomicU64::new(0),
             looked: AtomicU64::new(0),
             damaged_until: AtomicU64::new(0),
+            complained: AtomicBool::new(false),
             opening: Mutex::new(()),
         }
     }
@@ -100,7 +103,8 @@ impl Entry {
         self.asset.load_full()
     }
 
-    /// Opens it with `open` unless somebody else did, or failed, while this waited. Returns whether it is newly open.
+    /// Opens it with `open` unless somebody else did, or failed, while this waited. Returns whether it is newly open; an error
+    /// only if it is the first since it could be opened.
     pub(super) fn open_with<E>(&self, open: impl FnOnce() -> Result<Asset, E>) -> Result<bool, E> {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if self.asset.load().is_some() || self.damaged_until.load(Ordering::Acquire) > self.used() {
@@ -111,12 +115,13 @@ impl Entry {
                 self.seen();
                 self.asset.store(Some(Arc::new(asset)));
                 self.damaged_until.store(0, Ordering::Release);
+                self.complained.store(false, Ordering::Relaxed);
                 Ok(true)
             }
             Err(error) => {
                 // The worker that asked left its clock here; at least 1, as 0 means not damaged.
                 self.damaged_until.store(self.used().saturating_add(RETRY_SECONDS), Ordering::Release);
-                Err(error)
+                if self.complained.swap(true, Ordering::Relaxed) { Ok(false) } else { Err(error) }
             }
         }
     }
@@ -126,10 +131,11 @@ impl Entry {
         self.looked.store(self.used(), Ordering::Relaxed);
     }
 
-    /// Closes it, not to be tried again for a while. Returns whether it was open.
-    pub(super) fn damage(&self) -> bool {
+    /// Closes it, not to be tried again for a while. Returns what was open, to the first who says so.
+    pub(super) fn damage(&self) -> Option<Arc<Asset>> {
         self.damaged_until.store(self.used().saturating_add(RETRY_SECONDS), Ordering::Release);
-        self.asset.swap(None).is_some()
+        self.complained.store(true, Ordering::Relaxed);
+        self.asset.swap(None)
     }
 
     /// Whoever serves from it holds it on.

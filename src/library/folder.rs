@@ -244,7 +244,8 @@ impl Folder {
         let mut swept = 0;
         for entry in fs::read_dir(&self.root).map_err(|error| Error::io("list", &self.root, error))?.flatten() {
             let name = entry.file_name();
-            let leftover = match name.to_str() {
+            // Only directories are ours; a link or a pipe of such a name is somebody else's.
+            let leftover = match name.to_str().filter(|_| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
                 Some(name) if name.starts_with(REMOVED) => true,
                 Some(name) if name.starts_with(STAGING) => File::open(entry.path())
                     .is_ok_and(|directory| Flock::lock(directory, FlockArg::LockExclusiveNonblock).is_ok()),

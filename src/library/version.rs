@@ -3,10 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
-/// Raised whenever the packagers write other bytes for the same content, so that caches do not mix the two.
-pub const PACKAGER_REVISION: u32 = 1;
+use crate::package;
 
 /// 16 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,10 +27,10 @@ impl Version {
 
     /// What URLs name: content, segment length and packager revision, so that none of them changes under a URL.
     pub fn served(self, segment: Duration) -> Version {
-        let mut hash = Sha256::new();
-        hash.update(self.0);
-        hash.update((segment.as_millis() as u64).to_le_bytes());
-        hash.update(PACKAGER_REVISION.to_le_bytes());
+        let mut hash = blake3::Hasher::new();
+        hash.update(&self.0);
+        hash.update(&(segment.as_millis() as u64).to_le_bytes());
+        hash.update(&package::REVISION.to_le_bytes());
         Version::of(&hash.finalize().into())
     }
 

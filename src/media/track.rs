@@ -53,7 +53,7 @@ pub enum Details {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Video {
-    /// Coded picture after cropping, in pixels.
+    /// Coded picture after cropping, in pixels, and turned as it is shown (`tkhd` of the header says by how much).
     pub width: u32,
     pub height: u32,
     /// Sample aspect ratio, 1:1 if square or unknown.

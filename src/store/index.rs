@@ -30,7 +30,7 @@ pub struct IndexedTrack {
     /// Bytes of the track file when it was published.
     pub file_size: u64,
     pub init_size: u64,
-    /// SHA-256 of the track file.
+    /// BLAKE3 of the track file.
     pub digest: [u8; 32],
     fragments: Range<usize>,
     samples: Range<usize>,

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::layout::{CHECKED_FROM, Header, MAGIC, READ_VERSION, Table, Text, TrackRecord, present};
@@ -17,7 +16,7 @@ pub struct Entry<'a> {
     pub track: &'a Track,
     pub file_size: u64,
     pub init_size: u32,
-    /// SHA-256 of the track file.
+    /// BLAKE3 of the track file.
     pub digest: [u8; 32],
     pub fragments: &'a [Fragment],
     /// [`Sample`] records, read from where the reader stands.
@@ -26,7 +25,7 @@ pub struct Entry<'a> {
     pub cues: &'a [Cue],
 }
 
-/// Writes and syncs the index. Returns the SHA-256 of everything the checksum covers: the content's identity.
+/// Writes and syncs the index. Returns the BLAKE3 of everything the checksum covers: the content's identity.
 pub fn write(path: &Path, entries: &mut [Entry<'_>]) -> io::Result<[u8; 32]> {
     let mut strings = String::new();
     let mut records: Vec<TrackRecord> = entries.iter().map(|entry| record(entry, &mut strings)).collect();
@@ -46,7 +45,8 @@ pub fn write(path: &Path, entries: &mut [Entry<'_>]) -> io::Result<[u8; 32]> {
         reserved: 0.into(),
     };
     let file = File::create_new(path)?;
-    let mut out = Checked { out: BufWriter::with_capacity(1 << 20, file), crc: Default::default(), sha: Sha256::new() };
+    let mut out =
+        Checked { out: BufWriter::with_capacity(1 << 20, file), crc: Default::default(), hash: blake3::Hasher::new() };
     out.out.write_all(&header.as_bytes()[..CHECKED_FROM])?;
     out.write(&header.as_bytes()[CHECKED_FROM..])?;
     out.write(records.as_bytes())?;
@@ -63,25 +63,25 @@ pub fn write(path: &Path, entries: &mut [Entry<'_>]) -> io::Result<[u8; 32]> {
         }
         out.write(entry.cues.as_bytes())?;
     }
-    let (crc, sha) = (out.crc.finalize(), out.sha.finalize().into());
+    let (crc, hash) = (out.crc.finalize(), out.hash.finalize().into());
     let mut file = out.out.into_inner().map_err(io::IntoInnerError::into_error)?;
     header.checksum = crc.into();
     file.seek(SeekFrom::Start(0))?;
     file.write_all(header.as_bytes())?;
     file.sync_all()?;
-    Ok(sha)
+    Ok(hash)
 }
 
 struct Checked {
     out: BufWriter<File>,
     crc: crc32fast::Hasher,
-    sha: Sha256,
+    hash: blake3::Hasher,
 }
 
 impl Checked {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.crc.update(bytes);
-        self.sha.update(bytes);
+        self.hash.update(bytes);
         self.out.write_all(bytes)
     }
 }

@@ -48,7 +48,7 @@ pub struct Header {
 pub struct TrackRecord {
     /// Of the track file, in bytes: a shorter file on disk was truncated.
     pub file_size: U64,
-    /// SHA-256 of the track file.
+    /// BLAKE3 of the track file.
     pub digest: [u8; 32],
     pub fragments: Table,
     pub samples: Table,

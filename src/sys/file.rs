@@ -17,10 +17,11 @@ use crate::base::Stored;
 pub struct MappedFile {
     // Dropped in this order: the guard stops answering for the addresses before they are unmapped and reused.
     guard: Option<Guard>,
+    /// Found to be shorter than it was when it was opened.
+    cut: AtomicBool,
     map: Option<Mmap>,
     file: File,
     name: String,
-    damage_noticed: AtomicBool,
 }
 
 impl MappedFile {
@@ -33,14 +34,14 @@ impl MappedFile {
         let len = file.metadata()?.len();
         let name = path.display().to_string();
         if len == 0 {
-            return Ok(MappedFile { guard: None, map: None, file, name, damage_noticed: AtomicBool::new(false) });
+            return Ok(MappedFile { guard: None, cut: AtomicBool::new(false), map: None, file, name });
         }
         // SAFETY: the mapping is private to this value and only ever read. Published files are never written again
         // (`library` replaces them by rename); bytes of a file that somebody truncates raise SIGBUS, which `fault`
         // answers with zeros.
         let map = unsafe { Mmap::map(&file)? };
         let guard = Guard::new(&map)?;
-        Ok(MappedFile { guard: Some(guard), map: Some(map), file, name, damage_noticed: AtomicBool::new(false) })
+        Ok(MappedFile { guard: Some(guard), cut: AtomicBool::new(false), map: Some(map), file, name })
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -50,7 +51,7 @@ impl MappedFile {
     /// Whether bytes were read through the mapping that the disk could not give (the file was truncated, or a read
     /// failed): they read as zeros. Ask after reading; what was made from them must be thrown away.
     pub fn is_damaged(&self) -> bool {
-        self.guard.as_ref().is_some_and(Guard::is_damaged)
+        self.cut.load(Ordering::Relaxed) || self.guard.as_ref().is_some_and(Guard::is_damaged)
     }
 
     /// Whether the file is as long as it was when it was opened, and nothing that was read of it was damaged. Costs a system
@@ -73,12 +74,12 @@ impl Stored for MappedFile {
         self.map.as_deref()
     }
 
-    fn notice_damage(&self) -> bool {
-        !self.damage_noticed.swap(true, Ordering::Relaxed)
-    }
-
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn mark_damaged(&self) -> bool {
+        !self.cut.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!((file.bytes()[0], file.bytes()[39_999], file.bytes()[20_000]), (7, 0, 0));
         assert!(file.is_damaged());
         assert!(!whole.is_damaged(), "only the mapping that was read is marked");
-        assert!(file.notice_damage() && !file.notice_damage(), "news once");
+        assert!(file.mark_damaged() && !file.mark_damaged(), "news once");
         drop(file);
         assert_eq!(whole.bytes()[8_192], 0);
         assert!(whole.is_damaged());

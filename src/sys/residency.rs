@@ -28,7 +28,7 @@ const RWF_NOWAIT: libc::c_int = 0x8;
 static NO_CACHESTAT: AtomicBool = AtomicBool::new(false);
 
 /// Whether `len` bytes from `offset` are in the page cache. Bytes beyond the end of the file never are. A page that is
-/// still being read in may count: see [`is_readable`].
+/// still being read in may count: see [`has_arrived`].
 pub fn is_resident(file: BorrowedFd<'_>, offset: u64, len: u64) -> bool {
     match cached_pages(file, offset, len) {
         Ok(pages) => pages >= pages_spanned(offset, len),
@@ -42,6 +42,12 @@ pub fn source(file: BorrowedFd<'_>) -> Source {
         Ok(_) => Source::Cachestat,
         Err(_) => Source::Samples,
     }
+}
+
+/// As [`is_resident`], for a stretch that may be on its way from the disk just now: pages in the cache whose bytes have not
+/// arrived do not count, as far as a look every [`SAMPLE_STRIDE`] can tell.
+pub fn has_arrived(file: BorrowedFd<'_>, offset: u64, len: u64) -> bool {
+    is_resident(file, offset, len) && samples(offset, len).all(|at| is_readable(file, at))
 }
 
 /// Whether the byte at `offset` can be read without waiting: it is in the page cache and its read has finished.

@@ -131,7 +131,8 @@ fn partings<'a>(renditions: &[Rendition<'_>], between: impl Fn(usize) -> &'a [i6
     for (number, rendition) in renditions.iter().enumerate() {
         let lacks = |time: i64, other: &Rendition<'_>| {
             let tolerance = rendition.half_frame.min(other.half_frame);
-            !other.keys.iter().any(|&key| (key - time).abs() <= tolerance)
+            let near = other.keys.partition_point(|&key| key < time - tolerance);
+            other.keys.get(near).is_none_or(|&key| key > time + tolerance)
         };
         for (_, other) in renditions.iter().enumerate().filter(|(other, _)| *other != number) {
             let times: Vec<String> = between(number)

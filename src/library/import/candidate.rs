@@ -1,6 +1,8 @@
 //! The tracks of the source files that may become tracks of the asset.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::alignment::Rendition;
@@ -23,6 +25,25 @@ pub struct SourceFile {
     /// For copying: reading into a buffer that stays in the processor's cache takes half the time of writing from the
     /// mapping, and a file that somebody truncates meanwhile gives an error and no signal.
     pub file: File,
+    found: State,
+}
+
+/// What tells whether a file is the same and unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    file: (u64, u64),
+    len: u64,
+    modified: (i64, i64),
+}
+
+impl State {
+    fn of(metadata: &Metadata) -> State {
+        State {
+            file: (metadata.dev(), metadata.ino()),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
 }
 
 /// A track that is understood: what it is, and where its samples lie in time.
@@ -42,12 +63,30 @@ pub struct Candidate<'a> {
 impl SourceFile {
     pub fn open(path: &Path) -> Result<SourceFile, Error> {
         let failed = |source| Error::Source { path: path.to_owned(), source };
-        if path.is_dir() {
-            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+        // Before it is opened: opening a pipe waits for whoever writes to it.
+        let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+        if kind.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
-        let map = MappedFile::open(path).map_err(failed)?;
+        if !kind.is_file() {
+            return Err(failed(io::Error::other("not a regular file; import reads some parts of a file twice")));
+        }
         let file = File::open(path).map_err(failed)?;
-        Ok(SourceFile { name: path.display().to_string(), map, file })
+        let found = State::of(&file.metadata().map_err(failed)?);
+        let map = MappedFile::open(path).map_err(failed)?;
+        Ok(SourceFile { name: path.display().to_string(), map, file, found })
+    }
+
+    pub fn is_same(&self, other: &SourceFile) -> bool {
+        self.found.file == other.found.file
+    }
+
+    /// Refuses a file that was written to since it was opened: what was read of it at different times does not belong
+    /// together.
+    pub fn check_unchanged(&self) -> Result<(), Error> {
+        let now = self.file.metadata().map_err(|source| Error::Source { path: self.name.clone().into(), source })?;
+        let same = State::of(&now) == self.found && self.map.bytes().len() as u64 == self.found.len;
+        if same && !self.map.is_damaged() { Ok(()) } else { Err(Error::Changed { file: self.name.clone() }) }
     }
 }
 
@@ -149,6 +188,18 @@ impl<'a> Candidate<'a> {
         }
     }
 
+    /// What a viewer sees: a picture that is turned by a quarter is as wide as it was coded high.
+    fn shown(&self) -> Details {
+        let mut details = self.description.details.clone();
+        if let Details::Video(video) = &mut details
+            && self.source.matrix.is_sideways()
+        {
+            (video.width, video.height) = (video.height, video.width);
+            video.pixel_aspect = (video.pixel_aspect.1, video.pixel_aspect.0);
+        }
+        details
+    }
+
     /// The track it becomes.
     pub fn track(&self, id: String) -> Track {
         Track {
@@ -159,7 +210,7 @@ impl<'a> Candidate<'a> {
             name: self.name.clone(),
             role: self.role,
             presentation_offset: Ticks(-self.timeline.priming),
-            details: self.description.details.clone(),
+            details: self.shown(),
         }
     }
 }

@@ -3,8 +3,6 @@
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use sha2::{Digest, Sha256};
-
 use crate::store::track_file::Writeback;
 
 /// What is read, written and hashed at a time: small enough to stay in the processor's cache in between.
@@ -55,9 +53,9 @@ impl Follower {
 }
 
 impl Following {
-    /// Works until the other end is dropped. Returns the SHA-256 of each of `count` track files.
+    /// Works until the other end is dropped. Returns the BLAKE3 of each of `count` track files.
     pub fn run(self, count: usize) -> Vec<[u8; 32]> {
-        let mut hashes = vec![Sha256::new(); count];
+        let mut hashes = vec![blake3::Hasher::new(); count];
         thread::scope(|scope| {
             let (due, dues) = channel::<Writeback>();
             // Starting a write-back waits where the disk's queue is full; hashing goes on meanwhile.
@@ -95,7 +93,7 @@ mod tests {
         for (number, digest) in digests.into_iter().enumerate() {
             let bytes: Vec<u8> =
                 (0..100).filter(|value| value % 2 == number as u8).flat_map(|value| [value; 100]).collect();
-            assert_eq!(digest, <[u8; 32]>::from(Sha256::digest(bytes)));
+            assert_eq!(digest, <[u8; 32]>::from(blake3::hash(&bytes)));
         }
     }
 }

@@ -34,11 +34,16 @@ pub enum Error {
     Key { path: String, found: String },
     #[error("language {found:?} of {path} is not a BCP 47 tag such as en, de or pt-BR")]
     Language { path: String, found: String },
+    #[error("name {found:?} of {path}: control characters, or more than {NAME_CHARS_MAX} characters")]
+    Name { path: String, found: String },
     #[error("role {found:?} of {path}; known are main, alternate, commentary, description, forced, caption")]
     Role { path: String, found: String },
     #[error("an empty file name")]
     Empty,
 }
+
+/// A name is for a menu.
+const NAME_CHARS_MAX: usize = 200;
 
 const ROLES: [(&str, Role); 6] = [
     ("main", Role::Main),
@@ -117,7 +122,12 @@ impl Input {
                 let found = || Error::Language { path: path.clone(), found: value.to_owned() };
                 labels.language = Some(language_tag(value).ok_or_else(found)?);
             }
-            "name" => labels.name = Some(value.to_owned()).filter(|name| !name.is_empty()),
+            "name" => {
+                if value.chars().count() > NAME_CHARS_MAX || value.contains(char::is_control) {
+                    return Err(Error::Name { path, found: value.to_owned() });
+                }
+                labels.name = Some(value.to_owned()).filter(|name| !name.is_empty());
+            }
             "role" => {
                 let role = ROLES.iter().find(|(name, _)| *name == value).map(|(_, role)| *role);
                 labels.role = Some(role.ok_or_else(|| Error::Role { path: path.clone(), found: value.to_owned() })?);
@@ -136,6 +146,11 @@ impl Input {
             name: own.name.or_else(|| self.labels.name.clone()),
             role: own.role.or(self.labels.role),
         }
+    }
+
+    /// Whether two arguments differ in no more than the file's name.
+    pub fn says_the_same(&self, other: &Input) -> bool {
+        self.labels == other.labels && self.audio == other.audio
     }
 
     pub fn is_subtitles(&self) -> bool {
@@ -196,6 +211,7 @@ mod tests {
                 "12:30.mp4",
                 labels("", "Ja, nein: vielleicht", Some(Role::Commentary)),
             ),
+            ("a.mp4:name=\"Ö\" 🎬 <&>", "a.mp4", labels("", "\"Ö\" 🎬 <&>", None)),
             ("s.vtt:lang=pt-BR,role=forced", "s.vtt", labels("pt-BR", "", Some(Role::Forced))),
         ] {
             let input: Input = text.parse().unwrap();
@@ -215,6 +231,8 @@ mod tests {
             ("a.mp4:lang=", "language \"\" of a.mp4"),
             ("a.mp4:lang=german!", "language \"german!\" of a.mp4"),
             ("a.mp4:role=star", "role \"star\" of a.mp4; known are main"),
+            ("a.mp4:name=a\nb", "name \"a\\nb\" of a.mp4: control characters"),
+            (&format!("a.mp4:name={}", "é".repeat(201)), "name \"ééé"),
             ("a.mp4:title=x", "unknown option \"title=x\" of a.mp4; known are lang="),
             ("a.mp4:a0.lang=de", "unknown option \"a0.lang=de\""),
         ] {

@@ -19,10 +19,11 @@ mod timeline;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use candidate::{Candidate, SourceFile};
@@ -35,7 +36,7 @@ use slots::Slots;
 use super::asset::file_name;
 use super::folder::{self, Folder, Published, Staging};
 use super::version::Version;
-use crate::base::limits::TRACKS_MAX;
+use crate::base::limits::{PRESENTATION_MAX, TRACKS_MAX};
 use crate::base::{Ticks, Timescale};
 use crate::media::isobmff::{self, Movie};
 use crate::media::track::{Details, Kind};
@@ -54,6 +55,14 @@ pub struct Options {
     pub segment: Duration,
     /// Seconds since 1970: when a version that this one replaces was replaced.
     pub now: u64,
+    /// Somebody may set it while the import runs: it ends with [`Error::Stopped`] then, unless it was about to be published.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Options {
+    fn check_stop(&self) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
+    }
 }
 
 /// What an import has to say while it runs.
@@ -108,6 +117,12 @@ pub enum Error {
     Nothing { files: String },
     #[error("{found} tracks, an asset has {TRACKS_MAX} at most")]
     TooManyTracks { found: usize },
+    #[error("{label}: lasts {} hours, {} at most", .length.as_secs() / 3_600, PRESENTATION_MAX.as_secs() / 3_600)]
+    TooLong { label: String, length: Duration },
+    #[error("stopped; the library is as it was")]
+    Stopped,
+    #[error("{file}: was changed while it was imported; import it again when nobody writes to it")]
+    Changed { file: String },
     #[error(transparent)]
     Folder(#[from] folder::Error),
 }
@@ -116,9 +131,25 @@ pub enum Error {
 pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     folder::check_name(&options.asset)?;
     let (media, subtitles): (Vec<&Input>, Vec<&Input>) = options.inputs.iter().partition(|input| !input.is_subtitles());
-    let sources = media.iter().map(|input| SourceFile::open(&input.path)).collect::<Result<Vec<_>, _>>()?;
+    let mut sources: Vec<SourceFile> = Vec::with_capacity(media.len());
+    let mut inputs: Vec<&Input> = Vec::with_capacity(media.len());
+    for input in media {
+        let source = SourceFile::open(&input.path)?;
+        // The same file and the same words about it: with other words the user means something by giving it twice.
+        let mut given = sources.iter().zip(&inputs);
+        match given.find(|(other, said)| other.is_same(&source) && said.says_the_same(input)) {
+            Some((other, _)) => {
+                report(Event::Note(&format!("{} left out: the same file as {}", source.name, other.name)));
+            }
+            None => {
+                sources.push(source);
+                inputs.push(input);
+            }
+        }
+    }
     let mut candidates = Vec::new();
-    for (number, (source, input)) in sources.iter().zip(&media).enumerate() {
+    for (number, (source, input)) in sources.iter().zip(&inputs).enumerate() {
+        options.check_stop()?;
         let movie = Movie::parse(&source.name, source.map.bytes())?;
         candidates.extend(Candidate::all(number, source, &movie, input, report)?);
     }
@@ -138,9 +169,14 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     let slots = Slots::plan(&of_kind(Kind::Video), &of_kind(Kind::Audio), options.segment)?;
 
     let folder = Folder::create(&options.library)?;
-    folder.sweep()?;
+    // Leftovers of an import by another user, say, are the server's to delete: no reason not to import.
+    if let Err(error) = folder.sweep() {
+        report(Event::Note(&format!("leftovers of other imports stay: {error}")));
+    }
     let staging = folder.stage()?;
-    let copied = copy(&sources, candidates, &slots, &staging, report)?;
+    let copied = copy(&sources, candidates, &slots, &staging, options, report);
+    sources.iter().try_for_each(SourceFile::check_unchanged)?;
+    let copied = copied?;
     finish(&folder, staging, copied, texts, options)
 }
 
@@ -156,6 +192,10 @@ fn place(candidates: &mut [Candidate<'_>]) -> Result<(), Error> {
         if late > 0 {
             return Err(Error::Detached { label: track.label.clone(), late: Duration::from_nanos(late as u64) });
         }
+        let length = Duration::from_nanos(u64::try_from(track.timeline.end_nanos()).unwrap_or(0));
+        if length > PRESENTATION_MAX {
+            return Err(Error::TooLong { label: track.label.clone(), length });
+        }
     }
     Ok(())
 }
@@ -170,6 +210,7 @@ fn copy(
     candidates: Vec<Candidate<'_>>,
     slots: &Slots,
     staging: &Staging,
+    options: &Options,
     report: Report<'_>,
 ) -> Result<Copied, Error> {
     let total = candidates.iter().map(|track| track.timeline.bytes).sum();
@@ -178,6 +219,7 @@ fn copy(
     let hashing = thread::spawn(move || following.run(count));
     let finished = write(sources, candidates, slots, staging, follower, &mut |done| {
         report(Event::Progress { done, total });
+        options.check_stop()
     })?;
     let digests = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     Ok(Copied { finished, digests })
@@ -189,7 +231,7 @@ fn write<'a>(
     slots: &Slots,
     staging: &Staging,
     follower: Follower,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(u64) -> Result<(), Error>,
 ) -> Result<Vec<Finished>, Error> {
     let mut ids = Ids::default();
     let mut video_cuts = slots.video.iter();
@@ -204,13 +246,13 @@ fn write<'a>(
         outputs.push(Output::create(number, id, candidate, source, cuts, staging, &follower)?);
     }
     let mut done = 0;
-    progress(done);
+    progress(done)?;
     for file in 0..sources.len() {
         for slot in 0..slots.times.len() as u32 {
             for output in outputs.iter_mut().filter(|output| output.source_file == file) {
                 done += output.write_slot(slots, slot, &follower)?;
             }
-            progress(done);
+            progress(done)?;
         }
     }
     for output in &mut outputs {
@@ -308,7 +350,7 @@ fn finish(
             track: &text.track,
             file_size: text.bytes.len() as u64,
             init_size: 0,
-            digest: Sha256::digest(&text.bytes).into(),
+            digest: blake3::hash(&text.bytes).into(),
             fragments: &[],
             samples: Box::new(std::io::empty()),
             sample_count: 0,
@@ -319,6 +361,7 @@ fn finish(
     let digest = index_writer::write(&path, &mut entries).map_err(|error| folder::Error::io("write", &path, error))?;
     drop(entries);
     let version = Version::of(&digest);
+    options.check_stop()?;
     let published = folder.publish(staging, &options.asset, version, options.now)?;
     let index_size = std::fs::metadata(folder.version_path(&options.asset, version).join(index::FILE_NAME));
     let media = |track: &&TrackSummary| track.track.kind() != Kind::Text;

@@ -14,6 +14,7 @@ use super::candidate::{Candidate, SourceFile};
 use super::follower::{BUFFER_BYTES, Chunk, Follower};
 use super::slots::Slots;
 use super::timeline::{Key, Retimed};
+use crate::base::limits::FRAGMENT_SAMPLES_MAX;
 use crate::library::asset::file_name;
 use crate::library::folder::{self, Staging};
 use crate::media::fragment::Start;
@@ -190,6 +191,16 @@ impl<'a> Output<'a> {
         }
         let duration = if is_last { timeline.last_duration } else { sample.duration };
         gathered.duration += u64::from(duration);
+        if gathered.samples.len() >= FRAGMENT_SAMPLES_MAX {
+            return Err(Error::Times {
+                file: self.source.name.clone(),
+                track: self.candidate.source.id,
+                at: sample.offset,
+                reason: format!(
+                    "sample {row} (from 0): {FRAGMENT_SAMPLES_MAX} samples without a place to cut; expected key frames in between"
+                ),
+            });
+        }
         gathered.samples.push(Sample {
             size: sample.size.into(),
             duration: duration.into(),
@@ -361,7 +372,8 @@ fn reorder(candidate: &Candidate<'_>) -> i64 {
 
 fn header(track: &Track, candidate: &Candidate<'_>) -> Vec<u8> {
     let timeline = &candidate.timeline;
-    let (width, height) = match &track.details {
+    // As coded: `track` has it as it is shown.
+    let (width, height) = match &candidate.description.details {
         Details::Video(video) => {
             let (across, down) = video.pixel_aspect;
             // Stretched, never shrunk (ISO/IEC 14496-12 §8.3.2: `tkhd` holds the size as it is shown).
@@ -385,6 +397,7 @@ fn header(track: &Track, candidate: &Candidate<'_>) -> Vec<u8> {
         media_start: (timeline.priming + reorder(candidate)) as u64,
         width,
         height,
+        matrix: candidate.source.matrix,
         default_duration: u32::try_from(usual).unwrap_or(0),
         fragment_duration_hint: u64::try_from(timeline.delay + timeline.length).ok(),
     })

@@ -74,6 +74,8 @@ pub enum Error<E> {
     OutOfRange { row: u32, found: i64 },
     #[error("more than 2^32 samples")]
     TooMany,
+    #[error("{samples} samples last {ticks} ticks together; most of them last no time at all")]
+    NoTime { samples: u32, ticks: i64 },
     #[error("the edit list presents nothing of {samples} samples")]
     NothingPresented { samples: u32 },
 }
@@ -169,10 +171,13 @@ impl Timeline {
                     if let Some(start) =
                         (sample.sync || sample.recovery.is_some()).then(|| random_access(&sample)).flatten()
                     {
-                        if first.is_none() || time <= edit.media_start {
-                            first = Some(row);
+                        // Pictures cannot be cut where time goes back: only a broken table says so.
+                        if keys.last().is_none_or(|last| last.time < time) {
+                            if first.is_none() || time <= edit.media_start {
+                                first = Some(row);
+                            }
+                            keys.push(Key { row, time, start });
                         }
-                        keys.push(Key { row, time, start });
                     }
                 }
                 None => {
@@ -199,6 +204,9 @@ impl Timeline {
             _ => edit.media_start,
         };
         let sums = Sums::of(&samples, first, last, visible)?;
+        if sums.decode_end - sums.first_decode < i64::from(last - first) {
+            return Err(Error::NoTime { samples: last - first + 1, ticks: sums.decode_end - sums.first_decode });
+        }
         let start = match (random_access, sums.visible_min) {
             (Some(_), None) => return Err(Error::NothingPresented { samples: count }),
             // Nothing to be seen at the cut: the picture comes later.
@@ -260,7 +268,9 @@ impl Timeline {
 
     pub fn nanos(&self, ticks: i64) -> i64 {
         let nanos = Timescale::new(NANOS).unwrap_or(Timescale::MILLIS);
-        rescale_nearest(Ticks(ticks), self.timescale, nanos).map_or(i64::MAX, |ticks| ticks.0)
+        let saturated = if ticks < 0 { -TICKS_MAX } else { TICKS_MAX };
+        let found = rescale_nearest(Ticks(ticks), self.timescale, nanos).map_or(saturated, |ticks| ticks.0);
+        found.clamp(-TICKS_MAX, TICKS_MAX)
     }
 
     /// When the last sample ends, in nanoseconds of the presentation.

@@ -12,7 +12,7 @@ use super::movie::Context;
 use super::samples::Samples;
 use super::tables::Tables;
 use super::user_data::{UserData, handler_name};
-use super::{Edit, TrackRole, language};
+use super::{Edit, Matrix, TrackRole, language};
 
 /// A track, its tables borrowed from the file.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct SourceTrack<'a> {
     pub enabled: bool,
     /// Tracks of one group other than 0 are alternatives to each other.
     pub alternate_group: u16,
+    /// `tkhd`: how the picture is turned or mirrored when it is shown.
+    pub matrix: Matrix,
     /// `kind` boxes of the track's user data.
     pub roles: Vec<TrackRole>,
     /// What its samples are; see [`SampleEntry`].
@@ -133,6 +135,7 @@ impl<'a> SourceTrack<'a> {
             name: user.name.or(media.name),
             enabled: header.enabled,
             alternate_group: header.alternate_group,
+            matrix: header.matrix,
             roles: user.roles,
             sample_entry: contents.sample_entry,
             edit,
@@ -153,6 +156,7 @@ struct TrackHeader {
     id: u32,
     enabled: bool,
     alternate_group: u16,
+    matrix: Matrix,
 }
 
 impl TrackHeader {
@@ -164,7 +168,9 @@ impl TrackHeader {
         // reserved, duration, reserved, layer
         tkhd.read(body.skip(4 + times + 8 + 2))?;
         let alternate_group = tkhd.read(body.u16())?;
-        Ok(TrackHeader { id, enabled: flags & 1 != 0, alternate_group })
+        // volume, reserved; what is not there turns nothing
+        let matrix = body.skip(4).ok().and_then(|()| Matrix::read(body.rest())).unwrap_or_default();
+        Ok(TrackHeader { id, enabled: flags & 1 != 0, alternate_group, matrix })
     }
 }
 

@@ -1,5 +1,7 @@
 //! XML being written.
 
+use std::borrow::Cow;
+
 use quick_xml::escape::escape;
 
 /// Text with elements appended to it, indented by depth.
@@ -39,7 +41,7 @@ impl Xml {
     pub fn text(&mut self, name: &str, text: &str) {
         self.start(name, |_| ());
         self.out.push('>');
-        self.out.push_str(&escape(text));
+        self.out.push_str(&escaped(text));
         self.out.push_str("</");
         self.out.push_str(name);
         self.out.push_str(">\n");
@@ -61,12 +63,21 @@ impl Xml {
     }
 }
 
+/// What XML 1.0 has no way to say (§2.2) becomes U+FFFD.
+fn escaped(text: &str) -> Cow<'_, str> {
+    let bad = |char: char| matches!(char, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}');
+    match text.contains(bad) {
+        true => Cow::Owned(escape(text.replace(bad, "\u{fffd}").as_str()).into_owned()),
+        false => escape(text),
+    }
+}
+
 /// An opening tag to which attributes are added.
 pub(super) struct Tag<'o>(&'o mut String);
 
 impl Tag<'_> {
     pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
-        self.raw(name, &escape(value))
+        self.raw(name, &escaped(value))
     }
 
     pub fn integer(&mut self, name: &str, value: impl itoa::Integer) -> &mut Self {
@@ -80,5 +91,21 @@ impl Tag<'_> {
         self.0.push_str(value);
         self.0.push('"');
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_always_well_formed() {
+        for (text, want) in [
+            ("plain", "plain"),
+            ("<a> & \"b\"", "&lt;a&gt; &amp; &quot;b&quot;"),
+            ("a\x01b\u{ffff}🎬\tc", "a\u{fffd}b\u{fffd}🎬\tc"),
+        ] {
+            assert_eq!(escaped(text), want);
+        }
     }
 }

@@ -22,6 +22,8 @@ pub(super) fn switching_sets<'a>(presentation: &Presentation<'a>) -> Vec<Vec<Tra
 
 /// Same content, and one decoder can play on without being set up anew: video of one codec, range and depth; audio of one
 /// codec string, language, role, name, rate and layout. Text is never switched.
+///
+/// Renditions of the video were given as one ladder, whatever language and name ("1080p") their files state.
 fn switchable(a: &Track, b: &Track) -> bool {
     let said = |track: &Track| (track.language.clone(), track.role, track.name.clone());
     match (a.video(), b.video(), a.audio(), b.audio()) {
@@ -29,7 +31,7 @@ fn switchable(a: &Track, b: &Track) -> bool {
             (video.range, video.bit_depth, video.colour) == (other.range, other.bit_depth, other.colour)
                 && video.supplemental_codec.is_some() == other.supplemental_codec.is_some()
                 && sample_entry(a) == sample_entry(b)
-                && said(a) == said(b)
+                && a.role == b.role
         }
         (_, _, Some(audio), Some(other)) => audio == other && a.codec == b.codec && said(a) == said(b),
         _ => false,
@@ -51,7 +53,7 @@ pub(super) fn push(xml: &mut Xml, presentation: &Presentation<'_>, id: usize, se
     if let Some(video) = head.track.video() {
         descriptor::push_colour(xml, video);
     }
-    if let Some(name) = &head.track.name {
+    if let Some(name) = head.track.name.as_ref().filter(|name| all(set, |track| track.name.as_ref() == Some(name))) {
         xml.text("Label", name);
     }
     descriptor::push_accessibility(xml, head.track);
@@ -66,6 +68,10 @@ pub(super) fn push(xml: &mut Xml, presentation: &Presentation<'_>, id: usize, se
     xml.close("AdaptationSet");
 }
 
+fn all(set: &[TrackView<'_>], holds: impl Fn(&Track) -> bool) -> bool {
+    set.iter().all(|view| holds(view.track))
+}
+
 fn push_attributes(tag: &mut Tag<'_>, id: usize, set: &[TrackView<'_>]) {
     let head = set[0];
     let track = head.track;
@@ -76,7 +82,8 @@ fn push_attributes(tag: &mut Tag<'_>, id: usize, set: &[TrackView<'_>]) {
         Kind::Text => ("text", "text/vtt"),
     };
     tag.set("contentType", content).set("mimeType", mime);
-    if track.language != "und" && !track.language.is_empty() {
+    let stated = track.language != "und" && !track.language.is_empty();
+    if stated && all(set, |other| other.language == track.language) {
         tag.set("lang", &track.language);
     }
     if track.kind() == Kind::Text {
@@ -159,4 +166,27 @@ fn fraction((frames, seconds): (u32, u32)) -> String {
 
 fn common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::fixture::{Fixture, row, video};
+
+    #[test]
+    fn a_ladder_is_one_set_whatever_its_files_are_called() {
+        let mut fixture = Fixture::default();
+        for (id, height, name, language) in
+            [("v1", 1080, Some("1080p"), "en"), ("v2", 720, Some("720p"), "und"), ("v3", 360, None, "en")]
+        {
+            let mut track = video(id, "avc1.64001f", height * 16 / 9, height);
+            (track.name, track.language) = (name.map(str::to_owned), language.to_owned());
+            fixture = fixture.with_track(track, vec![row(0, 0, 90_000, 1_000)]);
+        }
+        let presentation = fixture.presentation();
+        let sets = switching_sets(&presentation);
+        assert_eq!(sets.iter().map(Vec::len).collect::<Vec<_>>(), [3]);
+        let mpd = crate::package::dash::mpd(&presentation);
+        assert!(!mpd.contains("<Label>") && !mpd.contains("lang="), "{mpd}");
+    }
 }

@@ -104,6 +104,8 @@ const players = {
       currentAudio: () => player.getCurrentTrackFor('audio')?.lang,
       text: () => player.getTracksFor('text').map((track) => track.lang),
       chooseText: (language) => {
+        // The first track counts as chosen from the start, though it is not shown, and choosing it then does nothing.
+        player.setTextTrack(-1);
         player.setTextTrack(player.getTracksFor('text').findIndex((track) => track.lang === language));
         showText(true);
       },

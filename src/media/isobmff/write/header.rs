@@ -17,6 +17,7 @@
 use crate::base::Timescale;
 use crate::media::Kind;
 
+use super::super::Matrix;
 use super::fragment::TRACK_ID;
 use super::{boxed, full_boxed, put_u16, put_u32, put_u64};
 
@@ -31,16 +32,16 @@ pub struct Header<'a> {
     pub name: Option<&'a str>,
     /// Media time at which presentation starts, in track ticks: the priming. 0 for none.
     pub media_start: u64,
-    /// Display size in pixels, pixel aspect applied; 0 for audio.
+    /// Display size in pixels, pixel aspect applied, before the picture is turned; 0 for audio.
     pub width: u32,
     pub height: u32,
+    /// How the picture is turned.
+    pub matrix: Matrix,
     /// Of a sample, in track ticks: the usual one, which fragments override.
     pub default_duration: u32,
     /// Length of all fragments together, in track ticks.
     pub fragment_duration_hint: Option<u64>,
 }
-
-const UNITY_MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
 
 /// `ftyp` and `moov` of a track file.
 pub fn header(header: &Header<'_>) -> Vec<u8> {
@@ -55,7 +56,7 @@ pub fn header(header: &Header<'_>) -> Vec<u8> {
             put_u32(out, 0x1_0000); // rate 1.0
             put_u16(out, 0x100); // volume 1.0
             out.extend_from_slice(&[0; 10]);
-            UNITY_MATRIX.iter().for_each(|&value| put_u32(out, value));
+            Matrix::default().values().iter().for_each(|&value| put_u32(out, value));
             out.extend_from_slice(&[0; 24]);
             put_u32(out, TRACK_ID + 1);
         });
@@ -108,7 +109,7 @@ fn trak(out: &mut Vec<u8>, header: &Header<'_>) {
         out.extend_from_slice(&[0; 12]); // reserved, layer, alternate group
         put_u16(out, if header.kind == Kind::Audio { 0x100 } else { 0 });
         put_u16(out, 0);
-        UNITY_MATRIX.iter().for_each(|&value| put_u32(out, value));
+        header.matrix.values().iter().for_each(|&value| put_u32(out, value));
         put_u32(out, header.width.min(0xFFFF) << 16);
         put_u32(out, header.height.min(0xFFFF) << 16);
     });
@@ -245,6 +246,7 @@ mod tests {
             media_start: 1024,
             width: 0,
             height: 0,
+            matrix: Matrix::default(),
             default_duration: 1024,
             fragment_duration_hint: None,
         }
@@ -256,7 +258,7 @@ mod tests {
         let out = header(&audio(&entry));
         let zeros = [0; 60];
         let z = |count: usize| &zeros[..count];
-        let matrix: Vec<u8> = UNITY_MATRIX.iter().flat_map(|value| value.to_be_bytes()).collect();
+        let matrix: Vec<u8> = Matrix::default().values().iter().flat_map(|value| value.to_be_bytes()).collect();
         let rows: &[(&str, &[&[u8]])] = &[
             ("ftyp", &[&[0, 0, 0, 28], b"ftyp", b"iso6", z(4), b"iso6cmfccmf2"]),
             ("moov", &[&[0, 0, 2, 71], b"moov"]),
