@@ -256,10 +256,11 @@ mod tests {
         }
         let inbox = Arc::new(Inbox::new().unwrap());
         let mut pages = Pages::default();
-        pages.add("/", "text/html", "text");
-        for ticket in 0..3 {
-            let manifest = pages.find("/").unwrap().clone();
-            helpers.load(Load::Compress(manifest), Reply { inbox: inbox.clone(), ticket });
+        // One each: what is asked for again while it is loaded is loaded once.
+        for (ticket, path) in ["/a", "/b", "/c"].into_iter().enumerate() {
+            pages.add(path, "text/html", "text");
+            let manifest = pages.find(path).unwrap().clone();
+            helpers.load(Load::Compress(manifest), Reply { inbox: inbox.clone(), ticket: ticket as TicketId });
             is_loaded.recv_timeout(PATIENCE / 2).expect("loaded while every reader waits");
         }
         drop(disks);
