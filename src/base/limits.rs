@@ -65,6 +65,15 @@ pub const HELPERS: usize = 4;
 /// Access log lines held back by one worker, in bytes; what comes above is dropped, and counted.
 pub const ACCESS_LOG_BYTES_MAX: usize = 1024 * 1024;
 
+// Admin API.
+
+/// Connections served at once; more wait in the backlog. Monitoring needs a handful.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// For a request head, and for the silence before it: a connection that says nothing gives its place to another.
+pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(3);
+/// For a whole connection, however often it is used: no slow reader holds a place for ever.
+pub const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+
 // Library.
 
 pub const SEGMENT_DEFAULT: Duration = Duration::from_secs(4);

@@ -20,14 +20,9 @@ use tracing::{debug, warn};
 
 use super::exposition::{self, Exposition};
 use super::{Health, Readiness, Server, catalog, process};
+use crate::base::limits;
 use crate::library::Library;
 
-/// Connections served at once; more wait in the backlog. Monitoring needs a handful.
-const CONNECTIONS_MAX: usize = 64;
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// For a whole connection, however often it is used: no slow reader holds a place for ever.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
-const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// After a failed accept (out of descriptors): time for something to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -42,7 +37,7 @@ impl Admin {
     pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let admin = Rc::new(self);
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS_MAX));
         loop {
             let next = async {
                 let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -76,13 +71,13 @@ impl Admin {
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HEAD_BYTES_MAX)
+            .header_read_timeout(limits::ADMIN_HEAD_TIMEOUT)
+            .max_buf_size(limits::HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), answer);
-        match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        match tokio::time::timeout(limits::ADMIN_CONNECTION_TIMEOUT, connection).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!("admin: connection: {error}"),
-            Err(_) => debug!("admin: connection closed after {} s", CONNECTION_TIMEOUT.as_secs()),
+            Err(_) => debug!("admin: connection closed after {} s", limits::ADMIN_CONNECTION_TIMEOUT.as_secs()),
         }
     }
 

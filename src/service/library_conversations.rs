@@ -249,7 +249,12 @@ fn the_page_and_its_list() {
     origin.import("film", &["video-180p.mp4"]);
     assert_eq!(origin.text("/"), "<!doctype html>");
     assert_eq!(origin.text("/?film"), "<!doctype html>");
+    let list = "GET /assets.json HTTP/1.0\r\n\r\n";
+    assert!(matches!(origin.answer(list, NOW), Answer::Load(Load::List)), "there may be many");
     assert!(origin.text("/assets.json").contains("\"name\":\"film\""));
+    assert!(matches!(origin.answer(list, NOW), Answer::Ready(_)), "written once");
+    origin.import("other", &["video-180p.mp4"]);
+    assert!(origin.text("/assets.json").contains("\"name\":\"other\""));
     let plain = Service::new(origin.service.library.clone(), Options::default());
     for path in ["/", "/assets.json"] {
         let head = format!("GET {path} HTTP/1.0\r\n\r\n");

@@ -15,13 +15,14 @@ mod route;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use crate::base::Payload;
 use crate::base::limits::{MANIFEST_AGE_DEFAULT, MANIFEST_CACHE_BYTES_DEFAULT, MISSING_AGE_DEFAULT};
 use crate::http::request::Method;
 use crate::http::{Kind, Request, Response, Status, response, uri};
-use crate::library::catalog::State;
+use crate::library::catalog::{Catalog, State};
 use crate::library::{Asset, Entry, Library};
 
 pub use manifest::Manifest;
@@ -43,6 +44,8 @@ pub enum Load {
     Open(Arc<Entry>),
     /// A manifest is too large to be compressed in place.
     Compress(Arc<Manifest>),
+    /// The list of assets has to be written anew, and there may be many.
+    List,
 }
 
 impl Load {
@@ -50,7 +53,7 @@ impl Load {
     /// has been compressed.
     pub fn without(&self, request: &Request<'_>) -> Option<Response> {
         match self {
-            Load::Open(_) => None,
+            Load::Open(_) | Load::List => None,
             Load::Compress(manifest) => Some(manifest.plain().respond(request)),
         }
     }
@@ -61,6 +64,8 @@ pub struct Service {
     pub library: Arc<Library>,
     pages: Pages,
     asset_list: bool,
+    /// As of the catalog that stands beside it.
+    listed: ArcSwapOption<(Arc<Catalog>, Arc<Manifest>)>,
     playback: Playback,
     /// The same for every name that nothing has.
     missing: Response,
@@ -107,6 +112,7 @@ impl Service {
             library,
             pages: options.pages,
             asset_list: options.asset_list,
+            listed: ArcSwapOption::empty(),
             playback: Playback::new(options.manifest_age, options.manifest_cache_bytes),
             missing: missing(options.missing_age),
         }
@@ -125,10 +131,10 @@ impl Service {
         };
         match Route::of(&path) {
             Some(Route::Vod { asset, resource }) => self.vod(request, now, asset, resource),
-            Some(Route::AssetList) if self.asset_list => {
-                let list = pages::asset_list(&self.library.catalog().names());
-                Answer::Ready(list.plain().respond(request))
-            }
+            Some(Route::AssetList) if self.asset_list => match &*self.listed.load() {
+                Some(listed) if Arc::ptr_eq(&listed.0, &self.library.catalog()) => document(&listed.1, request),
+                _ => Answer::Load(Load::List),
+            },
             _ => match self.pages.find(&path) {
                 Some(page) => document(page, request),
                 None => Answer::Ready(self.missing.clone()),
@@ -166,6 +172,11 @@ impl Service {
         match load {
             Load::Open(entry) => self.library.load(&entry),
             Load::Compress(manifest) => manifest.compress(),
+            Load::List => {
+                let catalog = Arc::clone(&self.library.catalog());
+                let list = Arc::new(pages::asset_list(&catalog.names()));
+                self.listed.store(Some(Arc::new((catalog, list))));
+            }
         }
     }
 }

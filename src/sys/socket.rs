@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, sockopt};
@@ -87,12 +86,6 @@ pub fn shutdown(fd: RawFd, how: Shutdown) {
 pub fn reset_on_close(fd: BorrowedFd<'_>) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let _ = socket::setsockopt(&fd.as_fd(), sockopt::Linger, &linger);
-}
-
-/// Finds a dead peer: the kernel asks after `idle`, and gives up after a few unanswered questions.
-pub fn keep_alive(fd: BorrowedFd<'_>, idle: Duration) {
-    let _ = socket::setsockopt(&fd, sockopt::KeepAlive, &true);
-    let _ = socket::setsockopt(&fd, sockopt::TcpKeepIdle, &u32::try_from(idle.as_secs()).unwrap_or(u32::MAX).max(1));
 }
 
 #[cfg(test)]

@@ -137,3 +137,27 @@ fn a_panic_ends_one_connection() {
     origin.until("counted", |totals| totals.panics == 1 && totals.open == 1);
     assert!(origin.plane().is_alive());
 }
+
+#[test]
+fn a_worker_with_far_more_connections_hands_them_over() {
+    let origin = Origin::start(Options { workers: vec![None, None], ..Options::default() });
+    let open = || -> Vec<u64> { origin.plane().workers().map(|worker| worker.open()).collect() };
+    // The kernel chooses the worker: only those on the first are kept.
+    let mut kept = Vec::new();
+    while origin.totals().handed_over == 0 {
+        assert!(kept.len() < 100, "{:?}", open());
+        let mut client = origin.connect();
+        let before = open();
+        assert_eq!(client.get("/text").body, TEXT.as_bytes());
+        if open()[0] > before[0] || open()[0] > kept.len() as u64 {
+            kept.push(client);
+        } else {
+            drop(client);
+            origin.until("closed", |_| open()[1] == 0 || origin.totals().handed_over > 0);
+        }
+    }
+    assert!(kept.len() >= 64, "{}", kept.len());
+    for client in &mut kept {
+        assert_eq!(client.get("/text").body, TEXT.as_bytes());
+    }
+}

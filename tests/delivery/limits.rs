@@ -1,9 +1,10 @@
 //! Timeouts and limits, each short enough to watch.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use headwater::base::limits;
 use headwater::delivery::Options;
 
 use crate::origin::{Origin, get};
@@ -29,7 +30,6 @@ fn bytes_one_by_one_do_not_extend_the_time_for_a_head() {
     let mut client = origin.connect();
     let mut stream = client.stream.try_clone().unwrap();
     let drip = thread::spawn(move || {
-        use std::io::Write;
         for byte in get("/text").bytes() {
             thread::sleep(Duration::from_millis(40));
             if stream.write_all(&[byte]).is_err() {
@@ -82,6 +82,36 @@ fn every_head_has_its_own_time() {
         assert_eq!(client.reply().status, 200, "after {:?}", start.elapsed());
     }
     assert_eq!(client.reply().status, 408);
+}
+
+#[test]
+fn bytes_one_by_one_do_not_extend_the_time_for_a_body() {
+    let origin = Origin::start(Options { head_timeout: SHORT, ..Options::default() });
+    let mut client = origin.connect();
+    client.send("GET /text HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+    assert_eq!(client.reply().status, 200);
+    let start = Instant::now();
+    while origin.totals().head_timeouts == 0 {
+        assert!(start.elapsed() < 10 * SHORT, "still waits for the body");
+        let _ = client.stream.write_all(b"x");
+        thread::sleep(SHORT / 10);
+    }
+    origin.until("closed", |totals| totals.open == 0);
+}
+
+#[test]
+fn a_client_that_goes_on_after_its_last_answer_is_left() {
+    let origin = Origin::start(Options { head_timeout: SHORT, ..Options::default() });
+    let mut client = origin.connect();
+    client.send("nonsense\r\n\r\n");
+    assert_eq!(client.reply().status, 400);
+    let start = Instant::now();
+    while origin.totals().open > 0 {
+        assert!(start.elapsed() < 3 * limits::LINGER, "still lingers");
+        let _ = client.stream.write_all(b"x");
+        thread::sleep(SHORT / 10);
+    }
+    assert!(start.elapsed() > limits::LINGER / 2);
 }
 
 #[test]
