@@ -244,7 +244,8 @@ fn a_second_signal_does_not_wait() {
     let mut server = place.started(&mut place.serve());
     // Far more than the socket's buffers take, and nobody reads: an answer in flight until the stop timeout.
     let mut busy = TcpStream::connect(place.listen).unwrap();
-    busy.write_all("GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(400).as_bytes()).unwrap();
+    nix::sys::socket::setsockopt(&busy, nix::sys::socket::sockopt::RcvBuf, &16_384).unwrap();
+    busy.write_all("GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000).as_bytes()).unwrap();
     std::thread::sleep(Duration::from_millis(500));
     let start = Instant::now();
     server.signal(Signal::SIGINT);

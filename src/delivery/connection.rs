@@ -266,7 +266,11 @@ impl Connection {
             }
             out = self.worker.take_head();
         }
-        self.flush(&mut out, budget).unwrap_or(Next::Writable)
+        self.flush(&mut out, budget).unwrap_or_else(|| {
+            // There are more requests, and the socket may be nearly full: it is the client that is waited for.
+            self.enter(Phase::Sending);
+            Next::Writable
+        })
     }
 
     /// There is no whole request in the buffer.
