@@ -53,6 +53,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     // With a file that cannot be used the machine is still looked at, for what the defaults need of it.
     let is_read = config.is_some();
     let config = config.unwrap_or_default();
+    for section in &config.not_served {
+        report.note("configuration", section.to_string(), "leave it for a build that does, or remove it");
+    }
     machine(&config, &mut report);
     if is_read {
         addresses(&config, &mut report);

@@ -59,6 +59,9 @@ impl Error {
 pub fn run(args: Args) -> Result<(), Failure> {
     let config = config::load(&args.config)?;
     logging::start("info")?;
+    for section in &config.not_served {
+        tracing::warn!("{section}");
+    }
     let signals = Signals::take()?;
     create(&config.server.state).map_err(|source| Error::State { path: config.server.state.clone(), source })?;
     let _lock = lock(&config.server.state)?;

@@ -1,11 +1,12 @@
 //! One TOML file, checked into the options of each module.
 //!
-//! Every key is optional, every mistake is reported (not only the first), and what the file says about things that this
-//! build does not serve is refused rather than ignored. `config/headwater.toml` is the reference.
+//! Every key is optional, every mistake is reported (not only the first), and sections about what this build does not serve
+//! are accepted, so that one file fits every build, but never without a word. `config/headwater.toml` is the reference.
 
 mod section;
 mod value;
 
+use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,22 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     pub admin: Admin,
     pub library: Library,
+    /// Sections of the file about what this build does not serve.
+    pub not_served: Vec<NotServed>,
+}
+
+/// A section of the product's configuration that has no effect on this build; its keys are not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotServed {
+    /// As in the file.
+    pub section: &'static str,
+    pub what: &'static str,
+}
+
+impl fmt::Display for NotServed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] has no effect: this build does not serve {} yet", self.section, self.what)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,13 +169,13 @@ fn read(notes: &Notes<'_>, text: &str) -> Config {
     let server = server(root.section("server"), state);
     let listen = listen(&mut root);
     let admin = admin(root.section("admin"), &listen);
-    refuse_what_is_not_served(&mut root);
+    let not_served = not_served(&mut root);
     root.finish();
     // Ages are sent as whole seconds (RFC 9111 §1.2.2).
     for age in [&mut library.manifest_age, &mut library.missing_age] {
         *age = Duration::from_secs(age.as_secs());
     }
-    Config { server, listen, admin, library }
+    Config { server, listen, admin, library, not_served }
 }
 
 /// The directory in which the library lies: writable by who owns the library, and two servers on one library meet there.
@@ -279,14 +296,12 @@ fn library(mut section: Section<'_, '_>) -> Library {
     library
 }
 
-/// Sections of the product that this build does not serve: silently accepting them would promise what is not kept.
-fn refuse_what_is_not_served(root: &mut Section<'_, '_>) {
-    for (key, what) in [("intake", "HTTP and RTMP ingest"), ("channel", "live channels"), ("store", "the object store")]
-    {
-        root.value(key, "", |_| Some(()))
-            .is_some()
-            .then(|| root.problem(key, format!("this build does not serve {what} yet; remove this section")));
-    }
+fn not_served(root: &mut Section<'_, '_>) -> Vec<NotServed> {
+    [("intake", "HTTP and RTMP ingest"), ("channel", "live channels"), ("store", "the object store")]
+        .into_iter()
+        .filter(|(section, _)| root.value(section, "", |_| Some(())).is_some())
+        .map(|(section, what)| NotServed { section, what })
+        .collect()
 }
 
 const fn millis(count: u64) -> Duration {

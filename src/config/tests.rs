@@ -88,6 +88,7 @@ fn every_key_is_read() {
             manifest_age: Duration::from_secs(2),
             missing_age: Duration::ZERO,
         },
+        not_served: Vec::new(),
     };
     assert_eq!(config, Ok(want));
 }
@@ -166,18 +167,6 @@ fn mistakes_name_line_key_found_and_allowed() {
             "[admin]\ntoken = \"short\"",
             "line 2: admin.token: found \"short\", expected \"\" (none) or 16 to 256 of A-Z a-z 0-9 - . _ ~ + / =",
         ),
-        (
-            "[[channel]]\nname = \"news\"",
-            "line 1: channel: this build does not serve live channels yet; remove this section",
-        ),
-        (
-            "[intake]\naddress = \"0.0.0.0:8081\"",
-            "line 1: intake: this build does not serve HTTP and RTMP ingest yet; remove this section",
-        ),
-        (
-            "[store]\npath = \"/x\"",
-            "line 1: store: this build does not serve the object store yet; remove this section",
-        ),
     ] {
         let problems = parse(text).unwrap_err();
         assert_eq!(problems.iter().map(Problem::to_string).collect::<Vec<_>>(), [want], "{text}");
@@ -225,4 +214,20 @@ proptest::proptest! {
     fn nothing_panics(text in "(\\[?\\[?(server|listen|library|admin)\\]?\\]?\n|[a-z_]{1,8} = (\"[0-9a-z]{0,4}\"|[0-9]{1,20}|\\{|\\[|true)\n|.{0,10}){0,8}") {
         let _ = parse(&text);
     }
+}
+
+#[test]
+fn sections_of_what_is_not_served_are_accepted_and_named() {
+    let text = "[intake]\naddress = \"0.0.0.0:8081\"\n[[channel]]\nname = \"news\"\n[store]\npath = \"/x\"\n";
+    let config = parse(text).unwrap();
+    let named: Vec<String> = config.not_served.iter().map(NotServed::to_string).collect();
+    assert_eq!(
+        named,
+        [
+            "[intake] has no effect: this build does not serve HTTP and RTMP ingest yet",
+            "[channel] has no effect: this build does not serve live channels yet",
+            "[store] has no effect: this build does not serve the object store yet",
+        ]
+    );
+    assert_eq!(Config { not_served: Vec::new(), ..config }, Config::default());
 }
