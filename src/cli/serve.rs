@@ -63,9 +63,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
         tracing::warn!("{section}");
     }
     let signals = Signals::take()?;
+    create(&config.library.path).map_err(|source| Error::Library { path: config.library.path.clone(), source })?;
     create(&config.server.state).map_err(|source| Error::State { path: config.server.state.clone(), source })?;
     let _lock = lock(&config.server.state)?;
-    create(&config.library.path).map_err(|source| Error::Library { path: config.library.path.clone(), source })?;
     let appliance = Appliance::start(&config.library.path, setup(&config)?, None)?;
     let addresses: Vec<String> = appliance.addresses().iter().map(ToString::to_string).collect();
     info!(
@@ -97,7 +97,7 @@ fn create(directory: &Path) -> io::Result<()> {
 
 /// Held as long as the value lives, and no longer than the process does, however it ends.
 pub fn lock(state: &Path) -> Result<Flock<File>, Error> {
-    let path = state.join("headwater.lock");
+    let path = state.join(".headwater.lock");
     let file = File::create(&path).map_err(|source| Error::State { path: path.clone(), source })?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
         Errno::EWOULDBLOCK => Error::Locked { path: state.to_owned() },

@@ -165,8 +165,8 @@ fn read(notes: &Notes<'_>, text: &str) -> Config {
     }
     let mut root = Section::root(notes, document.get_ref());
     let mut library = library(root.section("library"));
-    let state = server_state(&library);
-    let server = server(root.section("server"), state);
+    // Two servers on one library meet there, and it is writable by who owns the library.
+    let server = server(root.section("server"), &library.path);
     let listen = listen(&mut root);
     let admin = admin(root.section("admin"), &listen);
     let not_served = not_served(&mut root);
@@ -178,12 +178,7 @@ fn read(notes: &Notes<'_>, text: &str) -> Config {
     Config { server, listen, admin, library, not_served }
 }
 
-/// The directory in which the library lies: writable by who owns the library, and two servers on one library meet there.
-fn server_state(library: &Library) -> PathBuf {
-    library.path.parent().unwrap_or(&library.path).to_owned()
-}
-
-fn server(mut section: Section<'_, '_>, state: PathBuf) -> Server {
+fn server(mut section: Section<'_, '_>, library: &Path) -> Server {
     let server = Server {
         workers: section
             .value("workers", "\"all\", a number from 1 to 1024, or a CPU list such as \"2-7,10\"", workers)
@@ -210,7 +205,7 @@ fn server(mut section: Section<'_, '_>, state: PathBuf) -> Server {
                 path => path.starts_with('/').then(|| Page::File(path.into())),
             })
             .unwrap_or(Page::Off),
-        state: section.path("state").unwrap_or(state),
+        state: section.path("state").unwrap_or_else(|| library.to_owned()),
     };
     section.finish();
     server

@@ -94,10 +94,10 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn the_state_directory_is_where_the_library_lies() {
+fn the_state_directory_is_the_library_unless_it_is_named() {
     for (text, want) in [
-        ("", "/var/lib/headwater"),
-        ("[library]\npath = '/srv/media/library'", "/srv/media"),
+        ("", "/var/lib/headwater/library"),
+        ("[library]\npath = '/srv/media/library'", "/srv/media/library"),
         ("[library]\npath = '/'", "/"),
         ("[library]\npath = '/srv/library'\n[server]\nstate = '/run/x'", "/run/x"),
     ] {
