@@ -23,6 +23,8 @@ const made = {
     '-c:a', 'flac', '-strict', '-2'],
   'h264-59.94': [...picture('60000/1001'), ...sound(44100), ...x264, '120', '-c:a', 'aac'],
   'h264-open-gop': [...picture(25), ...sound(48000), ...x264, '50', '-x264-params', 'open-gop=1', '-c:a', 'aac'],
+  'cut-by-copy': ['-ss', '1.3', '-i', join(samples, 'video-180p.mp4'), '-ss', '1.3', '-i', join(samples, 'audio-en.mp4'), '-t', '6',
+    '-c', 'copy'],
   'audio-only': [...sound(48000), '-c:a', 'aac'],
   'video-only': [...picture(25), ...x264, '50'],
 };

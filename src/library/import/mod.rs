@@ -13,6 +13,7 @@ mod candidate;
 pub mod examine;
 mod follower;
 pub mod input;
+mod lead_in;
 mod output;
 mod slots;
 mod timeline;

@@ -153,8 +153,7 @@ impl<'a> Output<'a> {
                     break;
                 }
             }
-            let is_last = row + 1 == rows.end;
-            self.gather(&mut gathered, row, &sample, is_last)?;
+            self.gather(&mut gathered, row, &sample)?;
             self.advance()?;
         }
         if gathered.samples.is_empty() { Ok(0) } else { self.write_fragment(gathered, slot, follower) }
@@ -174,11 +173,12 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    fn gather(&mut self, gathered: &mut Gathered, row: u32, sample: &SourceSample, is_last: bool) -> Result<(), Error> {
+    fn gather(&mut self, gathered: &mut Gathered, row: u32, sample: &SourceSample) -> Result<(), Error> {
         let timeline = &self.candidate.timeline;
         let key = timeline.keys.get(self.key).filter(|key| key.row == row).copied();
         self.key += usize::from(key.is_some());
-        let composition_offset = i64::from(sample.composition_offset) - timeline.composition_shift;
+        let times = timeline.times(row, sample);
+        let composition_offset = times.composition_offset;
         let composition_offset = i32::try_from(composition_offset).map_err(|_| Error::Times {
             file: self.source.name.clone(),
             track: self.candidate.source.id,
@@ -186,11 +186,10 @@ impl<'a> Output<'a> {
             reason: format!("sample {row} (from 0): composition offset {composition_offset}, more than 2^31 ticks"),
         })?;
         if gathered.samples.is_empty() {
-            gathered.decode_time = timeline.decode_time(sample.decode_time).max(0) as u64;
+            gathered.decode_time = times.decode_time.max(0) as u64;
             gathered.start = key.map_or(Start::Closed, |key| key.start);
         }
-        let duration = if is_last { timeline.last_duration } else { sample.duration };
-        gathered.duration += u64::from(duration);
+        gathered.duration += u64::from(times.duration);
         if gathered.samples.len() >= FRAGMENT_SAMPLES_MAX {
             return Err(Error::Times {
                 file: self.source.name.clone(),
@@ -203,7 +202,7 @@ impl<'a> Output<'a> {
         }
         gathered.samples.push(Sample {
             size: sample.size.into(),
-            duration: duration.into(),
+            duration: times.duration.into(),
             composition_offset: composition_offset.into(),
             flags: flags(self.track.kind(), sample, key).into(),
         });

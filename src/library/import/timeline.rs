@@ -4,7 +4,8 @@
 //! 14496-12 §8.6.6). In the asset decode times begin at 0, or later by as much as the track starts after the
 //! presentation, and composition offsets are shifted by the reorder delay, so that the first picture is presented where
 //! decoding starts: the decode time of a closed group of pictures is the presentation time of its key frame. What a
-//! decoder needs but a viewer does not see (priming, pictures before the cut of an edit list) stays in front.
+//! decoder needs but a listener does not hear (priming) stays in front; pictures before the cut of an edit list are
+//! squeezed into the first milliseconds ([`super::lead_in`]).
 //!
 //! The track file says the same with an edit list and composition offsets from 0 up. Negative ones without an edit list
 //! (CMAF's `cmf2`) would mean the same, but FFmpeg's reader delays such a track by its largest negative offset (its
@@ -12,12 +13,14 @@
 
 use std::ops::Range;
 
+use super::lead_in::{Cut, LeadIn};
 use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
 use crate::media::fragment::Start;
 use crate::media::isobmff::{Edit, SourceSample};
 
-/// How one track's samples are numbered and timed. Times are in track ticks unless a name says otherwise.
+/// How one track's samples are numbered and timed. Times are in ticks of the track file unless a name says otherwise, and
+/// these are the source's but for a [`LeadIn::factor`].
 #[derive(Clone, Debug)]
 pub struct Timeline {
     pub timescale: Timescale,
@@ -27,12 +30,14 @@ pub struct Timeline {
     pub keys: Vec<Key>,
     /// Source decode time of the first imported row.
     pub first_decode: i64,
-    /// Subtracted from every composition offset.
+    /// Subtracted from every composition offset, in source ticks.
     pub composition_shift: i64,
     /// Largest of what is then below 0, as a positive number: the reorder delay.
     pub reorder: i64,
     /// Hidden time at the start.
     pub priming: i64,
+    /// What is done about hidden pictures.
+    pub lead_in: Option<LeadIn>,
     /// When the first presented sample is presented, on the source's clock.
     pub start_nanos: i64,
     /// How much later than the presentation the track starts; set by [`Timeline::place`].
@@ -55,6 +60,15 @@ pub struct Key {
     /// Source composition time.
     pub time: i64,
     pub start: Start,
+}
+
+/// When a sample is decoded and presented, in ticks of the track file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    pub decode_time: i64,
+    pub duration: u32,
+    /// Presentation time less decode time.
+    pub composition_offset: i64,
 }
 
 /// What is wrong with a track's times.
@@ -81,7 +95,7 @@ pub enum Error<E> {
 }
 
 /// Times are kept below this, so that sums never overflow; 1 000 years at a nanosecond a tick is 2^65.
-const TICKS_MAX: i64 = 1 << 60;
+pub const TICKS_MAX: i64 = 1 << 60;
 pub const NANOS: u32 = 1_000_000_000;
 /// Audio that is decoded before the cut of an edit list, so that a decoder has settled by then: longer than the priming
 /// of every codec here (Opus asks for 80 ms, HE-AAC about 110 ms).
@@ -138,7 +152,7 @@ impl<I: Iterator<Item = Result<SourceSample, E>>, E> Retimed<I> {
 /// What kind of random access point a sample is, by its bytes.
 pub type RandomAccess<'a> = &'a dyn Fn(&SourceSample) -> Option<Start>;
 
-fn composition_time(sample: &SourceSample) -> i64 {
+pub fn composition_time(sample: &SourceSample) -> i64 {
     sample.decode_time + i64::from(sample.composition_offset)
 }
 
@@ -225,7 +239,7 @@ impl Timeline {
         }
         let on_clock = start.saturating_sub(edit.media_start).saturating_add(edit.start_delay);
         let nanos = Timescale::new(NANOS).and_then(|nanos| rescale_nearest(Ticks(on_clock), timescale, nanos));
-        Ok(Timeline {
+        let timeline = Timeline {
             timescale,
             rows: first..last + 1,
             keys,
@@ -233,6 +247,7 @@ impl Timeline {
             composition_shift: sums.composition_min - sums.first_decode,
             reorder: sums.composition_min - sums.first_decode - sums.offset_min,
             priming,
+            lead_in: None,
             start_nanos: nanos
                 .filter(|nanos| nanos.0.abs() < TICKS_MAX)
                 .ok_or(Error::OutOfRange { row: first, found: on_clock })?
@@ -244,6 +259,43 @@ impl Timeline {
             rate: sums.rate(timescale, last_duration),
             bits_per_second: (u128::from(sums.bytes) * 8 * u128::from(timescale.per_second())
                 / u128::try_from(length.max(1)).unwrap_or(1)) as u64,
+        };
+        if random_access.is_none() || priming == 0 {
+            return Ok(timeline);
+        }
+        // Leading pictures of an open start, decoded without the group they need, end playback in Chromium with an error. They
+        // stay before time 0, where it drops them and waits for the next key frame.
+        if timeline.keys.first().is_some_and(|key| key.start == Start::Open && sums.composition_min < key.time) {
+            return Ok(timeline);
+        }
+        let cut = Cut {
+            rows: timeline.rows.clone(),
+            timescale,
+            first_decode: timeline.first_decode,
+            composition_shift: timeline.composition_shift,
+            start,
+            hidden: priming,
+            reorder: timeline.reorder.max(0),
+            duration_max: sums.duration_max.max(sums.last_duration),
+            length,
+        };
+        let lead_in = LeadIn::plan(samples(), &cut)?;
+        let last_decode = sums.decode_end - i64::from(sums.last_duration);
+        Ok(lead_in.and_then(|lead_in| timeline.squeezed(lead_in, last_decode)).unwrap_or(timeline))
+    }
+
+    /// Shows what is hidden for next to no time. `None` if nothing would be left of the last picture.
+    fn squeezed(&self, lead_in: LeadIn, last_decode: i64) -> Option<Timeline> {
+        let length = self.length.saturating_sub(self.priming) * lead_in.factor;
+        let last_duration = length.saturating_sub(lead_in.decode_time(self.rows.end - 1, last_decode));
+        Some(Timeline {
+            timescale: Timescale::new(u32::try_from(lead_in.factor).ok()?.checked_mul(self.timescale.per_second())?)?,
+            length,
+            last_duration: u32::try_from(last_duration).ok().filter(|&duration| duration > 0)?,
+            reorder: lead_in.reorder,
+            priming: 0,
+            lead_in: Some(lead_in),
+            ..self.clone()
         })
     }
 
@@ -254,16 +306,40 @@ impl Timeline {
         self.delay = rescale_nearest(late, nanos, self.timescale).map_or(0, |ticks| ticks.0).min(TICKS_MAX);
     }
 
-    /// Decode time in the track file of a source decode time.
-    pub fn decode_time(&self, source: i64) -> i64 {
-        source.saturating_sub(self.first_decode).saturating_add(self.delay)
+    /// The times of one of `rows` in the track file.
+    pub fn times(&self, row: u32, sample: &SourceSample) -> Times {
+        let is_last = row + 1 == self.rows.end;
+        let (decode_time, end, composition_offset) = match &self.lead_in {
+            None => {
+                let decode_time = sample.decode_time.saturating_sub(self.first_decode);
+                let offset = i64::from(sample.composition_offset).saturating_sub(self.composition_shift);
+                (decode_time, decode_time + i64::from(sample.duration), offset)
+            }
+            Some(lead_in) => {
+                let decode_time = lead_in.decode_time(row, sample.decode_time);
+                let end = lead_in.decode_time(row + 1, sample.decode_time + i64::from(sample.duration));
+                let presented = lead_in.presentation_time(row, composition_time(sample));
+                (decode_time, end, presented.saturating_sub(decode_time))
+            }
+        };
+        Times {
+            decode_time: decode_time.saturating_add(self.delay),
+            // `end` is the next row's decode time: less than 2^32 ticks away, as `Retimed` and `LeadIn::plan` check.
+            duration: if is_last { self.last_duration } else { u32::try_from(end - decode_time).unwrap_or(u32::MAX) },
+            composition_offset,
+        }
     }
 
-    /// Presentation time, in nanoseconds, of a source composition time.
+    /// Presentation time, in nanoseconds, of a source composition time; of a hidden picture, that of the first visible one.
     pub fn presented_nanos(&self, composition_time: i64) -> i64 {
-        let ticks =
-            self.decode_time(composition_time).saturating_sub(self.composition_shift).saturating_sub(self.priming);
-        self.nanos(ticks)
+        let ticks = match &self.lead_in {
+            Some(lead_in) => lead_in.unsqueezed_time(composition_time).max(0),
+            None => composition_time
+                .saturating_sub(self.first_decode)
+                .saturating_sub(self.composition_shift)
+                .saturating_sub(self.priming),
+        };
+        self.nanos(ticks.saturating_add(self.delay))
     }
 
     pub fn nanos(&self, ticks: i64) -> i64 {
@@ -448,14 +524,120 @@ mod tests {
         assert_eq!((timeline.priming, timeline.start_nanos), (0, 0));
     }
 
+    /// (decode time, duration, presentation time) of every imported row.
+    fn written(timeline: &Timeline, samples: &[SourceSample]) -> Vec<(i64, u32, i64)> {
+        let mut rows = Retimed::new(samples.iter().map(|sample| Ok::<_, Failure>(*sample)));
+        let mut written = Vec::new();
+        while let Some((row, sample)) = rows.next().unwrap() {
+            if timeline.rows.contains(&row) {
+                let times = timeline.times(row, &sample);
+                written.push((times.decode_time, times.duration, times.decode_time + times.composition_offset));
+            }
+        }
+        written
+    }
+
     #[test]
-    fn an_edit_list_that_cuts_into_a_group_hides_what_decoding_needs() {
+    fn an_edit_list_that_cuts_into_a_group_squeezes_what_decoding_needs() {
         // Presentation begins with the second picture of the third GOP; the first two GOPs are not needed.
         let timeline = survey(&gops(4), edit(8_000, 0, None), 25_000, true).unwrap();
         assert_eq!(timeline.rows, 6..12);
-        assert_eq!((timeline.first_decode, timeline.composition_shift, timeline.priming), (6_000, 1_000, 1_000));
+        assert_eq!((timeline.priming, timeline.length, timeline.rate), (0, 5_000, (25, 1)));
         assert_eq!((timeline.start_nanos, timeline.keys.len()), (0, 2));
-        assert_eq!(timeline.presented_nanos(8_000), 0);
+        assert_eq!((timeline.presented_nanos(7_000), timeline.presented_nanos(10_000)), (0, 80_000_000));
+        assert_eq!(
+            written(&timeline, &gops(4)),
+            [
+                // I, P and B, of which B is seen before P and only a tick late; the fourth GOP is where it was.
+                (0, 1, 0),
+                (1, 999, 1_000),
+                (1_000, 1_000, 1),
+                (2_000, 1_000, 2_000),
+                (3_000, 1_000, 4_000),
+                (4_000, 1_000, 3_000),
+            ]
+        );
+    }
+
+    /// Groups of 48 pictures, I b B b P b B b P …, decoded as I P B b b P B b b …: reordered by two.
+    fn pyramids(groups: i64, ticks: i64, open: bool) -> Vec<SourceSample> {
+        let mut order: Vec<i64> = Vec::new();
+        for group in 0..groups {
+            let at = group * 48;
+            order.push(at);
+            // The leading pictures of an open group are decoded after its key frame.
+            if open && group > 0 {
+                order.extend([at - 2, at - 3, at - 1]);
+            }
+            order.extend((1..12).flat_map(|number| [4, 2, 1, 3].map(|display| at + (number - 1) * 4 + display)));
+            if !open || group + 1 == groups {
+                order.extend([at + 47, at + 45, at + 46]);
+            }
+        }
+        order
+            .iter()
+            .enumerate()
+            .map(|(number, display)| {
+                let offset = (display + 2 - number as i64) * ticks;
+                sample(number as i64 * ticks, ticks as u32, offset as i32, display % 48 == 0)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn squeezed_lead_ins_hold_whatever_is_cut() {
+        for (scale, ticks) in [(12_800, 512), (25, 1), (600, 24), (90_000, 3_600), (10_000_000, 400_000), (1_000, 1)] {
+            let samples = pyramids(4, ticks, false);
+            for cut in (0..100).map(|cut| cut * ticks / 2 + 60 * ticks).chain([99 * ticks - 1, 99 * ticks + 1]) {
+                let what = format!("{ticks} ticks of 1/{scale} s, cut at {cut}");
+                let timeline = survey(&samples, edit(cut, 0, None), scale, true).unwrap();
+                let scale = Timescale::new(scale).unwrap();
+                let rows = written(&timeline, &samples);
+                let factor = i64::from(timeline.timescale.per_second() / scale.per_second());
+                assert_eq!(timeline.priming, 0, "{what}");
+                assert_eq!(timeline.rate.0 / timeline.rate.1, scale.per_second() / ticks as u32, "{what}");
+                // Decode times ascend, and durations say so.
+                assert_eq!(rows[0].0, 0, "{what}");
+                for pair in rows.windows(2) {
+                    assert!(pair[0].0 < pair[1].0, "{what}");
+                    assert_eq!(pair[0].0 + i64::from(pair[0].1), pair[1].0, "{what}");
+                }
+                let end = rows.last().unwrap();
+                assert_eq!(end.0 + i64::from(end.1), timeline.length, "{what}");
+                // Nothing is presented before time 0 or before it is decoded, and the order is the source's.
+                assert!(rows.iter().all(|row| row.2 >= 0 && row.2 - row.0 + timeline.reorder >= 0), "{what}");
+                let source = &samples[timeline.rows.start as usize..timeline.rows.end as usize];
+                let mut order: Vec<(i64, i64)> =
+                    source.iter().map(composition_time).zip(rows.iter().map(|row| row.2)).collect();
+                order.sort_unstable();
+                assert!(order.windows(2).all(|pair| pair[0].1 < pair[1].1), "{what}: {order:?}");
+                // What is hidden is squeezed, and everything behind the first visible picture is exact.
+                let limit = i64::from(timeline.timescale.per_second()) * 4 / 1_000;
+                let first = order.partition_point(|(time, _)| *time <= cut) - 1;
+                for &(time, presented) in &order {
+                    let exact = (time - cut) * factor;
+                    let squeezed = exact <= limit;
+                    assert!(if squeezed { presented <= limit } else { presented == exact }, "{what}: {time}");
+                }
+                assert!(order[first].1 <= limit, "{what}");
+                assert_eq!(timeline.start_nanos, 0, "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_squeezed_stays_hidden_by_an_edit_list() {
+        // A timescale that leaves no factor.
+        let samples = [sample(0, u32::MAX, 0, true), sample(i64::from(u32::MAX), 1, 0, false)];
+        let timeline = survey(&samples, edit(i64::from(u32::MAX), 0, None), 1, true).unwrap();
+        assert_eq!((timeline.priming, timeline.timescale.per_second()), (i64::from(u32::MAX), 1));
+        // The leading pictures of an open start: three before the key frame, which is the fourth; 12 more are hidden.
+        let samples = pyramids(4, 512, true);
+        let open: &dyn Fn(&SourceSample) -> Option<Start> = &|sample| sample.sync.then_some(Start::Open);
+        let source = || samples.iter().map(|sample| Ok::<_, Failure>(*sample));
+        let scale = Timescale::new(12_800).unwrap();
+        let timeline = Timeline::survey(source, edit(62 * 512, 0, None), scale, Some(open)).unwrap();
+        assert_eq!((timeline.priming, timeline.timescale), (15 * 512, scale));
     }
 
     #[test]
@@ -468,7 +650,7 @@ mod tests {
         let mut timeline = survey(&frames, edit(0, 480, Some(2_048)), 48_000, false).unwrap();
         assert_eq!((timeline.rows.clone(), timeline.start_nanos), (0..2, 10_000_000));
         timeline.place(4_000_000);
-        assert_eq!((timeline.delay, timeline.decode_time(1_024)), (288, 1_312));
+        assert_eq!((timeline.delay, timeline.times(1, &frames[1]).decode_time), (288, 1_312));
         // Far into the track, the decoder gets a quarter of a second to settle.
         let long: Vec<SourceSample> = (0..1_000).map(|number| sample(number * 1_024, 1_024, 0, true)).collect();
         let timeline = survey(&long, edit(500_000, 0, None), 48_000, false).unwrap();
