@@ -153,12 +153,12 @@ fn exit_status_and_the_one_line() {
 fn every_mistake_in_the_configuration_is_a_line() {
     let dir = tempfile::tempdir().unwrap();
     let bad = dir.path().join("bad.toml").display().to_string();
-    fs::write(&bad, "[server]\nworkers = 0\nidle_timeout = 75\n[store]\npath = \"/x\"\n").unwrap();
+    fs::write(&bad, "[server]\nworkers = 0\nidle_timeout = 75\n[library]\ngrace = \"soon\"\n").unwrap();
     let serve = run(&["serve", "--config", &bad]);
     assert_eq!((serve.status.code(), text(&serve.stderr).lines().count()), (Some(1), 3), "{serve:?}");
     let check = run(&["check", "--config", &bad]);
     let report = text(&check.stdout);
-    for key in ["server.workers", "server.idle_timeout", "store"] {
+    for key in ["server.workers", "server.idle_timeout", "library.grace"] {
         assert!(report.lines().any(|line| line.starts_with("problem ") && line.contains(key)), "{key} in {report}");
     }
     assert!(!report.contains('\x1b'), "colours in a pipe: {report}");
