@@ -103,11 +103,15 @@ const players = {
       chooseAudio: (language) => player.setCurrentTrack(trackOf('audio', language)),
       currentAudio: () => player.getCurrentTrackFor('audio')?.lang,
       text: () => player.getTracksFor('text').map((track) => track.lang),
-      chooseText: (language) => {
-        // The first track counts as chosen from the start, though it is not shown, and choosing it then does nothing.
+      chooseText: async (language) => {
+        // The first track counts as chosen from the start, though it is not shown, and choosing it then does nothing. dash.js
+        // needs a moment for either step: a choice or a jump that comes sooner is lost.
+        const moment = () => new Promise((done) => setTimeout(done, 500));
         player.setTextTrack(-1);
+        await moment();
         player.setTextTrack(player.getTracksFor('text').findIndex((track) => track.lang === language));
         showText(true);
+        await moment();
       },
     };
   },
