@@ -1,10 +1,15 @@
-//! The words every other module speaks in: units of time, pieces of answers, bounded reading, limits, counters.
+//! The words every other module speaks in: units of time, pieces of answers, bounded reading, limits, counters,
+//! watermarks.
 
 pub mod counters;
 pub mod cursor;
+pub mod growing;
 pub mod limits;
 pub mod payload;
 pub mod units;
+pub mod watch;
 
+pub use growing::Growing;
 pub use payload::{Extent, Payload, Piece, Stored};
 pub use units::{Ticks, Timescale};
+pub use watch::{Watch, Watermark};
