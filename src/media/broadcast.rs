@@ -1,0 +1,286 @@
+//! A channel at one instant: the live counterpart of [`super::presentation`], and all that a packager is handed.
+//!
+//! # Numbers
+//!
+//! Media time is counted from 1970-01-01T00:00:00Z. Slot n of the [`Grid`] is `[n·S + phase, (n + 1)·S + phase)` of it, and
+//! is exactly one segment in every track; a track that has nothing there has a gap. So segment numbers are functions of
+//! media time, never counts of what arrived, and two servers fed by one encoder agree on them.
+
+use std::time::Duration;
+
+use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::base::units::{rescale_ceil, rescale_floor};
+use crate::base::{Ticks, Timescale};
+
+use super::track::{Kind, Track};
+
+/// Where segments begin; fixed when a channel first publishes, and kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Of `slot` and `phase`: the reference track's, so that its key frames lie on the grid exactly.
+    pub timescale: Timescale,
+    /// Length of a slot, more than 0.
+    pub slot: Ticks,
+    /// Where slot 0 begins, at least 0 and below `slot`.
+    pub phase: Ticks,
+    /// `EXT-X-TARGETDURATION`, in seconds; no segment is longer when rounded. Never changes.
+    pub target: u32,
+    /// What parts are made to hold at most. `None`: no low latency, segments have no parts.
+    pub part: Option<Duration>,
+}
+
+impl Grid {
+    /// The slot that a time lies in; 0 for what is before slot 0.
+    pub fn number(&self, time: Ticks, timescale: Timescale) -> u64 {
+        let time = rescale_floor(time, timescale, self.timescale).unwrap_or(Ticks(i64::MAX));
+        time.0.saturating_sub(self.phase.0).max(0) as u64 / self.slot.0.max(1) as u64
+    }
+
+    /// Where the slot begins: the first tick that is not before it.
+    pub fn start(&self, number: u64, timescale: Timescale) -> Ticks {
+        let start = i128::from(self.slot.0) * i128::from(number) + i128::from(self.phase.0);
+        let start = Ticks(i64::try_from(start).unwrap_or(i64::MAX));
+        rescale_ceil(start, self.timescale, timescale).unwrap_or(Ticks(i64::MAX))
+    }
+
+    /// Length of a slot, rounded down to a nanosecond.
+    pub fn slot_duration(&self) -> Duration {
+        self.timescale.duration(self.slot)
+    }
+}
+
+/// A segment that is complete, as the journal keeps it. Little endian, fixed size.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, PartialEq, Eq)]
+#[repr(C)]
+pub struct SegmentRow {
+    /// Slot number; ascending within a track.
+    pub number: U64,
+    /// Of the first `moof`, from the start of the track file, in bytes.
+    pub offset: U64,
+    /// `baseMediaDecodeTime` of the first sample, in track ticks since 1970.
+    pub time: U64,
+    /// In bytes.
+    pub size: U32,
+    /// In track ticks.
+    pub duration: U32,
+    /// Discontinuities on the channel up to and with the one right before this segment: `EXT-X-DISCONTINUITY-SEQUENCE`
+    /// plus the discontinuities listed before it.
+    pub discontinuities: U32,
+    /// [`SegmentRow::INDEPENDENT`].
+    pub flags: U32,
+}
+
+impl SegmentRow {
+    /// Starts with a sample that decoding can start at.
+    pub const INDEPENDENT: u32 = 1;
+
+    pub fn is_independent(&self) -> bool {
+        self.flags.get() & SegmentRow::INDEPENDENT != 0
+    }
+}
+
+/// A channel as a packager sees it: borrowed from one snapshot.
+pub struct Broadcast<'a> {
+    pub grid: Grid,
+    /// Video by falling height, then audio, then text; never empty. Named and ordered by what the encoder calls them, never
+    /// by arrival.
+    pub tracks: Vec<BroadcastTrack<'a>>,
+    /// First segment number a viewer may have: `EXT-X-MEDIA-SEQUENCE`. The same for all tracks.
+    pub first: u64,
+    /// First segment number that is not complete in every track yet.
+    pub next: u64,
+    pub state: State,
+    pub marks: &'a [Mark],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Ongoing,
+    /// The encoder ended the stream and the channel is made to end with it, or this is a stretch of the past that is whole.
+    Ended,
+}
+
+/// One track of a [`Broadcast`].
+pub struct BroadcastTrack<'a> {
+    pub track: &'a Track,
+    /// In bits per second: peak segment rate and average, fixed once the channel has published some segments.
+    pub rate: Bitrate,
+    /// Completed segments from the journals of the track's files, in order; older than everything in `tail`.
+    pub runs: Vec<Run<'a>>,
+    /// The newest segments, with their parts; the last may be open.
+    pub tail: &'a [TailSegment],
+    /// The longest part there may be (`PART-TARGET`), in track ticks: the most whole frames that fit `Grid::part`.
+    pub part_target: Ticks,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bitrate {
+    pub peak: u64,
+    pub average: u64,
+}
+
+/// Segments in one track file: they share its initialisation segment.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// Name of the initialisation segment: a hash of its bytes.
+    pub init: &'a str,
+    pub rows: &'a [SegmentRow],
+}
+
+/// A segment of the live edge.
+#[derive(Clone, Debug)]
+pub struct TailSegment {
+    pub number: u64,
+    /// Name of the initialisation segment.
+    pub init: std::sync::Arc<str>,
+    /// Decode time of the first sample, in track ticks since 1970.
+    pub time: Ticks,
+    /// In track ticks: of all parts so far.
+    pub duration: Ticks,
+    /// As in [`SegmentRow::discontinuities`].
+    pub discontinuities: u32,
+    pub is_independent: bool,
+    pub is_complete: bool,
+    pub parts: Vec<Part>,
+}
+
+/// A chunk of a segment: one `moof` and `mdat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// From the start of the track file, in bytes.
+    pub offset: u64,
+    pub size: u32,
+    /// In track ticks.
+    pub time: Ticks,
+    pub duration: Ticks,
+    pub is_independent: bool,
+}
+
+/// Something to be done at a time (SCTE 35 and other event messages).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mark {
+    /// The same on every server fed by the encoder: from scheme, identifier and time.
+    pub id: String,
+    /// Since 1970.
+    pub time: Duration,
+    pub duration: Option<Duration>,
+    pub message: super::feed::Message,
+}
+
+/// One segment of a track, wherever it is kept.
+#[derive(Clone, Copy)]
+pub struct SegmentView<'a> {
+    pub number: u64,
+    pub init: &'a str,
+    pub time: Ticks,
+    pub duration: Ticks,
+    pub discontinuities: u32,
+    pub is_independent: bool,
+    pub is_complete: bool,
+    /// Bytes of a complete segment.
+    pub size: u64,
+    /// Known for the newest segments only.
+    pub parts: &'a [Part],
+}
+
+impl<'a> Broadcast<'a> {
+    pub fn track(&self, id: &str) -> Option<&BroadcastTrack<'a>> {
+        self.tracks.iter().find(|track| track.track.id == id)
+    }
+
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &BroadcastTrack<'a>> + '_ {
+        self.tracks.iter().filter(move |track| track.track.kind() == kind)
+    }
+}
+
+impl<'a> BroadcastTrack<'a> {
+    /// In order, from number `from` on. Numbers the track has nothing for are left out.
+    pub fn segments(&self, from: u64) -> impl Iterator<Item = SegmentView<'a>> + '_ {
+        let of_runs = self.runs.iter().flat_map(move |run| {
+            let skipped = run.rows.partition_point(|row| row.number.get() < from);
+            run.rows[skipped..].iter().map(|row| SegmentView {
+                number: row.number.get(),
+                init: run.init,
+                time: Ticks(row.time.get() as i64),
+                duration: Ticks(i64::from(row.duration.get())),
+                discontinuities: row.discontinuities.get(),
+                is_independent: row.is_independent(),
+                is_complete: true,
+                size: u64::from(row.size.get()),
+                parts: &[],
+            })
+        });
+        let skipped = self.tail.partition_point(|segment| segment.number < from);
+        of_runs.chain(self.tail[skipped..].iter().map(|segment| SegmentView {
+            number: segment.number,
+            init: &segment.init,
+            time: segment.time,
+            duration: segment.duration,
+            discontinuities: segment.discontinuities,
+            is_independent: segment.is_independent,
+            is_complete: segment.is_complete,
+            size: segment.parts.iter().map(|part| u64::from(part.size)).sum(),
+            parts: &segment.parts,
+        }))
+    }
+
+    /// The last complete part, as a player names it: segment number and part index. `None` before the first.
+    pub fn latest(&self) -> Option<Position> {
+        let segment = self.tail.last()?;
+        match (segment.is_complete, segment.parts.len()) {
+            (true, _) => Some(Position { number: segment.number + 1, parts: 0 }),
+            (false, parts) => Some(Position { number: segment.number, parts: parts as u32 }),
+        }
+    }
+}
+
+/// How far a track has come: everything before segment `number` is complete, and so are `parts` parts of it. Ordered, and
+/// packed into one number for [`crate::base::Watch`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub number: u64,
+    pub parts: u32,
+}
+
+impl Position {
+    /// Parts of one segment, at most.
+    pub const PARTS_MAX: u32 = (1 << Position::PART_BITS) - 1;
+    const PART_BITS: u32 = 12;
+
+    /// Keeps the order. Numbers are below 2⁵² for any time in this era.
+    pub fn mark(self) -> u64 {
+        (self.number << Position::PART_BITS) | u64::from(self.parts.min(Position::PARTS_MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_holds_what_begins_in_it() {
+        let video = Timescale::new(30_000).unwrap();
+        let audio = Timescale::new(48_000).unwrap();
+        let grid =
+            Grid { timescale: video, slot: Ticks(60_060), phase: Ticks(17), target: 2, part: Some(Duration::from_millis(500)) };
+        for number in [0, 1, 7, 849_150_849] {
+            let start = grid.start(number, video);
+            assert_eq!(grid.number(start, video), number);
+            assert_eq!(grid.number(Ticks(start.0 + 60_059), video), number);
+            assert_eq!(grid.number(Ticks(start.0 + 60_060), video), number + 1);
+            let start = grid.start(number, audio);
+            assert_eq!(grid.number(start, audio), number);
+            assert_eq!(grid.number(Ticks(start.0 - 1), audio), number.saturating_sub(1));
+        }
+        assert_eq!(grid.number(Ticks(-5), audio), 0);
+    }
+
+    #[test]
+    fn marks_are_ordered_as_positions_are() {
+        let positions = [(0, 0), (0, 1), (0, 400), (1, 0), (900_000_000, 3), (900_000_001, 0)];
+        let marks = positions.map(|(number, parts)| Position { number, parts }.mark());
+        assert!(marks.is_sorted_by(|a, b| a < b), "{marks:?}");
+    }
+}
