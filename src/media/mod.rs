@@ -9,6 +9,7 @@ pub mod fixture;
 pub mod fragment;
 pub mod isobmff;
 pub mod presentation;
+pub mod scte35;
 pub mod track;
 pub mod webvtt;
 
