@@ -55,6 +55,8 @@ pub struct ChannelWriter {
     /// Attempts at the first job that failed.
     attempts: u32,
     is_state_new: bool,
+    /// Whether the state could not be written, and is to be at the next tick.
+    is_state_unsaved: bool,
     is_unsynced: bool,
     synced: Duration,
     counts: Counts,
@@ -132,6 +134,7 @@ impl ChannelWriter {
             held_up: HeldUp::No,
             attempts: 0,
             is_state_new: false,
+            is_state_unsaved: false,
             is_unsynced: false,
             synced: now,
             counts: Counts::default(),
@@ -219,6 +222,7 @@ impl ChannelWriter {
         if matches!(self.held_up, HeldUp::ByFailure) {
             self.held_up = HeldUp::No;
         }
+        self.is_state_new |= std::mem::take(&mut self.is_state_unsaved);
         self.step_in(now);
         if self.grid.is_none()
             && self.waiting_since.is_some_and(|since| now.saturating_sub(since) > self.options.segment * 3)
@@ -735,6 +739,7 @@ impl ChannelWriter {
 
     fn upkeep_completed(&mut self, outcome: Result<Outcome, Failure>) {
         let Some(op) = self.upkeep_flight.take() else { return };
+        self.is_state_unsaved |= outcome.is_err() && matches!(op, Op::SaveState { .. });
         match (op, self.held_up) {
             // Without it the channel would have to stand still: what is lost is lost only if there is a crash as well.
             (Op::SaveState { .. }, HeldUp::ByState) if !self.is_state_new => self.held_up = HeldUp::No,
