@@ -308,7 +308,7 @@ impl World {
         self.writer = ChannelWriter::new(options(), recovered, self.now);
         self.run_disk();
         // The newest segment, which had lost its row, is open again.
-        self.first = self.first.saturating_sub(rows_lost as u64);
+        self.first = if self.disk.failing > 0 { 0 } else { self.first.saturating_sub(rows_lost as u64) };
         self.check();
     }
 

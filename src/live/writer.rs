@@ -57,6 +57,8 @@ pub struct ChannelWriter {
     is_state_new: bool,
     /// Whether the state could not be written, and is to be at the next tick.
     is_state_unsaved: bool,
+    /// Files that could not be deleted; the next tick tries again.
+    undeleted: Vec<FileName>,
     is_unsynced: bool,
     synced: Duration,
     counts: Counts,
@@ -135,6 +137,7 @@ impl ChannelWriter {
             attempts: 0,
             is_state_new: false,
             is_state_unsaved: false,
+            undeleted: Vec::new(),
             is_unsynced: false,
             synced: now,
             counts: Counts::default(),
@@ -223,6 +226,7 @@ impl ChannelWriter {
             self.held_up = HeldUp::No;
         }
         self.is_state_new |= std::mem::take(&mut self.is_state_unsaved);
+        self.upkeep.extend(self.undeleted.drain(..).map(|file| Op::Delete { file }));
         self.step_in(now);
         if self.grid.is_none()
             && self.waiting_since.is_some_and(|since| now.saturating_sub(since) > self.options.segment * 3)
@@ -739,7 +743,11 @@ impl ChannelWriter {
 
     fn upkeep_completed(&mut self, outcome: Result<Outcome, Failure>) {
         let Some(op) = self.upkeep_flight.take() else { return };
-        self.is_state_unsaved |= outcome.is_err() && matches!(op, Op::SaveState { .. });
+        match &op {
+            Op::SaveState { .. } => self.is_state_unsaved |= outcome.is_err(),
+            Op::Delete { file } if outcome.is_err() => self.undeleted.push(file.clone()),
+            _ => {}
+        }
         match (op, self.held_up) {
             // Without it the channel would have to stand still: what is lost is lost only if there is a crash as well.
             (Op::SaveState { .. }, HeldUp::ByState) if !self.is_state_new => self.held_up = HeldUp::No,
@@ -786,6 +794,9 @@ impl ChannelWriter {
             if let Some(file) = track.shelf.expire(u64::MAX) {
                 self.upkeep.push_back(Op::Delete { file });
                 self.show_track(&name);
+                // The window does not come back after a restart, whether or not the file was deleted by then.
+                self.origin = self.origin.max(self.first);
+                self.is_state_new = true;
                 return true;
             }
         }
