@@ -91,7 +91,7 @@ fn a_connection_that_was_lost_goes_on_with_the_next() {
     let body = [header(), media(0), media(300)].concat();
     publisher.handle(&first, Bytes::copy_from_slice(&body[..body.len() - 40])).unwrap();
     publisher.abandon(&first);
-    assert_eq!(lines(&mut publisher).last().unwrap(), "v @300");
+    assert_eq!(lines(&mut publisher).last().unwrap(), "v @400");
     let second = publisher.begin("v").unwrap();
     publisher.handle(&second, [header(), media(300)].concat().into()).unwrap();
     assert_eq!(lines(&mut publisher), ["v @300", "v @400", "v @500"]);

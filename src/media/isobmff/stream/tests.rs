@@ -4,8 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::fixture::{
-    Node, add, bytes, fragment, fragmented, full, hdlr, leaf, remove, replace, sample_entry, stsd, tree,
-    words,
+    Node, add, bytes, fragment, fragmented, full, hdlr, leaf, remove, replace, sample_entry, stsd, tree, words,
 };
 use super::*;
 use crate::base::limits::STREAM_SAMPLE_BYTES_MAX;
