@@ -45,14 +45,13 @@ pub enum Error {
     Stream(#[from] stream::Error),
 }
 
-/// What a manifest says of a rendition, for what its header leaves open.
+/// What a manifest says of a rendition, for what its header leaves open. Bit rates are not in it: ffmpeg states what it
+/// measured so far, which is another with each manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     /// BCP 47.
     pub language: Option<String>,
     pub role: Option<Role>,
-    /// In bits per second.
-    pub bit_rate: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -169,7 +168,6 @@ impl Labels {
         if let (Role::Main, Some(role)) = (format.role, self.role) {
             format.role = role;
         }
-        format.bit_rate = format.bit_rate.or(self.bit_rate);
         format
     }
 }
