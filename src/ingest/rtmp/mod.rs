@@ -8,8 +8,8 @@
 //! socket ← Connection::poll_output  ← chunk::Writer
 //! ```
 //!
-//! Own code: of the crates there are, `rml_rtmp` takes messages of any length on any number of chunk streams and nests AMF
-//! without bound, knows nothing of Enhanced RTMP, and its successors (`scuffle-rtmp`) bring their sockets along.
+//! Own code: `rml_rtmp`, the sans-IO crate there is, bounds neither chunk streams nor the nesting of AMF, and knows nothing
+//! of Enhanced RTMP.
 
 mod chunk;
 mod connection;

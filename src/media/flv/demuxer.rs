@@ -32,7 +32,8 @@ struct Track {
     id: u8,
     /// Position in the feed, from the first format on.
     key: Option<TrackKey>,
-    /// Of the last format.
+    /// What the last format was made of, and the sample entry that was made.
+    configuration: Bytes,
     entry: Bytes,
 }
 
@@ -89,7 +90,7 @@ impl Demuxer {
             video::Step::Configuration(codec, record) => {
                 let info = self.metadata.video(id);
                 if let Some(entry) = video::entry(codec, &record, info.size) {
-                    self.format(Kind::Video, id, entry, info.bit_rate)?;
+                    self.format(Kind::Video, id, record, entry, info.bit_rate)?;
                 }
             }
             video::Step::Frame { composition_offset, is_sync, data } => {
@@ -106,12 +107,12 @@ impl Demuxer {
             audio::Step::Nothing => {}
             audio::Step::Configuration(codec, record) => {
                 if let Some(entry) = audio::configured_entry(codec, &record) {
-                    self.format(Kind::Audio, id, entry, bit_rate)?;
+                    self.format(Kind::Audio, id, record, entry, bit_rate)?;
                 }
             }
             audio::Step::Frame(codec, data) => {
                 if let Some(entry) = audio::frame_entry(codec, &data) {
-                    self.format(Kind::Audio, id, entry, bit_rate)?;
+                    self.format(Kind::Audio, id, entry.clone().into(), entry, bit_rate)?;
                 }
                 let sample = Sample { decode_time: now, composition_offset: 0, duration: None, is_sync: true, data };
                 self.sample(Kind::Audio, id, sample)?;
@@ -136,12 +137,24 @@ impl Demuxer {
         Ok(())
     }
 
-    fn format(&mut self, kind: Kind, id: u8, entry: Vec<u8>, bit_rate: Option<u32>) -> Result<(), Error> {
+    /// A format is another if its configuration is: sizes in the sample entry may come of metadata, which may come late.
+    fn format(
+        &mut self,
+        kind: Kind,
+        id: u8,
+        configuration: Bytes,
+        entry: Vec<u8>,
+        bit_rate: Option<u32>,
+    ) -> Result<(), Error> {
         let count = self.tracks.iter().filter(|track| track.key.is_some()).count() as TrackKey;
         let track = self.track(kind, id)?;
-        if track.entry == entry {
+        // Behind the size of the box.
+        let codec = 4..8;
+        if track.configuration == configuration && track.entry.get(codec.clone()) == entry.get(codec) {
             return Ok(());
         }
+        // Copied, so as not to hold on to the message.
+        track.configuration = Bytes::copy_from_slice(&configuration);
         track.entry = entry.into();
         let key = *track.key.get_or_insert(count);
         let format = Format {
@@ -169,7 +182,7 @@ impl Demuxer {
             Some(at) => at,
             None if self.tracks.len() == FLV_TRACKS_MAX => return Err(Error::Tracks { id }),
             None => {
-                self.tracks.push(Track { kind, id, key: None, entry: Bytes::new() });
+                self.tracks.push(Track { kind, id, key: None, configuration: Bytes::new(), entry: Bytes::new() });
                 self.tracks.len() - 1
             }
         };
@@ -227,7 +240,16 @@ mod tests {
             Value::string("onAdCue"),
             Value::object([("cue", Value::string("SpliceOut")), ("time", Value::Number(2.0))]),
         ]);
-        let cases: [(&str, &[(TagKind, u32, &[u8])], &[&str]); 11] = [
+        let size = amf::write(&[
+            Value::string("onMetaData"),
+            Value::object([("width", Value::Number(640.0)), ("height", Value::Number(360.0))]),
+        ]);
+        let cases: [(&str, &[(TagKind, u32, &[u8])], &[&str]); 12] = [
+            (
+                "metadata that comes late",
+                &[(Video, 0, b"\x17\0\0\0\0\x01record"), (Script, 0, &size), (Video, 0, b"\x17\0\0\0\0\x01record")],
+                &["0 avc1"],
+            ),
             (
                 "H.264 and AAC; configurations repeated, then changed",
                 &[

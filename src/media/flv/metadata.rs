@@ -39,11 +39,15 @@ impl Metadata {
             track => all.property(map).and_then(|map| map.property(&track.to_string())),
         };
         let number = |name: &str| own?.property(name)?.number().filter(|number| *number > 0.0);
-        // Casts of floats saturate. Rates are in kilobits; some encoders leave them at 0.
+        // Casts of floats saturate.
         let pixels = |name: &str| number(name).unwrap_or_default() as u16;
+        // Kilobits (some encoders leave them at 0), which to ffmpeg are of 1024.
+        let is_ffmpeg =
+            all.property("encoder").and_then(Value::text).is_some_and(|encoder| encoder.starts_with("Lavf"));
+        let kilo = if is_ffmpeg { 1024.0 } else { 1000.0 };
         TrackInfo {
             size: (pixels("width"), pixels("height")),
-            bit_rate: number(rate).map(|rate| (rate * 1000.0).round() as u32),
+            bit_rate: number(rate).map(|rate| (rate * kilo).round() as u32),
         }
     }
 }
@@ -68,6 +72,8 @@ mod tests {
             assert_eq!(metadata.video(track), want, "{track}");
         }
         assert_eq!(metadata.audio(0).bit_rate, None);
+        let ffmpeg = [("encoder", Value::string("Lavf59.27.100")), ("audiodatarate", number(93.75))];
+        assert_eq!(Metadata::new(Value::object(ffmpeg)).audio(0).bit_rate, Some(96_000));
         assert_eq!(Metadata::default().video(0), TrackInfo::default());
     }
 }

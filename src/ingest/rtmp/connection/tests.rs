@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod fixtures;
+
 /// The encoder's side: writes messages as chunks.
 #[derive(Default)]
 struct Client {
@@ -370,6 +372,27 @@ fn hostile_peers_are_refused() {
     ] {
         let (events, _) = converse(&bytes, &[usize::MAX], accept);
         assert_eq!(events, [want]);
+    }
+}
+
+#[test]
+fn real_encoders() {
+    for (encoder, want) in [
+        (fixtures::FFMPEG, ["1: track 0 avc1", "1: track 1 mp4a"]),
+        (fixtures::GSTREAMER, ["1: track 0 avc1", "1: track 1 mp4a"]),
+        (fixtures::LIBRTMP, ["1: track 0 avc1", "1: track 1 mp4a"]),
+        (fixtures::ENHANCED, ["1: track 0 av01", "1: track 1 ac-3"]),
+    ] {
+        let bytes = [&[3][..], &[0; 2 * 1536], &fixtures::bytes(encoder)].concat();
+        let (events, _) = converse(&bytes, &[1000], accept);
+        assert_eq!(events[0], "publish 1 live/news Some(\"s3cret\")");
+        assert_eq!(events[1..3], want);
+        // Changed anywhere, it is refused or read.
+        for at in 3073..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0x55;
+            converse(&bytes, &[usize::MAX], accept);
+        }
     }
 }
 
