@@ -100,6 +100,17 @@ pub const MISSING_AGE_DEFAULT: Duration = Duration::from_secs(1);
 /// A subtitle file.
 pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+// Ingest.
+
+/// An access unit of video: at 60 frames a second one of this size would be 8 Gb/s.
+pub const ACCESS_UNIT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes searched for transport stream packets before it is said that there are none.
+pub const TS_GARBAGE_BYTES_MAX: usize = 64 * 1024;
+/// Programs of a transport stream whose maps are looked at.
+pub const TS_PROGRAMS_MAX: usize = 64;
+/// Timed metadata (ID3) in one PES packet, and the tag that packed audio begins with.
+pub const TS_METADATA_BYTES_MAX: usize = 64 * 1024;
+
 const _: () = assert!(HEAD_BYTES_MAX <= READ_BUFFER_BYTES);
 // Refused connections take from the reserve.
 const _: () = assert!(REFUSALS_MAX <= DESCRIPTOR_RESERVE / 2);

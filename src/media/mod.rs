@@ -8,6 +8,7 @@ pub mod feed;
 pub mod fixture;
 pub mod fragment;
 pub mod isobmff;
+pub mod mpegts;
 pub mod presentation;
 pub mod track;
 pub mod webvtt;

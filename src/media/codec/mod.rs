@@ -6,6 +6,7 @@
 //! 4:2:0) or overflow on hostile ones; they serve as oracles in the tests.
 
 mod aac;
+pub mod audio_frame;
 mod av1;
 mod avc;
 mod bits;
@@ -21,6 +22,7 @@ mod flac;
 mod hevc;
 mod mp3;
 mod opus;
+pub mod parameter_sets;
 mod sei;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ use crate::base::cursor::{Cursor, Short};
 use crate::media::fragment::Start;
 use crate::media::track::Details;
 
+pub(crate) use bits::Bits;
 use entry::{Entry, fourcc};
 
 /// What a sample entry and its first sample say about a track.
