@@ -2,5 +2,6 @@
 
 pub mod cmaf;
 pub mod dash_push;
+pub mod hls_push;
 pub mod name;
 pub mod renditions;

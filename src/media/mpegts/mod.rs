@@ -6,6 +6,8 @@
 
 mod audio;
 mod clock;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod packed;
 mod packet;
 mod pes;
