@@ -17,7 +17,7 @@ mod dolby_vision;
 mod entry;
 mod esds;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod flac;
 mod hevc;
 pub mod make;
