@@ -100,6 +100,15 @@ pub const MISSING_AGE_DEFAULT: Duration = Duration::from_secs(1);
 /// A subtitle file.
 pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+// Live.
+
+/// Segments in one track file of a channel, which lasts an hour at most.
+pub const JOURNAL_ROWS_MAX: usize = 16 * 1024;
+/// Chunks in one track file of a channel.
+pub const FILE_CHUNKS_MAX: usize = 1 << 17;
+/// A channel's `state.json`.
+pub const CHANNEL_STATE_BYTES_MAX: u64 = 4 << 20;
+
 const _: () = assert!(HEAD_BYTES_MAX <= READ_BUFFER_BYTES);
 // Refused connections take from the reserve.
 const _: () = assert!(REFUSALS_MAX <= DESCRIPTOR_RESERVE / 2);
