@@ -22,7 +22,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::GrowingFile;
 use crate::base::Stored;
 use crate::base::limits::JOURNAL_ROWS_MAX;
-use crate::media::broadcast::SegmentRow;
+use crate::media::broadcast::{self, SegmentRow};
 
 /// A journal, open. Cloned by those who read it.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ impl Journal {
         Ok(<[SegmentRow]>::ref_from_bytes(rows).map(<[_]>::to_vec).unwrap_or_default())
     }
 
-    /// In order. What is appended later is seen by asking again.
+    /// See [`broadcast::Journal::rows`].
     pub fn rows(&self) -> &[SegmentRow] {
         let bytes = self.file.mapped().unwrap_or_default();
         let rows = bytes.get(HEADER_SIZE as usize..).unwrap_or_default();
@@ -106,12 +106,6 @@ impl Journal {
 
     pub fn is_empty(&self) -> bool {
         self.rows().is_empty()
-    }
-
-    /// The first `count` rows: what a snapshot shows that was made when there were so many.
-    pub fn first(&self, count: usize) -> &[SegmentRow] {
-        let rows = self.rows();
-        &rows[..count.min(rows.len())]
     }
 
     /// Bytes of a row as they are appended, checksum included.
@@ -142,6 +136,12 @@ impl Journal {
         self.file.writer()?.write_all_at(Header::current().as_bytes(), 0)?;
         self.file.advance(HEADER_SIZE);
         Ok(self)
+    }
+}
+
+impl broadcast::Journal for Journal {
+    fn rows(&self) -> &[SegmentRow] {
+        Journal::rows(self)
     }
 }
 
@@ -213,8 +213,6 @@ mod tests {
             assert_eq!(reader.rows().last(), Some(&row(number).sealed()));
             assert_eq!(reader.len(), number as usize + 1);
         }
-        assert_eq!(reader.first(3).len(), 3);
-        assert_eq!(reader.first(501).len(), 500);
         drop((journal, reader));
         let journal = Journal::recover(&path).unwrap();
         assert_eq!(journal.len(), 500);

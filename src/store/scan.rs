@@ -6,12 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::{GrowingFile, Journal};
-use crate::base::limits::FILE_CHUNKS_MAX;
+use crate::base::limits::{FILE_CHUNKS_MAX, LIVE_TAIL_SEGMENTS};
 use crate::base::{Stored, Ticks};
-use crate::media::broadcast::{Part, SegmentRow};
+use crate::media::broadcast::SegmentRow;
 use crate::media::isobmff::{Chunk, chunk};
 use crate::sys::MappedFile;
 
@@ -19,10 +20,27 @@ use crate::sys::MappedFile;
 pub struct Recovered {
     pub file: Arc<GrowingFile>,
     pub journal: Journal,
-    /// Bytes of the initialisation segment at its start.
-    pub init_size: u64,
-    /// Whole chunks behind the last row, in order, without gaps: the segments that were not complete.
-    pub tail: Vec<Part>,
+    /// The initialisation segment at its start.
+    pub init: Bytes,
+    /// Of the last [`LIVE_TAIL_SEGMENTS`] rows, in order; none of a file that is settled.
+    pub newest: Vec<FoundChunk>,
+    /// Whole chunks behind the last row, in order, without gaps: of the segments that were not complete.
+    pub tail: Vec<FoundChunk>,
+}
+
+/// One `moof` and its `mdat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundChunk {
+    /// From the start of the file, in bytes.
+    pub offset: u64,
+    pub size: u32,
+    /// `baseMediaDecodeTime`.
+    pub time: Ticks,
+    /// Of all samples, in track ticks.
+    pub duration: Ticks,
+    pub is_independent: bool,
+    /// `sequence_number` of `mfhd`.
+    pub sequence: u32,
 }
 
 #[derive(Debug, Error)]
@@ -59,13 +77,21 @@ pub fn recover(media: &Path, journal_path: &Path, depth: Depth) -> Result<Option
     };
     let from = journal.rows().last().map_or(init_size, SegmentRow::end_offset);
     let tail = chunks(map.bytes(), from);
+    let newest = match depth {
+        Depth::Newest => journal.rows()[journal.len().saturating_sub(LIVE_TAIL_SEGMENTS)..]
+            .iter()
+            .flat_map(|row| chunks(&map.bytes()[..row.end_offset() as usize], row.offset.get()))
+            .collect(),
+        Depth::Settled => Vec::new(),
+    };
+    let init = Bytes::copy_from_slice(&map.bytes()[..init_size as usize]);
     let end = tail.last().map_or(from, |last| last.offset + u64::from(last.size));
     if map.is_damaged() {
         return Err(failed(media)(io::Error::other("was truncated while it was read")));
     }
     drop(map);
     let file = GrowingFile::resume(media, end).map_err(failed(media))?;
-    Ok(Some(Recovered { file: Arc::new(file), journal, init_size, tail }))
+    Ok(Some(Recovered { file: Arc::new(file), journal, init, newest, tail }))
 }
 
 /// How many rows from the first on tell of bytes that are there.
@@ -85,7 +111,7 @@ fn sound_rows(file: &[u8], init_size: u64, rows: &[SegmentRow], depth: Depth) ->
 
 /// Segments that are read to see whether they are whole: more than `sync` ever leaves unsynced, and what players will ask for
 /// first.
-const ROWS_READ: usize = 8;
+const ROWS_READ: usize = LIVE_TAIL_SEGMENTS;
 
 /// Whether a segment is a row of whole chunks.
 fn is_whole(file: &[u8], row: &SegmentRow) -> bool {
@@ -101,18 +127,19 @@ fn is_whole(file: &[u8], row: &SegmentRow) -> bool {
 }
 
 /// Whole chunks from byte `from` on, each behind the one before.
-pub fn chunks(file: &[u8], from: u64) -> Vec<Part> {
+fn chunks(file: &[u8], from: u64) -> Vec<FoundChunk> {
     let (mut at, mut time) = (from, Ticks(0));
     let mut found = Vec::new();
     while found.len() < FILE_CHUNKS_MAX {
         let Some(chunk) = whole_chunk(file, at).filter(|chunk| chunk.time >= time) else { break };
         let Ok(size) = u32::try_from(chunk.size) else { break };
-        found.push(Part {
+        found.push(FoundChunk {
             offset: chunk.offset,
             size,
             time: chunk.time,
             duration: Ticks(chunk.duration as i64),
             is_independent: chunk.is_independent,
+            sequence: chunk.sequence,
         });
         (at, time) = (chunk.end(), chunk.decode_end());
     }
@@ -187,10 +214,12 @@ mod tests {
         let (media, journal, ends) = written(dir.path(), &[3_000; 7], 1);
         for depth in [Depth::Newest, Depth::Settled] {
             let found = recover(&media, &journal, depth).unwrap().unwrap();
-            assert_eq!((found.journal.len(), found.init_size, found.file.len()), (2, 24, *ends.last().unwrap()));
+            assert_eq!((found.journal.len(), found.init.len(), found.file.len()), (2, 24, *ends.last().unwrap()));
             let tail: Vec<(u64, i64)> = found.tail.iter().map(|part| (part.offset, part.time.0)).collect();
             assert_eq!(tail, [(ends[4], 24_000), (ends[5], 30_000), (ends[6], 36_000)]);
-            assert!(found.tail.iter().all(|part| part.duration == Ticks(6_000) && part.is_independent));
+            assert!(found.tail.iter().all(|chunk| chunk.duration == Ticks(6_000) && chunk.is_independent));
+            let newest: Vec<u32> = found.newest.iter().map(|chunk| chunk.sequence).collect();
+            assert_eq!(newest, if depth == Depth::Newest { vec![1, 2, 3, 4] } else { vec![] });
         }
         // Without its journal, all of it is found.
         fs::remove_file(&journal).unwrap();

@@ -18,6 +18,8 @@ pub struct Chunk<'a> {
     pub size: u64,
     /// Of the first media byte, from `offset`.
     pub media_offset: u32,
+    /// `sequence_number` of `mfhd`; 0 if there is none.
+    pub sequence: u32,
     /// `baseMediaDecodeTime`.
     pub time: Ticks,
     /// Of all samples, in track ticks.
@@ -91,10 +93,13 @@ impl<'a> Chunk<'a> {
         }
         let end = mdat.at + mdat.whole.len() as u64;
         let media_offset = u32::try_from(media.position() - at).map_err(|_| unlike("too large a moof", "less than 4 GiB"))?;
+        let mfhd = moof.children().find_map(|child| child.ok().filter(|child| child.name == MFHD));
+        let sequence = mfhd.map_or(Ok(0), |mfhd| mfhd.full().and_then(|(_, _, mut body)| mfhd.read(body.u32())))?;
         let mut chunk = Chunk {
             offset: at,
             size: end - at,
             media_offset,
+            sequence,
             time: Ticks(time),
             duration: 0,
             sample_count: run.left,
@@ -151,6 +156,7 @@ fn only_traf<'a>(moof: &Boxed<'a>) -> Result<Boxed<'a>, Error> {
 }
 
 const MDAT: FourCc = FourCc(*b"mdat");
+const MFHD: FourCc = FourCc(*b"mfhd");
 const TFDT: FourCc = FourCc(*b"tfdt");
 /// What may stand before the `moof` of a chunk.
 const BEFORE: [FourCc; 3] = [FourCc(*b"styp"), FourCc(*b"prft"), FourCc(*b"emsg")];
