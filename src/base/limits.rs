@@ -88,6 +88,8 @@ pub const PRESENTATION_MAX: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 pub const FRAGMENT_SAMPLES_MAX: usize = 1 << 20;
 /// Tracks in one asset.
 pub const TRACKS_MAX: usize = 64;
+/// Files that one track of an asset was recorded to: those of a month by the hour.
+pub const TRACK_FILES_MAX: usize = 1_000;
 /// An asset name in bytes: one path element, which leaves room for suffixes below the file systems' 255.
 pub const ASSET_NAME_BYTES_MAX: usize = 200;
 /// Rendered manifests kept, with their compressed forms.

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{GrowingFile, Journal};
 use crate::base::limits::{FILE_CHUNKS_MAX, LIVE_TAIL_SEGMENTS};
-use crate::base::{Stored, Ticks};
+use crate::base::Ticks;
 use crate::media::broadcast::SegmentRow;
 use crate::media::isobmff::{Chunk, chunk};
 use crate::sys::MappedFile;
@@ -166,6 +166,7 @@ const ZEROS_MIN: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Stored;
     use crate::media::Sample;
     use crate::media::isobmff::write::fragment_header;
     use proptest::prelude::*;
