@@ -420,3 +420,144 @@ fn publish(
         tracks: tracks.into_iter().map(|track| track.track).collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Asset;
+    use super::*;
+    use crate::media::isobmff::Matrix;
+    use crate::media::isobmff::write::{self, Header, fragment_header};
+
+    /// 2026-05-01T20:00:00Z, in slots of 2 s.
+    const FIRST: u64 = 1_777_665_600 / 2;
+
+    fn init(language: &str) -> Vec<u8> {
+        let mut entry = b"\0\0\0\x37Opus\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\x02\0\x10\0\0\0\0\xbb\x80\0\0".to_vec();
+        entry.extend_from_slice(b"\0\0\0\x13dOps\0\x02\x01\x38\0\0\xbb\x80\0\0\0");
+        write::header(&Header {
+            timescale: Timescale::new(48_000).unwrap(),
+            sample_entry: &entry,
+            kind: Kind::Audio,
+            language,
+            name: None,
+            media_start: 0,
+            width: 0,
+            height: 0,
+            matrix: Matrix::default(),
+            default_duration: 960,
+            fragment_duration_hint: None,
+        })
+    }
+
+    /// Segments of 2 s in two chunks each, in a file of their own every four.
+    fn record(directory: &ChannelDir, track: &str, segments: u64, init_of: impl Fn(u64) -> Vec<u8>) {
+        directory.create_track(track).unwrap();
+        for first in (0..segments).step_by(4) {
+            let files = directory.files(track, FIRST + first, Kind::Audio).unwrap();
+            let mut media = init_of(first);
+            let journal = Journal::create(&files.journal).unwrap();
+            for number in first..segments.min(first + 4) {
+                let (offset, time) = (media.len(), (FIRST + number) * 96_000);
+                for part in 0..2 {
+                    let sample = Sample {
+                        size: 100.into(),
+                        duration: 960.into(),
+                        flags: 0x0200_0000.into(),
+                        ..Default::default()
+                    };
+                    fragment_header(number as u32, time + part * 48_000, &[sample; 50], &mut media).unwrap();
+                    media.extend(std::iter::repeat_n(number as u8 + 1, 5_000));
+                }
+                let row = SegmentRow {
+                    number: (FIRST + number).into(),
+                    offset: (offset as u64).into(),
+                    time: time.into(),
+                    size: ((media.len() - offset) as u32).into(),
+                    duration: 96_000.into(),
+                    flags: SegmentRow::INDEPENDENT.into(),
+                    ..SegmentRow::default()
+                };
+                journal.append(row).unwrap();
+            }
+            // And half a chunk of the next.
+            media.extend_from_slice(b"\0\0\x02\0moof");
+            fs::write(&files.media, media).unwrap();
+        }
+    }
+
+    fn options(root: &Path, start: f64, end: f64) -> Options {
+        let at = |seconds: f64| Duration::from_secs(FIRST * 2) + Duration::from_secs_f64(seconds);
+        Options {
+            live: root.join("live"),
+            channel: "news".into(),
+            start: at(start),
+            end: at(end),
+            library: root.join("library"),
+            asset: "evening".into(),
+            now: 0,
+        }
+    }
+
+    #[test]
+    fn a_stretch_over_several_files_is_an_asset_that_begins_at_zero() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = ChannelDir::new(&root.path().join("live"), "news").unwrap();
+        let _held = directory.hold().unwrap();
+        record(&directory, "a1", 11, |_| init("en"));
+        record(&directory, "commentary", 11, |_| init("de"));
+        // From within segment 2 to the very end of segment 9.
+        let options = options(root.path(), 5.5, 20.0);
+        let summary = harvest(&options).unwrap();
+        assert_eq!((summary.published, summary.tracks.len()), (Published::Added, 2));
+        assert_eq!((summary.start.as_secs(), summary.duration.as_secs()), (FIRST * 2 + 4, 16));
+        let path = options.library.join("evening").join(summary.version.as_str());
+        let asset = Asset::open(&path, Duration::from_secs(4), summary.version).unwrap();
+        let presentation = asset.presentation();
+        assert_eq!(presentation.duration, Duration::from_secs(16));
+        for view in &presentation.tracks {
+            assert_eq!((view.files.len(), view.time_offset.0 as u64), (3, (FIRST + 2) * 96_000));
+            let segments: Vec<_> = view.segments().collect();
+            // About 4 s, but never over the end of a file.
+            let lengths: Vec<(u32, i64)> = segments.iter().map(|part| (part.file, part.duration.0 / 48_000)).collect();
+            assert_eq!(lengths, [(0, 4), (1, 4), (1, 4), (2, 4)]);
+            assert!(view.is_independent());
+            for segment in &segments {
+                assert_eq!(view.segment_at(segment.time).as_ref(), Some(segment));
+                let extent = view.extent_of(segment.file, segment.bytes.clone());
+                let bytes = extent.file.mapped().unwrap();
+                let mut at = extent.offset;
+                while at < extent.end() {
+                    at = Chunk::read(bytes, at).unwrap().end();
+                }
+                assert_eq!(at, extent.end());
+            }
+        }
+        // The channel goes on without them: the asset keeps its files.
+        fs::remove_dir_all(&options.live).unwrap();
+        assert!(Asset::open(&path, Duration::from_secs(4), summary.version).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_harvested_is_refused_and_leaves_the_library_as_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = ChannelDir::new(&root.path().join("live"), "news").unwrap();
+        let _held = directory.hold().unwrap();
+        record(&directory, "a1", 8, |first| init(if first == 0 { "en" } else { "de" }));
+        let whole = options(root.path(), 0.0, 16.0);
+        let error = harvest(&whole).unwrap_err().to_string();
+        let at = FIRST * 2 + 8;
+        assert!(error.contains(&format!("track a1: its format changes at {at} s")), "{error}");
+        assert!(!whole.library.join("evening").exists());
+        assert!(harvest(&options(root.path(), 0.0, 8.0)).is_ok());
+        assert!(matches!(harvest(&options(root.path(), 16.0, 20.0)), Err(Error::Nothing { .. })));
+        let missing = Options { channel: "sport".into(), ..whole.clone() };
+        assert!(matches!(harvest(&missing), Err(Error::Channel(_))));
+        // A chunk that is not one.
+        let files = &directory.all_files().unwrap()[1];
+        let mut bytes = fs::read(&files.media).unwrap();
+        let moof = bytes.windows(4).position(|window| window == b"moof").unwrap();
+        bytes[moof] = 0;
+        fs::write(&files.media, bytes).unwrap();
+        assert!(matches!(harvest(&options(root.path(), 8.0, 16.0)), Err(Error::Damaged { .. })));
+    }
+}

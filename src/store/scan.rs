@@ -10,8 +10,8 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::{GrowingFile, Journal};
-use crate::base::limits::{FILE_CHUNKS_MAX, LIVE_TAIL_SEGMENTS};
 use crate::base::Ticks;
+use crate::base::limits::{FILE_CHUNKS_MAX, LIVE_TAIL_SEGMENTS};
 use crate::media::broadcast::SegmentRow;
 use crate::media::isobmff::{Chunk, chunk};
 use crate::sys::MappedFile;

@@ -307,10 +307,10 @@ fn found_file(name: FileName, scanned: scan::Recovered) -> FoundFile {
 mod tests {
     use super::*;
     use crate::base::Stored;
-    use std::fs;
     use crate::media::broadcast::{Journal as _, SegmentRow};
     use crate::media::isobmff::write::fragment_header;
     use crate::media::{Kind, Sample};
+    use std::fs;
 
     const INIT: &[u8] = b"\0\0\0\x0cftypiso6\0\0\0\x0cmoov\0\0\0\0";
 
