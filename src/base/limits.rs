@@ -95,6 +95,8 @@ pub const PRESENTATION_MAX: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 pub const FRAGMENT_SAMPLES_MAX: usize = 1 << 20;
 /// Tracks in one asset.
 pub const TRACKS_MAX: usize = 64;
+/// Files that one track of an asset was recorded to: those of a month by the hour.
+pub const TRACK_FILES_MAX: usize = 1_000;
 /// An asset name in bytes: one path element, which leaves room for suffixes below the file systems' 255.
 pub const ASSET_NAME_BYTES_MAX: usize = 200;
 /// Rendered manifests kept, with their compressed forms.
@@ -127,6 +129,12 @@ pub const LIVE_MARKS_MAX: usize = 1_000;
 pub const LIVE_JUMP: Duration = Duration::from_secs(10);
 /// An encoder whose timestamps are so near to the server's clock counts by the wall clock.
 pub const LIVE_WALL_CLOCK: Duration = Duration::from_secs(24 * 60 * 60);
+/// Segments in one track file of a channel, which lasts an hour at most.
+pub const JOURNAL_ROWS_MAX: usize = 16 * 1024;
+/// Chunks in one track file of a channel.
+pub const FILE_CHUNKS_MAX: usize = 1 << 17;
+/// A channel's `state.json`.
+pub const CHANNEL_STATE_BYTES_MAX: u64 = 4 << 20;
 
 // What encoders send.
 

@@ -130,7 +130,7 @@ fn push_representation(xml: &mut Xml, presentation: &Presentation<'_>, view: Tra
     if track.kind() == Kind::Text {
         let millis = presentation.duration.as_millis().max(1) as u64;
         xml.open("Representation", |tag| {
-            tag.set("id", &track.id).integer("bandwidth", (view.file.len() * 8_000).div_ceil(millis).max(1));
+            tag.set("id", &track.id).integer("bandwidth", (view.size() * 8_000).div_ceil(millis).max(1));
         });
         xml.text("BaseURL", &url::text(presentation.version, &track.id));
         xml.close("Representation");
