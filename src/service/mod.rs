@@ -6,6 +6,9 @@
 mod conversations;
 #[cfg(test)]
 mod library_conversations;
+pub mod live;
+#[cfg(test)]
+mod live_conversations;
 pub mod manifest;
 pub mod pages;
 pub mod playback;
