@@ -42,6 +42,8 @@ pub const TURN_BYTES: u64 = 4 * 1024 * 1024;
 pub const BULK_BYTES_MIN: u64 = 256 * 1024;
 /// Extents up to this size are sent from the mapping together with the head, larger ones with sendfile (measured).
 pub const MAPPED_SEND_BYTES_MAX: u64 = 16 * 1024;
+/// A client that follows something being written is given up when nothing was added for so long.
+pub const FOLLOW_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Answers to pipelined requests are gathered up to this size before they are sent.
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;
 /// Pipelined requests answered before the worker turns to the next connection.
