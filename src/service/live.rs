@@ -18,7 +18,7 @@ use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 use thiserror::Error;
 
 use crate::base::calendar::{days_from_civil, days_in_month};
-use crate::base::{Extent, Growing, Payload, Ticks, Timescale, Watch, Watermark};
+use crate::base::{Extent, Payload, Ticks, Timescale, Watch, Watermark};
 use crate::http::{Kind, Request, Response, Status, uri};
 use crate::live::{Located, Snapshot, TimeRange};
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Position, State};
@@ -26,6 +26,7 @@ use crate::media::track;
 use crate::package::live_url::{Resource, Stretch};
 use crate::package::{dash, date, hls};
 
+use super::Wait;
 use super::manifest::{Label, Manifest};
 use super::representation::{Coding, Description, Representation};
 
@@ -69,16 +70,10 @@ pub trait Source {
 
 pub enum Outcome {
     Ready(Response),
-    /// A segment that is being made: the head, and the bytes as they come.
-    Follow(Response, Growing),
     /// The channel has nothing of that name.
     Missing,
-    /// Ask again when it has come so far; after `patience` answer `otherwise`.
-    Wait {
-        until: Watermark,
-        patience: Duration,
-        otherwise: Box<Response>,
-    },
+    /// Ask again when it has come so far.
+    Wait(Wait),
     Compress(Arc<Manifest>),
 }
 
@@ -194,11 +189,8 @@ impl Live {
             // §6.2.5.2: unavailable after that.
             let reason = "what the playlist is to contain did not come in time";
             let otherwise = Response::error(Status::SERVICE_UNAVAILABLE, reason, NO_STORE_FIELD);
-            return Ok(Outcome::Wait {
-                until: Watermark { watch: watch.clone(), target: target.mark() },
-                patience,
-                otherwise: Box::new(otherwise),
-            });
+            let until = Watermark { watch: watch.clone(), target: target.mark() };
+            return Ok(Outcome::Wait(Wait { until, patience, otherwise: Box::new(otherwise) }));
         }
         // §6.2.5.1: ignored where it is not offered, so that two URLs share one text.
         let skip = directives.skip && hls::can_skip(&broadcast);
@@ -275,14 +267,14 @@ fn located<S: Source>(
         Located::Growing(growing) => {
             // Its length is not known, so there are no ranges of it.
             let request = Request { range: None, ..request.clone() };
-            let head = whole(Kind::Segment, live, etag, &cache_control, Payload::Empty).respond(&request);
-            match head.status {
-                Status::OK => Outcome::Follow(head, growing),
-                _ => Outcome::Ready(head),
+            let mut response = whole(Kind::Segment, live, etag, &cache_control, Payload::Empty).respond(&request);
+            if response.status == Status::OK {
+                response.growing = Some(Box::new(growing));
             }
+            Outcome::Ready(response)
         }
         Located::Later(until) => {
-            Outcome::Wait { until, patience: target * PATIENCE_TARGETS, otherwise: Box::new(missing()) }
+            Outcome::Wait(Wait { until, patience: target * PATIENCE_TARGETS, otherwise: Box::new(missing()) })
         }
         Located::Missing => Outcome::Missing,
     }

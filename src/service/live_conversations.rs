@@ -12,6 +12,7 @@ use crate::live::{Located, TimeRange};
 use crate::media::broadcast::{Broadcast, Position, State};
 use crate::package::fixture::{Channel, FIRST};
 
+use super::Wait;
 use super::live::{Live, Options, Outcome, Source};
 use super::route::Route;
 
@@ -136,10 +137,10 @@ impl Origin {
 
 fn name(outcome: &Outcome) -> String {
     match outcome {
+        Outcome::Ready(response) if response.growing.is_some() => "follow".into(),
         Outcome::Ready(response) => response.status.0.to_string(),
-        Outcome::Follow(..) => "follow".into(),
         Outcome::Missing => "missing".into(),
-        Outcome::Wait { until, patience, otherwise } => {
+        Outcome::Wait(Wait { until, patience, otherwise }) => {
             let mark = until.target;
             let (number, parts) = (mark >> 12, mark & 0xFFF);
             format!("wait {}.{parts} {}s {}", number - FIRST, patience.as_secs(), otherwise.status.0)
