@@ -99,7 +99,7 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
     push_number(&mut out, "#EXT-X-MEDIA-SEQUENCE:", first);
     push_number(&mut out, "\n#EXT-X-DISCONTINUITY-SEQUENCE:", u64::from(sequence));
     out.push('\n');
-    if body.is_independent && skipped == 0 {
+    if body.is_independent {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
     marks::push_date_ranges(&mut out, broadcast);
@@ -210,6 +210,8 @@ impl<'a> Body<'_, 'a> {
         self.discontinuities = sequence;
         if from > first {
             self.discontinuities = self.count(from - 1);
+            let mut skipped = self.live.segments(first).take_while(|segment| segment.number < from);
+            self.is_independent = skipped.all(|segment| segment.is_independent);
             // What was skipped ends with the initialisation segment that goes on.
             self.init = live_timeline::last_before(self.live, from).map(|segment| segment.init);
         } else if let Some(segment) = self.live.segments(first).next() {
