@@ -5,7 +5,8 @@ use crate::media::broadcast::{Broadcast, BroadcastTrack, SegmentView};
 
 /// One number of one track: a complete segment, or a gap.
 ///
-/// What an entry says depends on nothing that comes after it, so that it never changes once it is listed.
+/// What an entry says depends on nothing that comes after it, so that it never changes once it is listed, and on nothing
+/// before it that may leave the window. So a gap is its slot, although the segment before may reach into it a little.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub number: u64,
@@ -65,8 +66,7 @@ pub(super) fn entries<'b, 'a>(
             Some(segment) => (micros(segment.time, scale), end_of(segment, scale), segment.discontinuities),
             None => {
                 let start = micros(grid.start(number, grid.timescale), grid.timescale);
-                let start = previous.map_or(start, |end| start.max(end));
-                let end = micros(grid.start(number + 1, grid.timescale), grid.timescale).max(start);
+                let end = micros(grid.start(number + 1, grid.timescale), grid.timescale);
                 (start, end, discontinuities(broadcast, number))
             }
         };
