@@ -1,11 +1,15 @@
 //! From a request to what is to be done about it, as a pure function of the request, the snapshots and the time.
 //!
-//! `answer` routes; [`playback`] knows what an asset's URLs answer; [`representation`] decides conditions and ranges.
+//! `answer` routes; [`playback`] knows what an asset's URLs answer, and [`live`] what a channel's do; [`representation`]
+//! decides conditions and ranges.
 
 #[cfg(test)]
 mod conversations;
 #[cfg(test)]
 mod library_conversations;
+pub mod live;
+#[cfg(test)]
+mod live_conversations;
 pub mod manifest;
 pub mod pages;
 pub mod playback;
@@ -24,6 +28,7 @@ use crate::http::request::Method;
 use crate::http::{Kind, Request, Response, Status, response, uri};
 use crate::library::catalog::{Catalog, State};
 use crate::library::{Asset, Entry, Library};
+use crate::live::Channels;
 
 pub use manifest::Manifest;
 pub use pages::Pages;
@@ -73,11 +78,14 @@ impl Load {
 /// What answers are made from; one per server, shared by all workers.
 pub struct Service {
     pub library: Arc<Library>,
+    /// Whoever receives channels adds them here.
+    pub channels: Arc<Channels>,
     pages: Pages,
     asset_list: bool,
     /// As of the catalog that stands beside it.
     listed: ArcSwapOption<(Arc<Catalog>, Arc<Manifest>)>,
     playback: Playback,
+    live: live::Live,
     /// The same for every name that nothing has.
     missing: Response,
 }
@@ -91,8 +99,9 @@ pub struct Options {
     pub manifest_age: Duration,
     /// `max-age` of 404, in whole seconds.
     pub missing_age: Duration,
-    /// Bytes of rendered manifests that are kept, with their compressed forms.
+    /// Bytes of rendered manifests that are kept, with their compressed forms: so many of assets, and as many of channels.
     pub manifest_cache_bytes: u64,
+    pub live: live::Options,
 }
 
 impl Default for Options {
@@ -103,6 +112,7 @@ impl Default for Options {
             manifest_age: MANIFEST_AGE_DEFAULT,
             missing_age: MISSING_AGE_DEFAULT,
             manifest_cache_bytes: MANIFEST_CACHE_BYTES_DEFAULT,
+            live: live::Options::default(),
         }
     }
 }
@@ -123,10 +133,12 @@ impl Service {
     pub fn new(library: Arc<Library>, options: Options) -> Service {
         Service {
             library,
+            channels: Arc::default(),
             pages: options.pages,
             asset_list: options.asset_list,
             listed: ArcSwapOption::empty(),
             playback: Playback::new(options.manifest_age, options.manifest_cache_bytes),
+            live: live::Live::new(options.live, options.manifest_cache_bytes),
             missing: missing(options.missing_age),
         }
     }
@@ -144,6 +156,7 @@ impl Service {
         };
         match Route::of(&path) {
             Some(Route::Vod { asset, resource }) => self.vod(request, now, asset, resource),
+            Some(Route::Live { channel, resource }) => self.live(request, now, channel, resource),
             Some(Route::AssetList) if self.asset_list => match &*self.listed.load() {
                 Some(listed) if Arc::ptr_eq(&listed.0, &self.library.catalog()) => document(&listed.1, request),
                 _ => Answer::Load(Load::List),
@@ -177,6 +190,23 @@ impl Service {
                 Answer::Ready(damaged())
             }
             Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
+        }
+    }
+
+    fn live(
+        &self,
+        request: &Request<'_>,
+        now: Now,
+        channel: &str,
+        resource: crate::package::live_url::Resource<'_>,
+    ) -> Answer {
+        let Some(channel) = self.channels.find(channel) else { return Answer::Ready(self.missing.clone()) };
+        let now = Duration::from_secs(now.unix) + Duration::from_millis(u64::from(now.millis));
+        match self.live.answer(request, channel.name(), &*channel.snapshot(), resource, now) {
+            live::Outcome::Ready(response) => Answer::Ready(response),
+            live::Outcome::Missing => Answer::Ready(self.missing.clone()),
+            live::Outcome::Wait(wait) => Answer::Wait(wait),
+            live::Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
         }
     }
 
