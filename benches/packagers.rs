@@ -7,6 +7,8 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, criterion_group, criterion_main};
 use headwater::base::Ticks;
 use headwater::media::fixture::Fixture;
+use headwater::package::fixture::Channel;
+use headwater::package::live_url::Stretch;
 use headwater::package::{cmaf, dash, hls, url};
 use nix::time::{ClockId, clock_gettime};
 
@@ -75,9 +77,27 @@ fn packagers(criterion: &mut Criterion<CpuTime>) {
     }
 }
 
+/// A window of a day, as it is rendered for every part.
+fn channels(criterion: &mut Criterion<CpuTime>) {
+    const SEGMENTS_A_DAY: u64 = 43_200;
+    let channel = Channel::news(SEGMENTS_A_DAY, 2, Some(Duration::from_millis(500)));
+    let broadcast = channel.broadcast();
+    let mut group = criterion.benchmark_group("a day, 2s segments");
+    for (name, skip) in [("whole", false), ("delta", true)] {
+        group.bench_function(format!("hls media playlist, {name}"), |bench| {
+            let which = hls::Live { skip, ..hls::Live::default() };
+            bench.iter(|| hls::live_media(black_box(&broadcast), &broadcast.tracks[0], black_box(&which)))
+        });
+    }
+    group.bench_function("dash mpd", |bench| {
+        bench.iter(|| dash::live_mpd(black_box(&broadcast), black_box(Stretch::default())))
+    });
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime(WallTime));
-    targets = packagers
+    targets = packagers, channels
 }
 criterion_main!(benches);

@@ -1,10 +1,17 @@
 //! Manifests as they are sent, for one asset of every shape. After a change that is meant,
 //! `INSTA_UPDATE=always cargo test --test golden` rewrites `tests/golden/`; read the difference before committing it.
 
+use std::time::Duration;
+
 use headwater::base::Ticks;
+use headwater::media::broadcast::Mark;
+use headwater::media::feed::Message;
 use headwater::media::fixture::{Fixture, audio, row, video};
 use headwater::media::fragment::{Fragment, Start};
 use headwater::media::track::{Details, Role, Track, VideoRange};
+use headwater::package::fixture::{Channel, FIRST};
+use headwater::package::hls::{Live, rules};
+use headwater::package::live_url::Stretch;
 use headwater::package::{dash, hls};
 
 /// Renders everything there is of the presentation, checks that other parsers accept it, and compares it.
@@ -15,7 +22,26 @@ fn check(name: &str, fixture: &Fixture) {
     for view in &presentation.tracks {
         manifests.push((format!("{}.m3u8", view.track.id), hls::media(&presentation, view)));
     }
-    for (file, text) in &manifests {
+    compare(name, &manifests);
+}
+
+/// The same of a channel, or of a stretch of it.
+fn check_live(name: &str, channel: &Channel, stretch: Stretch) {
+    let broadcast = channel.broadcast();
+    let mut manifests = vec![("index.m3u8".to_owned(), hls::live_multivariant(&broadcast, stretch))];
+    manifests.push(("index.mpd".to_owned(), dash::live_mpd(&broadcast, stretch)));
+    for (skip, query) in [(false, ""), (true, "?_HLS_skip=YES")] {
+        for live in broadcast.tracks.iter().filter(|_| !skip || hls::can_skip(&broadcast)) {
+            let text = hls::live_media(&broadcast, live, &Live { stretch, is_whole: true, skip, cues: true });
+            rules::check(&text).unwrap_or_else(|wrong| panic!("{name} {}: {wrong}", live.track.id));
+            manifests.push((format!("{}.m3u8{query}", live.track.id), text));
+        }
+    }
+    compare(name, &manifests);
+}
+
+fn compare(name: &str, manifests: &[(String, String)]) {
+    for (file, text) in manifests {
         if file == "index.mpd" {
             let mpd = dash_mpd::parse(text).unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));
             assert_eq!(dash_mpd::check_conformity(&mpd), Vec::<String>::new(), "{name}\n{text}");
@@ -144,4 +170,78 @@ fn video_only() {
         video.colour = (9, 14, 9);
     }
     check("video_only", &Fixture::default().with_track(track, table).with_cuts(vec![0, 2, 4]));
+}
+
+fn low_latency(segments: u64, parts: usize) -> Channel {
+    Channel::news(segments, parts, Some(Duration::from_millis(500)))
+}
+
+#[test]
+fn live_low_latency() {
+    check_live("live_low_latency", &low_latency(10, 2), Stretch::default());
+}
+
+/// A splice out and in, an event of another scheme, a gap in the audio, and another format from the eleventh segment on.
+#[test]
+fn live_with_everything() {
+    let mut channel = low_latency(12, 1);
+    channel.remove(2, FIRST + 8);
+    channel.change(FIRST + 10);
+    let hex = |text: &str| -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    };
+    let out =
+        hex("fc302f000000000000fffff014054800008f7feffe7369c02efe0052ccf500000000000a0008435545490000013562dba30a");
+    let back =
+        hex("fc302f000000000000fffff014054800008f7f6ffe7369c02efe0052ccf500000000000a0008435545490000013562dba30a");
+    let start = Duration::from_secs(FIRST * 2);
+    let mark = |id: &str, after: u64, duration: Option<u64>, message| Mark {
+        id: id.to_owned(),
+        time: start + Duration::from_secs(after),
+        duration: duration.map(Duration::from_secs),
+        message,
+    };
+    let event = Message::Event {
+        scheme: "urn:example:programme".to_owned(),
+        value: "1 < 2".to_owned(),
+        id: 7,
+        data: b"news".to_vec().into(),
+    };
+    channel.marks = vec![
+        mark("scte35-1207959695-1", 14, Some(4), Message::Scte35(out.into())),
+        mark("scte35-1207959695-2", 18, None, Message::Scte35(back.into())),
+        mark("programme-7", 20, None, event),
+    ];
+    check_live("live_with_everything", &channel, Stretch::default());
+}
+
+#[test]
+fn live_plain() {
+    let mut channel = Channel::news(6, 0, None);
+    channel.remove(1, FIRST + 3);
+    check_live("live_plain", &channel, Stretch::default());
+}
+
+#[test]
+fn live_long_window() {
+    let mut channel = low_latency(30, 3);
+    channel.first = FIRST + 12;
+    check_live("live_long_window", &channel, Stretch::default());
+}
+
+#[test]
+fn live_ended() {
+    let mut channel = low_latency(6, 3);
+    channel.end();
+    check_live("live_ended", &channel, Stretch::default());
+}
+
+#[test]
+fn live_catch_up() {
+    let mut channel = low_latency(6, 0);
+    channel.first += 2;
+    channel.change(FIRST + 4);
+    channel.end();
+    let at = |slot: u64| Some(Duration::from_secs((FIRST + slot) * 2));
+    check_live("live_catch_up", &channel, Stretch { start: at(2), end: at(6) });
 }

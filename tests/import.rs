@@ -86,7 +86,7 @@ fn a_ladder_becomes_one_presentation() {
     assert_eq!(asset.track("a2").map(|view| view.track.id.clone()), Some("a2".to_owned()));
     assert!(asset.track("a3").is_none());
     for view in &presentation.tracks {
-        let file = view.file.mapped().unwrap();
+        let file = view.files[0].mapped().unwrap();
         match view.track.kind() {
             Kind::Text => assert!(file.starts_with(b"WEBVTT") && !view.cues.is_empty()),
             _ => {
@@ -120,7 +120,7 @@ fn check_alignment(presentation: &Presentation<'_>) {
         let times: Vec<u32> = view.segments().map(|segment| segment.number).collect();
         assert_eq!(times, (0..times.len() as u32).collect::<Vec<u32>>());
         let bytes: u64 = view.segments().map(|segment| segment.bytes.end - segment.bytes.start).sum();
-        assert_eq!(bytes + view.init_size, view.file.len());
+        assert_eq!(bytes + view.init_size, view.files[0].len());
     }
 }
 

@@ -1,6 +1,7 @@
 //! The words every other module speaks in: units of time, pieces of answers, bounded reading, limits, counters,
 //! watermarks.
 
+pub mod calendar;
 pub mod counters;
 pub mod cursor;
 pub mod growing;

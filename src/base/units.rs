@@ -16,6 +16,7 @@ pub struct Timescale(NonZeroU32);
 
 impl Timescale {
     pub const MILLIS: Timescale = Timescale::constant(1_000);
+    pub const MICROS: Timescale = Timescale::constant(1_000_000);
     /// The clock of MPEG-2 systems and of `X-TIMESTAMP-MAP`.
     pub const MPEG: Timescale = Timescale::constant(90_000);
 

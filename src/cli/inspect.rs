@@ -171,7 +171,7 @@ fn open_text(open: usize, count: usize) -> String {
 
 fn of_asset(path: &Path, version: Version, asset: &Asset) -> (Vec<String>, Value) {
     let presentation = asset.presentation();
-    let total: u64 = presentation.tracks.iter().map(|view| view.file.len()).sum();
+    let total: u64 = presentation.tracks.iter().map(|view| view.size()).sum();
     let mut lines = vec![format!(
         "{}: version {version}, {} tracks, {}, {}",
         path.display(),
@@ -187,7 +187,7 @@ fn of_asset(path: &Path, version: Version, asset: &Asset) -> (Vec<String>, Value
             _ => seconds(view).max(0.0),
         };
         let length = Duration::from_secs_f64(duration.min(1e9));
-        lines.push(format!("  {}", track_line(view.track, view.file.len(), view.fragments.len(), length)));
+        lines.push(format!("  {}", track_line(view.track, view.size(), view.fragments.len(), length)));
         let lengths = Lengths::of(
             view.fragments.iter().map(|fragment| view.track.timescale.seconds(fragment.duration())).collect(),
         );
@@ -199,7 +199,7 @@ fn of_asset(path: &Path, version: Version, asset: &Asset) -> (Vec<String>, Value
             lines.push(format!("      {} cues", view.cues.len()));
         }
         let mut document = track_json(view.track);
-        document.insert("bytes".into(), json!(view.file.len()));
+        document.insert("bytes".into(), json!(view.size()));
         document.insert("duration_seconds".into(), json!(duration));
         document.insert("fragments".into(), json!(view.fragments.len()));
         document.insert("open_fragments".into(), json!(open));

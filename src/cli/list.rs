@@ -67,7 +67,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             None => continue,
         };
         let presentation = asset.presentation();
-        let bytes: u64 = presentation.tracks.iter().map(|view| view.file.len()).sum();
+        let bytes: u64 = presentation.tracks.iter().map(|view| view.size()).sum();
         if args.json {
             let state = State::Open {
                 duration_seconds: presentation.duration.as_secs_f64(),

@@ -5,6 +5,7 @@
 mod appliance;
 pub mod check;
 pub mod demo;
+pub mod harvest;
 pub mod import;
 pub mod inspect;
 pub mod list;
@@ -44,6 +45,7 @@ enum Command {
     Demo(demo::Args),
     Serve(serve::Args),
     Import(import::Args),
+    Harvest(harvest::Args),
     List(list::Args),
     Remove(remove::Args),
     Inspect(inspect::Args),
@@ -88,6 +90,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Import(args) => import::run(args),
+        Command::Harvest(args) => harvest::run(args),
         Command::List(args) => list::run(args),
         Command::Remove(args) => remove::run(args),
         Command::Inspect(args) => inspect::run(args),

@@ -150,6 +150,7 @@ fn setup(config: &Config) -> Result<Setup, Failure> {
             manifest_age: config.library.manifest_age,
             missing_age: config.library.missing_age,
             manifest_cache_bytes: config.library.manifest_cache,
+            ..service::Options::default()
         },
     })
 }

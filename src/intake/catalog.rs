@@ -75,7 +75,7 @@ fn track(view: &TrackView<'_>) -> Value {
         "codec": track.codec,
         "language": track.language,
         "name": track.name,
-        "bytes": view.file.len(),
+        "bytes": view.size(),
     });
     let details = match &track.details {
         Details::Video(video) => json!({

@@ -7,6 +7,7 @@ mod admin;
 mod catalog;
 mod exposition;
 mod process;
+pub mod recorder;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -11,16 +11,16 @@ use super::version::Version;
 use crate::base::{Stored, Ticks};
 use crate::media::presentation::group;
 use crate::media::{Fragment, Kind, Presentation, Track, TrackView};
-use crate::store::index::{Error, FILE_NAME, Index};
+use crate::store::index::{Error, FILE_NAME, Index, IndexedTrack};
 use crate::sys::MappedFile;
 
 /// Immutable; whoever holds it can serve it, whatever happens to the catalog meanwhile.
 pub struct Asset {
     index: Index,
-    /// In the order of the index's tracks.
+    /// In the order of the index's tracks and their files.
     files: Vec<Arc<MappedFile>>,
-    /// The same files, as payloads hold them.
-    stored: Vec<Arc<dyn Stored>>,
+    /// The same files, as payloads hold them, by track.
+    stored: Vec<Vec<Arc<dyn Stored>>>,
     cuts: Vec<u32>,
     /// As URLs name it.
     version: Version,
@@ -28,7 +28,33 @@ pub struct Asset {
     published: u64,
 }
 
-/// What a track's file is called within its version's directory.
+/// What the files of a track are called within its version's directory, and how long each is to be; a recorded one is at
+/// least so long.
+pub fn files(indexed: &IndexedTrack) -> Vec<(String, u64)> {
+    match &indexed.recorded {
+        None => vec![(file_name(&indexed.track), indexed.file_size)],
+        Some(sizes) => {
+            let names = (0..sizes.len()).map(|number| recorded_file_name(&indexed.track, number));
+            names.zip(sizes.iter().copied()).collect()
+        }
+    }
+}
+
+/// Whether a file is as it was published.
+pub fn has_length(indexed: &IndexedTrack, published: u64, found: u64) -> bool {
+    if indexed.recorded.is_some() { found >= published } else { found == published }
+}
+
+/// What one of the files of a recorded track is called.
+pub fn recorded_file_name(track: &Track, number: usize) -> String {
+    let name = file_name(track);
+    match (number, name.split_once('.')) {
+        (1.., Some((id, suffix))) => format!("{id}.{number}.{suffix}"),
+        _ => name,
+    }
+}
+
+/// What an imported track's file is called within its version's directory.
 pub fn file_name(track: &Track) -> String {
     let suffix = match track.kind() {
         Kind::Video => "cmfv",
@@ -48,27 +74,33 @@ impl Asset {
         let index = Index::open(&path)?;
         let published = fs::metadata(&path).map_err(|source| Error::Io { path, source })?.mtime();
         let mut files: Vec<Arc<MappedFile>> = Vec::with_capacity(index.tracks().len());
+        let mut stored = Vec::with_capacity(index.tracks().len());
         for indexed in index.tracks() {
-            let path = directory.join(file_name(&indexed.track));
-            let file = MappedFile::open(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-            if file.len() != indexed.file_size {
-                return Err(Error::Length { path, found: file.len(), expected: indexed.file_size });
+            let mut of_track: Vec<Arc<dyn Stored>> = Vec::new();
+            for (name, size) in self::files(indexed) {
+                let path = directory.join(name);
+                let file = MappedFile::open(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+                if !has_length(indexed, size, file.len()) {
+                    return Err(Error::Length { path, found: file.len(), expected: size });
+                }
+                let file = Arc::new(file);
+                of_track.push(file.clone());
+                files.push(file);
             }
-            files.push(Arc::new(file));
+            stored.push(of_track);
         }
         let (cuts, duration) = (cuts(&index, segment), duration(&index));
         if index.tracks().iter().all(|indexed| indexed.track.kind() == Kind::Text) {
             let error = io::Error::other("neither video nor audio in it");
             return Err(Error::Io { path: directory.to_owned(), source: error });
         }
-        let stored = files.iter().map(|file| file.clone() as Arc<dyn Stored>).collect();
         Ok(Asset { index, files, stored, cuts, version, duration, published: u64::try_from(published).unwrap_or(0) })
     }
 
     pub fn presentation(&self) -> Presentation<'_> {
         Presentation {
             version: self.version.as_str(),
-            tracks: (0..self.files.len()).filter_map(|number| self.view(number)).collect(),
+            tracks: (0..self.stored.len()).filter_map(|number| self.view(number)).collect(),
             cuts: &self.cuts,
             duration: self.duration,
         }
@@ -83,7 +115,11 @@ impl Asset {
         let indexed = self.index.tracks().get(number)?;
         Some(TrackView {
             track: &indexed.track,
-            file: self.stored.get(number)?,
+            files: self.stored.get(number)?,
+            time_offset: match indexed.recorded {
+                Some(_) => Ticks(indexed.track.presentation_offset.0.saturating_neg()),
+                None => Ticks(0),
+            },
             init_size: indexed.init_size,
             fragments: self.index.fragments(indexed),
             samples: self.index.samples(indexed),
@@ -145,6 +181,13 @@ fn cuts(index: &Index, segment: Duration) -> Vec<u32> {
         let first = rest.first().map(|fragment| fragment.slot.get());
         cuts.extend(first.into_iter().chain(group(rest, timescale, segment).into_iter().skip(1)));
     }
+    // A segment is one extent: where any track goes on in another file, all of them have a border.
+    let borders = tracks().flat_map(|(_, fragments)| {
+        fragments.windows(2).filter(|pair| pair[0].file != pair[1].file).map(|pair| pair[1].slot.get())
+    });
+    cuts.extend(borders);
+    cuts.sort_unstable();
+    cuts.dedup();
     cuts
 }
 

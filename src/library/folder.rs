@@ -24,6 +24,7 @@ use std::time::Duration;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 use thiserror::Error;
 
+use super::asset;
 use super::version::Version;
 use crate::base::limits::ASSET_NAME_BYTES_MAX;
 use crate::store::index::{self, Index};
@@ -448,8 +449,9 @@ impl Replaced {
 fn is_whole(path: &Path) -> bool {
     Index::open(&path.join(index::FILE_NAME)).is_ok_and(|index| {
         index.tracks().iter().all(|indexed| {
-            let file = path.join(super::asset::file_name(&indexed.track));
-            fs::metadata(file).is_ok_and(|file| file.len() == indexed.file_size)
+            asset::files(indexed).into_iter().all(|(name, size)| {
+                fs::metadata(path.join(name)).is_ok_and(|file| asset::has_length(indexed, size, file.len()))
+            })
         })
     })
 }

@@ -178,7 +178,8 @@ impl fmt::Debug for Fixture {
 fn view<'a>(owned: &'a OwnedTrack, cuts: &'a [u32]) -> TrackView<'a> {
     TrackView {
         track: &owned.track,
-        file: &owned.file,
+        files: std::slice::from_ref(&owned.file),
+        time_offset: Ticks(0),
         init_size: owned.init_size,
         fragments: &owned.fragments,
         samples: &owned.samples,
@@ -200,7 +201,7 @@ pub fn row(slot: u32, decode_time: u64, duration: u64, size: u32) -> Fragment {
         sample_count: 1.into(),
         slot: slot.into(),
         start: (Start::Closed as u32).into(),
-        reserved: 0.into(),
+        file: 0.into(),
     }
 }
 

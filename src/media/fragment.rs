@@ -5,11 +5,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::base::Ticks;
 
-/// One fragment of a track file: `moof` and `mdat`, contiguous, one closed GOP (or the audio of the same stretch).
+/// One fragment of a track file: `moof` and `mdat`, contiguous. Of an imported track one closed GOP (or the audio of the same
+/// stretch), of a recorded one a chunk, several of which may make up a segment.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, PartialEq, Eq)]
 #[repr(C)]
 pub struct Fragment {
-    /// Of the `moof`, from the start of the track file, in bytes.
+    /// Of the first box, from the start of its file, in bytes.
     pub offset: U64,
     /// `baseMediaDecodeTime`, in track ticks.
     pub decode_time: U64,
@@ -25,17 +26,21 @@ pub struct Fragment {
     pub first_sample: U32,
     pub sample_count: U32,
     /// Which of the presentation's common instants the fragment starts at: fragments of all tracks with one slot number
-    /// lie side by side. Ascending within a track; a track that has nothing in a slot skips its number.
+    /// lie side by side. Ascending within a track; a track that has nothing in a slot skips its number. Fragments behind
+    /// the first of a slot are [`Start::Continued`].
     pub slot: U32,
     /// How the fragment may be entered, see [`Start`].
     pub start: U32,
-    pub reserved: U32,
+    /// Which of the track's files it is in; ascending within a track, and the same for all fragments of a slot.
+    pub file: U32,
 }
 
 /// How decoding can begin at a fragment (ISO/IEC 14496-12 annex I, stream access points).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Start {
+    /// Not at all: it goes on with the slot that the fragment before began.
+    Continued = 0,
     /// SAP type 1 (or 2): an IDR picture, a closed GOP, any audio sync sample.
     Closed = 1,
     /// SAP type 3: a CRA picture or recovery point whose leading pictures need the fragment before.
@@ -43,7 +48,7 @@ pub enum Start {
 }
 
 /// One sample, in decode order.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, PartialEq, Eq)]
 #[repr(C)]
 pub struct Sample {
     /// In bytes; the samples of a fragment follow each other without gaps.
@@ -72,7 +77,11 @@ pub struct Cue {
 
 impl Fragment {
     pub fn start(&self) -> Start {
-        if self.start.get() == Start::Open as u32 { Start::Open } else { Start::Closed }
+        match self.start.get() {
+            0 => Start::Continued,
+            3 => Start::Open,
+            _ => Start::Closed,
+        }
     }
 
     pub fn decode_time(&self) -> Ticks {

@@ -27,10 +27,14 @@ pub struct Presentation<'a> {
 #[derive(Clone, Copy)]
 pub struct TrackView<'a> {
     pub track: &'a Track,
-    /// The track file; for text the whole WebVTT file.
-    pub file: &'a Arc<dyn Stored>,
-    /// Bytes of the initialisation segment at the start of the track file, 0 for text.
+    /// The track file, or those it was recorded to, which all begin with the same initialisation segment; for text the whole
+    /// WebVTT file.
+    pub files: &'a [Arc<dyn Stored>],
+    /// Bytes of the initialisation segment at the start of each track file, 0 for text.
     pub init_size: u64,
+    /// Presentation time 0 on the clock of the track file, after its edit list: 0 unless the track was recorded from the
+    /// middle of a stream, whose times count from 1970. Then it is what `presentation_offset` takes away.
+    pub time_offset: Ticks,
     /// Empty for text.
     pub fragments: &'a [Fragment],
     pub samples: &'a [Sample],
@@ -50,7 +54,9 @@ pub struct Segment {
     pub time: Ticks,
     /// In track ticks.
     pub duration: Ticks,
-    /// In the track file.
+    /// Which of the track's files it is in.
+    pub file: u32,
+    /// In that file.
     pub bytes: Range<u64>,
     pub start: Start,
 }
@@ -109,18 +115,34 @@ impl<'a> TrackView<'a> {
             fragments: fragments.start as u32..fragments.end as u32,
             time: first.decode_time(),
             duration: Ticks(last.decode_end().0 - first.decode_time().0),
+            file: first.file.get(),
             bytes: first.offset.get()..last.end_offset(),
             start: first.start(),
         }
     }
 
+    /// A run of the first file: for what every file has, or the only one.
     pub fn extent(self, bytes: Range<u64>) -> Extent {
-        Extent { file: self.file.clone(), offset: bytes.start, len: bytes.end.saturating_sub(bytes.start) }
+        self.extent_of(0, bytes)
     }
 
-    /// Whether every fragment can be decoded without the one before.
+    /// A run of one of the files.
+    pub fn extent_of(self, file: u32, bytes: Range<u64>) -> Extent {
+        let file = self.files[file as usize].clone();
+        Extent { file, offset: bytes.start, len: bytes.end.saturating_sub(bytes.start) }
+    }
+
+    /// Bytes of the track: header and fragments, or the text.
+    pub fn size(self) -> u64 {
+        match self.fragments {
+            [] => self.files.first().map_or(0, |file| file.len()),
+            fragments => self.init_size + fragments.iter().map(|fragment| u64::from(fragment.size.get())).sum::<u64>(),
+        }
+    }
+
+    /// Whether every slot can be decoded without the one before.
     pub fn is_independent(self) -> bool {
-        self.fragments.iter().all(|fragment| fragment.start() == Start::Closed)
+        self.fragments.iter().all(|fragment| matches!(fragment.start(), Start::Closed | Start::Continued))
     }
 }
 
@@ -132,16 +154,17 @@ pub fn group(reference: &[Fragment], timescale: Timescale, target: Duration) -> 
     let target = timescale.ticks_floor(target).0.max(1);
     let mut cuts = Vec::new();
     let mut length = 0_i64;
-    for fragment in reference {
-        let longer = length.saturating_add(fragment.duration().0);
+    for slot in reference.chunk_by(|a, b| a.slot == b.slot) {
+        let duration = slot.iter().fold(0_i64, |sum, fragment| sum.saturating_add(fragment.duration().0));
+        let longer = length.saturating_add(duration);
         let overshoot = longer.saturating_sub(target);
         if cuts.is_empty() {
             cuts.push(0);
         } else if overshoot > 0 && overshoot > (target - length).abs() {
-            cuts.push(fragment.slot.get());
+            cuts.push(slot[0].slot.get());
             length = 0;
         }
-        length = length.saturating_add(fragment.duration().0);
+        length = length.saturating_add(duration);
     }
     if cuts.is_empty() {
         cuts.push(0);
@@ -187,7 +210,7 @@ mod tests {
                     sample_count: 1.into(),
                     slot: (slot as u32).into(),
                     start: (Start::Closed as u32).into(),
-                    reserved: 0.into(),
+                    file: 0.into(),
                 };
                 time += duration;
                 offset += 100;

@@ -10,7 +10,7 @@ pub fn init(view: &TrackView<'_>) -> Payload {
 
 /// One stored run: nothing is generated.
 pub fn segment(view: &TrackView<'_>, segment: &Segment) -> Payload {
-    Payload::from(view.extent(segment.bytes.clone()))
+    Payload::from(view.extent_of(segment.file, segment.bytes.clone()))
 }
 
 #[cfg(test)]
@@ -30,7 +30,7 @@ mod tests {
                     whole.push(piece.clone());
                 }
             }
-            assert_eq!((whole.pieces().len(), whole.len()), (1, view.file.len()), "{}", view.track.id);
+            assert_eq!((whole.pieces().len(), whole.len()), (1, view.files[0].len()), "{}", view.track.id);
         }
     }
 }

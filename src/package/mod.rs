@@ -2,11 +2,20 @@
 
 pub mod cmaf;
 pub mod dash;
+pub mod date;
+#[doc(hidden)]
+pub mod fixture;
 pub mod hls;
+pub mod live_url;
 pub mod url;
 
+#[cfg(test)]
+mod live_tests;
+mod live_timeline;
 mod name;
+mod offer;
 mod rate;
+mod scte35;
 mod timeline;
 
 /// Raised whenever the same index would give different bytes under a versioned URL, so that no cache mixes old and new: it

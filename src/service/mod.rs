@@ -1,11 +1,15 @@
 //! From a request to what is to be done about it, as a pure function of the request, the snapshots and the time.
 //!
-//! `answer` routes; [`playback`] knows what an asset's URLs answer; [`representation`] decides conditions and ranges.
+//! `answer` routes; [`playback`] knows what an asset's URLs answer, and [`live`] what a channel's do; [`representation`]
+//! decides conditions and ranges.
 
 #[cfg(test)]
 mod conversations;
 #[cfg(test)]
 mod library_conversations;
+pub mod live;
+#[cfg(test)]
+mod live_conversations;
 pub mod manifest;
 pub mod pages;
 pub mod playback;
@@ -18,12 +22,13 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
-use crate::base::Payload;
 use crate::base::limits::{MANIFEST_AGE_DEFAULT, MANIFEST_CACHE_BYTES_DEFAULT, MISSING_AGE_DEFAULT};
+use crate::base::{Payload, Watermark};
 use crate::http::request::Method;
 use crate::http::{Kind, Request, Response, Status, response, uri};
 use crate::library::catalog::{Catalog, State};
 use crate::library::{Asset, Entry, Library};
+use crate::live::Channels;
 
 pub use manifest::Manifest;
 pub use pages::Pages;
@@ -36,6 +41,17 @@ pub enum Answer {
     Ready(Response),
     /// Something slow has to happen first: give it to the helper pool, then ask again.
     Load(Load),
+    /// It is not there yet, and will be soon: ask again when it has grown.
+    Wait(Wait),
+}
+
+/// Waiting for something to grow.
+pub struct Wait {
+    pub until: Watermark,
+    /// How long, from the first time the request was answered so.
+    pub patience: Duration,
+    /// What to answer after that.
+    pub otherwise: Box<Response>,
 }
 
 /// Work that must not happen on a delivery worker.
@@ -62,11 +78,14 @@ impl Load {
 /// What answers are made from; one per server, shared by all workers.
 pub struct Service {
     pub library: Arc<Library>,
+    /// Whoever receives channels adds them here.
+    pub channels: Arc<Channels>,
     pages: Pages,
     asset_list: bool,
     /// As of the catalog that stands beside it.
     listed: ArcSwapOption<(Arc<Catalog>, Arc<Manifest>)>,
     playback: Playback,
+    live: live::Live,
     /// The same for every name that nothing has.
     missing: Response,
 }
@@ -80,8 +99,9 @@ pub struct Options {
     pub manifest_age: Duration,
     /// `max-age` of 404, in whole seconds.
     pub missing_age: Duration,
-    /// Bytes of rendered manifests that are kept, with their compressed forms.
+    /// Bytes of rendered manifests that are kept, with their compressed forms: so many of assets, and as many of channels.
     pub manifest_cache_bytes: u64,
+    pub live: live::Options,
 }
 
 impl Default for Options {
@@ -92,6 +112,7 @@ impl Default for Options {
             manifest_age: MANIFEST_AGE_DEFAULT,
             missing_age: MISSING_AGE_DEFAULT,
             manifest_cache_bytes: MANIFEST_CACHE_BYTES_DEFAULT,
+            live: live::Options::default(),
         }
     }
 }
@@ -101,6 +122,8 @@ impl Default for Options {
 pub struct Now {
     /// Seconds since 1970.
     pub unix: u64,
+    /// And milliseconds, below 1000.
+    pub millis: u32,
 }
 
 const ALLOW_FIELD: &str = "Allow: GET, HEAD, OPTIONS\r\n";
@@ -110,10 +133,12 @@ impl Service {
     pub fn new(library: Arc<Library>, options: Options) -> Service {
         Service {
             library,
+            channels: Arc::default(),
             pages: options.pages,
             asset_list: options.asset_list,
             listed: ArcSwapOption::empty(),
             playback: Playback::new(options.manifest_age, options.manifest_cache_bytes),
+            live: live::Live::new(options.live, options.manifest_cache_bytes),
             missing: missing(options.missing_age),
         }
     }
@@ -131,6 +156,7 @@ impl Service {
         };
         match Route::of(&path) {
             Some(Route::Vod { asset, resource }) => self.vod(request, now, asset, resource),
+            Some(Route::Live { channel, resource }) => self.live(request, now, channel, resource),
             Some(Route::AssetList) if self.asset_list => match &*self.listed.load() {
                 Some(listed) if Arc::ptr_eq(&listed.0, &self.library.catalog()) => document(&listed.1, request),
                 _ => Answer::Load(Load::List),
@@ -164,6 +190,23 @@ impl Service {
                 Answer::Ready(damaged())
             }
             Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
+        }
+    }
+
+    fn live(
+        &self,
+        request: &Request<'_>,
+        now: Now,
+        channel: &str,
+        resource: crate::package::live_url::Resource<'_>,
+    ) -> Answer {
+        let Some(channel) = self.channels.find(channel) else { return Answer::Ready(self.missing.clone()) };
+        let now = Duration::from_secs(now.unix) + Duration::from_millis(u64::from(now.millis));
+        match self.live.answer(request, channel.name(), &*channel.snapshot(), resource, now) {
+            live::Outcome::Ready(response) => Answer::Ready(response),
+            live::Outcome::Missing => Answer::Ready(self.missing.clone()),
+            live::Outcome::Wait(wait) => Answer::Wait(wait),
+            live::Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
         }
     }
 
@@ -215,5 +258,11 @@ fn options() -> Response {
         Cache-Control, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status\r\n\
         Access-Control-Max-Age: 86400\r\n";
     let fields = [ALLOW_FIELD, PREFLIGHT_FIELDS, response::CORS_FIELDS].concat();
-    Response { status: Status::NO_CONTENT, kind: Kind::Other, fields: Bytes::from(fields), body: Payload::Empty }
+    Response {
+        status: Status::NO_CONTENT,
+        kind: Kind::Other,
+        fields: Bytes::from(fields),
+        body: Payload::Empty,
+        growing: None,
+    }
 }

@@ -225,7 +225,7 @@ fn text_segment<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> 
 
 fn text<S: Source>(source: &S, version: &str, id: &str) -> Option<Representation> {
     let view = text_track(source, id)?;
-    let body = Payload::from(view.extent(0..view.file.len()));
+    let body = Payload::from(view.extent(0..view.size()));
     Some(immutable(source, Kind::Text, VTT, format_args!("{version}-{id}"), body))
 }
 

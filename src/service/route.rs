@@ -2,13 +2,17 @@
 
 pub use crate::package::url::Resource;
 
-use crate::package::url;
+use crate::package::{live_url, url};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route<'a> {
     Vod {
         asset: &'a str,
         resource: Resource<'a>,
+    },
+    Live {
+        channel: &'a str,
+        resource: live_url::Resource<'a>,
     },
     /// What the player page asks for.
     AssetList,
@@ -19,6 +23,10 @@ impl<'a> Route<'a> {
     pub fn of(path: &'a str) -> Option<Route<'a>> {
         if path == "/assets.json" {
             return Some(Route::AssetList);
+        }
+        if let Some(below) = path.strip_prefix("/live/") {
+            let (channel, rest) = below.split_once('/').filter(|(channel, _)| !channel.is_empty())?;
+            return Some(Route::Live { channel, resource: live_url::parse(rest)? });
         }
         let (asset, rest) = path.strip_prefix("/vod/")?.split_once('/')?;
         if asset.is_empty() {
@@ -37,6 +45,7 @@ mod tests {
     #[test]
     fn routes() {
         let vod = |asset, resource| Some(Route::Vod { asset, resource });
+        let live = |channel, resource| Some(Route::Live { channel, resource });
         let (version, track) = ("0123456789abcdef", "v1");
         for (path, want) in [
             ("/vod/big/index.m3u8", vod("big", Resource::Multivariant)),
@@ -47,6 +56,11 @@ mod tests {
             ("/vod/a/0123456789abcdef/v1/0.vtt", vod("a", Resource::TextSegment { version, track, time: Ticks(0) })),
             ("/vod/a/0123456789abcdef/v1.vtt", vod("a", Resource::Text { version, track })),
             ("/assets.json", Some(Route::AssetList)),
+            ("/live/news/index.m3u8", live("news", live_url::Resource::Multivariant)),
+            ("/live/news/v1/7.0.m4s", live("news", live_url::Resource::Part { track, number: 7, part: 0 })),
+            ("/live//index.m3u8", None),
+            ("/live/index.m3u8", None),
+            ("/live/news/", None),
             ("/vod/a/0123456789abcdef/v1/090.m4s", None),
             ("/vod/a/0123456789abcdef/v1/-1.m4s", None),
             ("/vod/a/b/c/d/index.m3u8", None),
@@ -65,7 +79,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn anything_may_come(path in "/(vod/)?\\PC{0,60}") {
+        fn anything_may_come(path in "/(vod/|live/)?\\PC{0,60}") {
             let _ = Route::of(&path);
         }
     }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use super::layout::{CHECKED_FROM, Header, MAGIC, READ_VERSION, Table, Text, TrackRecord, present};
-use crate::base::limits::TRACKS_MAX;
+use super::layout::{CHECKED_FROM, FileRecord, Header, MAGIC, READ_VERSION, Table, Text, TrackRecord, present};
+use crate::base::limits::{TRACK_FILES_MAX, TRACKS_MAX};
 use crate::base::{Stored, Ticks, Timescale};
 use crate::media::fragment::Start;
 use crate::media::track::{Audio, Details, Kind, Role, Video, VideoRange};
@@ -32,6 +32,8 @@ pub struct IndexedTrack {
     pub init_size: u64,
     /// BLAKE3 of the track file.
     pub digest: [u8; 32],
+    /// Bytes of each file that the track was recorded to, that are known never to change; `None` for an imported track.
+    pub recorded: Option<Vec<u64>>,
     fragments: Range<usize>,
     samples: Range<usize>,
     cues: Range<usize>,
@@ -237,6 +239,7 @@ fn record(record: &TrackRecord, strings: &str, bytes: &[u8]) -> Result<IndexedTr
         fragments: table::<Fragment>("fragment", &record.fragments, bytes)?,
         samples: table::<Sample>("sample", &record.samples, bytes)?,
         cues: table::<Cue>("cue", &record.cues, bytes)?,
+        recorded: recorded(record, kind, bytes)?,
     };
     if indexed.init_size > indexed.file_size {
         return Err(format!("header of {} bytes in a file of {}", indexed.init_size, indexed.file_size));
@@ -250,6 +253,22 @@ fn record(record: &TrackRecord, strings: &str, bytes: &[u8]) -> Result<IndexedTr
         _ => check_fragments(&indexed, fragments, samples)?,
     }
     Ok(indexed)
+}
+
+fn recorded(record: &TrackRecord, kind: Kind, bytes: &[u8]) -> Result<Option<Vec<u64>>, String> {
+    let count = record.files.rows.get() as usize;
+    if count == 0 {
+        return Ok(None);
+    }
+    if count > TRACK_FILES_MAX || kind == Kind::Text {
+        return Err(format!("{count} files of one track, {TRACK_FILES_MAX} allowed, and one of text"));
+    }
+    let records: &[FileRecord] = rows(bytes, &table::<FileRecord>("file", &record.files, bytes)?);
+    let sizes: Vec<u64> = records.iter().map(|file| file.size.get()).collect();
+    match sizes.iter().all(|&size| size >= u64::from(record.init_size.get())) && sizes[0] == record.file_size.get() {
+        true => Ok(Some(sizes)),
+        false => Err(format!("files of {sizes:?} bytes, the first one of {}", record.file_size)),
+    }
 }
 
 /// An id is a file name and a path element: nothing but its kind's letter and a number.
@@ -287,24 +306,39 @@ fn check_fragments(indexed: &IndexedTrack, fragments: &[Fragment], samples: &[Sa
     if indexed.track.presentation_offset.0.abs() > TICKS_MAX {
         return Err(format!("presentation offset {}", indexed.track.presentation_offset.0));
     }
-    let mut offset = indexed.init_size;
+    let sizes = indexed.recorded.as_deref().unwrap_or(std::slice::from_ref(&indexed.file_size));
+    let is_recorded = indexed.recorded.is_some();
+    let (mut file, mut offset) = (None, indexed.init_size);
     let mut time = 0_i64;
     let mut row = 0_usize;
     let mut slot_min = 0_u32;
     for (number, fragment) in fragments.iter().enumerate() {
         let wrong = |what: &str, found: u64| Err(format!("fragment {number}: {what} {found}"));
-        if fragment.offset.get() != offset {
-            return wrong("does not follow the one before: offset", fragment.offset.get());
-        }
-        offset = fragment.end_offset();
-        if offset > indexed.file_size {
-            return wrong("ends behind the track file at", offset);
-        }
         let slot = fragment.slot.get();
-        if slot < slot_min || slot == u32::MAX {
+        let continues = is_recorded && number > 0 && fragment.start() == Start::Continued;
+        let slots = if continues { slot_min - 1..slot_min } else { slot_min..u32::MAX };
+        if !slots.contains(&slot) {
             return wrong("slot out of order:", u64::from(slot));
         }
         slot_min = slot + 1;
+        let number_of_file = fragment.file.get();
+        let is_next = match file {
+            None => number_of_file == 0,
+            Some(before) => number_of_file == before || !continues && number_of_file == before + 1,
+        };
+        let Some(&size) = sizes.get(number_of_file as usize).filter(|_| is_next) else {
+            return wrong("file out of order:", u64::from(number_of_file));
+        };
+        // The first fragment of a recorded file lies anywhere behind its header.
+        let free = is_recorded && file != Some(number_of_file);
+        let follows = if free { fragment.offset.get() >= indexed.init_size } else { fragment.offset.get() == offset };
+        if !follows {
+            return wrong("does not follow the one before: offset", fragment.offset.get());
+        }
+        (file, offset) = (Some(number_of_file), fragment.end_offset());
+        if offset > size {
+            return wrong("ends behind the track file at", offset);
+        }
         if fragment.decode_time.get() > TICKS_MAX as u64 || fragment.duration.get() > TICKS_MAX as u64 {
             return wrong("decode time or duration out of range:", fragment.decode_time.get());
         }
@@ -312,7 +346,7 @@ fn check_fragments(indexed: &IndexedTrack, fragments: &[Fragment], samples: &[Sa
             return wrong("decode time out of order:", fragment.decode_time.get());
         }
         time = fragment.decode_end().0;
-        if fragment.start.get() != Start::Closed as u32 && fragment.start.get() != Start::Open as u32 {
+        if !continues && fragment.start.get() != Start::Closed as u32 && fragment.start.get() != Start::Open as u32 {
             return wrong("unknown start", u64::from(fragment.start.get()));
         }
         let media = fragment.size.get().checked_sub(fragment.media_offset.get());
@@ -339,7 +373,10 @@ fn check_fragments(indexed: &IndexedTrack, fragments: &[Fragment], samples: &[Sa
     if row != samples.len() {
         return Err(format!("{} samples, the fragments have {row}", samples.len()));
     }
-    if offset != indexed.file_size {
+    if file.is_none_or(|file| file as usize + 1 != sizes.len()) {
+        return Err(format!("{} files, the fragments are in fewer", sizes.len()));
+    }
+    if !is_recorded && offset != indexed.file_size {
         return Err(format!("fragments end at byte {offset} of {}", indexed.file_size));
     }
     Ok(())

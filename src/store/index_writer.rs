@@ -7,7 +7,7 @@ use std::path::Path;
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::layout::{CHECKED_FROM, Header, MAGIC, READ_VERSION, Table, Text, TrackRecord, present};
+use super::layout::{CHECKED_FROM, FileRecord, Header, MAGIC, READ_VERSION, Table, Text, TrackRecord, present};
 use crate::media::track::{Details, Role, VideoRange};
 use crate::media::{Cue, Fragment, Sample, Track};
 
@@ -23,6 +23,8 @@ pub struct Entry<'a> {
     pub samples: Box<dyn Read + 'a>,
     pub sample_count: u32,
     pub cues: &'a [Cue],
+    /// Of a recorded track all its files; `file_size` and `digest` are those of the first.
+    pub files: &'a [FileRecord],
 }
 
 /// Writes and syncs the index. Returns the BLAKE3 of everything the checksum covers: the content's identity.
@@ -34,6 +36,9 @@ pub fn write(path: &Path, entries: &mut [Entry<'_>]) -> io::Result<[u8; 32]> {
         record.fragments = table::<Fragment>(&mut at, entry.fragments.len())?;
         record.samples = table::<Sample>(&mut at, entry.sample_count as usize)?;
         record.cues = table::<Cue>(&mut at, entry.cues.len())?;
+        if !entry.files.is_empty() {
+            record.files = table::<FileRecord>(&mut at, entry.files.len())?;
+        }
     }
     let mut header = Header {
         magic: MAGIC,
@@ -62,6 +67,7 @@ pub fn write(path: &Path, entries: &mut [Entry<'_>]) -> io::Result<[u8; 32]> {
             left -= want as u64;
         }
         out.write(entry.cues.as_bytes())?;
+        out.write(entry.files.as_bytes())?;
     }
     let (crc, hash) = (out.crc.finalize(), out.hash.finalize().into());
     let mut file = out.out.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -236,7 +242,7 @@ mod tests {
                 sample_count: 2.into(),
                 slot: (slot as u32 * 3).into(),
                 start: (if slot == 1 { Start::Open } else { Start::Closed } as u32).into(),
-                reserved: 0.into(),
+                file: 0.into(),
             });
             offset += u64::from(media + 100);
         }
@@ -275,6 +281,7 @@ mod tests {
                     samples: if text { Box::new(io::empty()) } else { Box::new(samples.as_bytes()) },
                     sample_count: if text { 0 } else { samples.len() as u32 },
                     cues: if text { &cues } else { &[] },
+                    files: &[],
                 }
             })
             .collect();

@@ -14,6 +14,7 @@
 //!         per track             fragment table   count × media::Fragment   56 bytes a row
 //!                               sample table     count × media::Sample     16 bytes a row
 //!                               cue table        count × media::Cue        32 bytes a row
+//!                               file table       count × FileRecord        40 bytes a row, of recorded tracks only
 //! ```
 //!
 //! The tables follow each other without gaps in the order of the records; records hold their offsets all the same, so that
@@ -26,7 +27,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::media::{Cue, Fragment, Sample};
 
 pub const MAGIC: [u8; 8] = *b"HWINDEX\n";
-/// What this build writes and reads. Another format: the asset has to be imported again.
+/// What this build writes and reads; an index without file tables is the same to builds before there were any. Another format: the asset has to be imported again.
 pub const READ_VERSION: u16 = 1;
 /// First byte that the checksum covers.
 pub const CHECKED_FROM: usize = 16;
@@ -77,7 +78,20 @@ pub struct TrackRecord {
     pub joint_objects: u8,
     /// Which of the optional fields hold something: the bits of `present`.
     pub present: u8,
-    pub reserved: [u8; 18],
+    /// Empty for an imported track, which has the one file of `file_size` and `digest`.
+    pub files: Table,
+    pub reserved: [u8; 6],
+}
+
+/// One file of a track that was recorded to several, as a channel does. They may hold more than the track: fragments lie
+/// in ascending order in each, but the first need not follow the header, nor the last end the file.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, PartialEq, Eq)]
+#[repr(C)]
+pub struct FileRecord {
+    /// Bytes of it that are known never to change: it is at least so long.
+    pub size: U64,
+    /// BLAKE3 of its header. What follows is known by the sample table, and not read again to be hashed.
+    pub digest: [u8; 32],
 }
 
 /// Bits of [`TrackRecord::present`].
@@ -107,5 +121,5 @@ pub struct Text {
 
 const _: () = assert!(size_of::<Header>() == 32);
 const _: () = assert!(std::mem::offset_of!(Header, length) == CHECKED_FROM);
-const _: () = assert!(size_of::<TrackRecord>() == 192);
+const _: () = assert!(size_of::<TrackRecord>() == 192 && size_of::<FileRecord>() == 40);
 const _: () = assert!(size_of::<Fragment>() == 56 && size_of::<Sample>() == 16 && size_of::<Cue>() == 32);

@@ -337,6 +337,7 @@ fn finish(
             samples: Box::new(&finished.samples),
             sample_count: finished.sample_count,
             cues: &[],
+            files: &[],
         });
     }
     for text in &texts {
@@ -357,6 +358,7 @@ fn finish(
             samples: Box::new(std::io::empty()),
             sample_count: 0,
             cues: &text.cues,
+            files: &[],
         });
     }
     let path = content.join(index::FILE_NAME);

@@ -246,7 +246,7 @@ impl<'a> Output<'a> {
             sample_count: (gathered.samples.len() as u32).into(),
             slot: slot.into(),
             start: (gathered.start as u32).into(),
-            reserved: 0.into(),
+            file: 0.into(),
         });
         self.sample_count += gathered.samples.len() as u32;
         self.spool.write_all(gathered.samples.as_bytes()).map_err(|error| self.failed(error))?;

@@ -47,6 +47,13 @@ impl Xml {
         self.out.push_str(">\n");
     }
 
+    /// Text on a line of its own, for elements in which white space does not count.
+    pub fn content(&mut self, text: &str) {
+        self.indent();
+        self.out.push_str(&escaped(text));
+        self.out.push('\n');
+    }
+
     pub fn finish(self) -> String {
         self.out
     }

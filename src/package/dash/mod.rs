@@ -2,8 +2,10 @@
 
 mod descriptor;
 mod element;
+mod live;
 mod mpd;
 mod switching_set;
 mod timeline;
 
+pub use live::live_mpd;
 pub use mpd::mpd;

@@ -3,29 +3,29 @@
 use std::time::Duration;
 
 use crate::media::Presentation;
+use crate::package::offer::{self, Offer};
 use crate::package::timeline;
 
 use super::element::Xml;
 use super::switching_set;
 
-const NAMESPACE: &str = "urn:mpeg:dash:schema:mpd:2011";
-const SCTE_NAMESPACE: &str = "urn:scte:dash:scte214-extensions";
+pub(super) const NAMESPACE: &str = "urn:mpeg:dash:schema:mpd:2011";
+pub(super) const SCTE_NAMESPACE: &str = "urn:scte:dash:scte214-extensions";
 /// The ISO BMFF live profile (segments of their own behind a template), and its extension to CMAF (§8.12).
-const PROFILES: &str = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019";
+pub(super) const PROFILES: &str = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019";
 
 /// A static MPD of one Period; its links are relative to `/vod/{asset}/`.
 pub fn mpd(presentation: &Presentation<'_>) -> String {
-    let sets = switching_set::switching_sets(presentation);
     let longest = timeline::longest(presentation);
     let target = timeline::target_seconds(longest);
-    let supplemental = presentation.tracks.iter().filter_map(|view| view.track.video());
-    let scte = supplemental.into_iter().any(|video| video.supplemental_codec.is_some());
+    let offers = offer::of_presentation(presentation, target);
+    let sets = switching_set::switching_sets(&offers);
     // Audio segments differ in length by a frame, so their runs are short: about one S for two segments.
     let segments = presentation.cuts.len();
     let mut xml = Xml::new(1_024 + presentation.tracks.len() * (512 + segments * 20));
     xml.open("MPD", |tag| {
         tag.set("xmlns", NAMESPACE);
-        if scte {
+        if has_supplemental_codecs(&offers) {
             tag.set("xmlns:scte214", SCTE_NAMESPACE);
         }
         tag.set("profiles", PROFILES).set("type", "static");
@@ -37,15 +37,20 @@ pub fn mpd(presentation: &Presentation<'_>) -> String {
         tag.set("id", "0").set("start", "PT0S");
     });
     for (at, set) in sets.iter().enumerate() {
-        switching_set::push(&mut xml, presentation, at, set, target);
+        switching_set::push(&mut xml, presentation, at, &offers, set);
     }
     xml.close("Period");
     xml.close("MPD");
     xml.finish()
 }
 
+/// What takes the namespace of `scte214:supplementalCodecs`.
+pub(super) fn has_supplemental_codecs(offers: &[Offer<'_>]) -> bool {
+    offers.iter().filter_map(|offer| offer.track.video()).any(|video| video.supplemental_codec.is_some())
+}
+
 /// Seconds only, which is allowed to any number and the least to get wrong (XML Schema §3.2.6).
-fn iso_duration(duration: Duration) -> String {
+pub(super) fn iso_duration(duration: Duration) -> String {
     let mut text = format!("PT{}", duration.as_secs());
     if duration.subsec_nanos() > 0 {
         let fraction = format!("{:09}", duration.subsec_nanos());

@@ -2,19 +2,28 @@
 
 use crate::media::track::Track;
 use crate::media::{Kind, Presentation, TrackView};
-use crate::package::rate::Rate;
+use crate::package::offer::Offer;
 use crate::package::{timeline, url};
 
 use super::element::{Tag, Xml};
 use super::{descriptor, timeline as segments};
 
-/// In the order of the presentation's tracks.
-pub(super) fn switching_sets<'a>(presentation: &Presentation<'a>) -> Vec<Vec<TrackView<'a>>> {
-    let mut sets: Vec<Vec<TrackView<'a>>> = Vec::new();
-    for view in &presentation.tracks {
-        match sets.iter_mut().find(|set| switchable(set[0].track, view.track)) {
-            Some(set) => set.push(*view),
-            None => sets.push(vec![*view]),
+/// What is true of all segments of an AdaptationSet.
+#[derive(Clone, Copy)]
+pub(super) struct Borders {
+    /// Segments of one number never overlap (`segmentAlignment`).
+    pub aligned: bool,
+    /// Decoding can begin at each of them, with nothing from the one before.
+    pub closed: bool,
+}
+
+/// In the order of the tracks, as indexes into `offers`.
+pub(super) fn switching_sets(offers: &[Offer<'_>]) -> Vec<Vec<usize>> {
+    let mut sets: Vec<Vec<usize>> = Vec::new();
+    for (at, offer) in offers.iter().enumerate() {
+        match sets.iter_mut().find(|set| switchable(offers[set[0]].track, offer.track)) {
+            Some(set) => set.push(at),
+            None => sets.push(vec![at]),
         }
     }
     sets
@@ -42,66 +51,102 @@ fn sample_entry(track: &Track) -> &str {
     track.codec.split('.').next().unwrap_or_default()
 }
 
-pub(super) fn push(xml: &mut Xml, presentation: &Presentation<'_>, id: usize, set: &[TrackView<'_>], target: u64) {
-    let Some(&head) = set.first() else { return };
-    let kind = head.track.kind();
-    xml.open("AdaptationSet", |tag| push_attributes(tag, id, set));
-    if let Some(audio) = head.track.audio() {
-        descriptor::push_channels(xml, audio);
-        descriptor::push_joint_objects(xml, audio);
-    }
-    if let Some(video) = head.track.video() {
-        descriptor::push_colour(xml, video);
-    }
-    if let Some(name) = head.track.name.as_ref().filter(|name| all(set, |track| track.name.as_ref() == Some(name))) {
-        xml.text("Label", name);
-    }
-    descriptor::push_accessibility(xml, head.track);
-    descriptor::push_role(xml, head.track);
-    let shared = kind != Kind::Text && set.iter().all(|view| segments::same(head, *view));
+/// The AdaptationSet of some tracks of an asset.
+pub(super) fn push(xml: &mut Xml, presentation: &Presentation<'_>, id: usize, offers: &[Offer<'_>], set: &[usize]) {
+    let views: Vec<TrackView<'_>> = set.iter().map(|&at| presentation.tracks[at]).collect();
+    let Some(&head) = views.first() else { return };
+    let is_text = head.track.kind() == Kind::Text;
+    let borders = Borders {
+        aligned: views.iter().all(|view| segments::aligned(head, *view)),
+        closed: views.iter().all(|view| timeline::is_independent(*view)),
+    };
+    let tracks: Vec<&Track> = views.iter().map(|view| view.track).collect();
+    // A whole subtitle file has no segments that could be aligned.
+    open(xml, id, &tracks, if is_text { "text/vtt" } else { mime(head.track) }, (!is_text).then_some(borders), |_| ());
+    let shared = !is_text && views.iter().all(|view| segments::same(head, *view));
     if shared {
         segments::push(xml, presentation.version, head);
     }
-    for view in set {
-        push_representation(xml, presentation, *view, shared, target);
+    for (view, &at) in views.iter().zip(set) {
+        let (version, id) = (presentation.version, &view.track.id);
+        if is_text {
+            // A file of WebVTT is its media type, and has no codec.
+            push_representation(xml, offers[at], None, Some(&|xml| xml.text("BaseURL", &url::text(version, id))));
+        } else if shared {
+            push_representation(xml, offers[at], Some(&view.track.codec), None);
+        } else {
+            let content = |xml: &mut Xml| segments::push(xml, version, *view);
+            push_representation(xml, offers[at], Some(&view.track.codec), Some(&content));
+        }
     }
     xml.close("AdaptationSet");
 }
 
-fn all(set: &[TrackView<'_>], holds: impl Fn(&Track) -> bool) -> bool {
-    set.iter().all(|view| holds(view.track))
+/// Of ISO files.
+pub(super) fn mime(track: &Track) -> &'static str {
+    match track.kind() {
+        Kind::Video => "video/mp4",
+        Kind::Audio => "audio/mp4",
+        Kind::Text => "application/mp4",
+    }
 }
 
-fn push_attributes(tag: &mut Tag<'_>, id: usize, set: &[TrackView<'_>]) {
-    let head = set[0];
-    let track = head.track;
+/// Opens the AdaptationSet and describes what its tracks have in common. `more` adds what stands between `Label` and
+/// `Accessibility` (§5.3.7.2 fixes the order).
+pub(super) fn open(
+    xml: &mut Xml,
+    id: usize,
+    tracks: &[&Track],
+    mime: &str,
+    borders: Option<Borders>,
+    more: impl FnOnce(&mut Xml),
+) {
+    let head = tracks[0];
+    xml.open("AdaptationSet", |tag| push_attributes(tag, id, tracks, mime, borders));
+    if let Some(audio) = head.audio() {
+        descriptor::push_channels(xml, audio);
+        descriptor::push_joint_objects(xml, audio);
+    }
+    if let Some(video) = head.video() {
+        descriptor::push_colour(xml, video);
+    }
+    if let Some(name) = head.name.as_ref().filter(|name| all(tracks, |track| track.name.as_ref() == Some(name))) {
+        xml.text("Label", name);
+    }
+    more(xml);
+    descriptor::push_accessibility(xml, head);
+    descriptor::push_role(xml, head);
+}
+
+fn all(tracks: &[&Track], holds: impl Fn(&Track) -> bool) -> bool {
+    tracks.iter().all(|track| holds(track))
+}
+
+fn push_attributes(tag: &mut Tag<'_>, id: usize, tracks: &[&Track], mime: &str, borders: Option<Borders>) {
+    let track = tracks[0];
     tag.integer("id", id);
-    let (content, mime) = match track.kind() {
-        Kind::Video => ("video", "video/mp4"),
-        Kind::Audio => ("audio", "audio/mp4"),
-        Kind::Text => ("text", "text/vtt"),
+    let content = match track.kind() {
+        Kind::Video => "video",
+        Kind::Audio => "audio",
+        Kind::Text => "text",
     };
     tag.set("contentType", content).set("mimeType", mime);
     let stated = track.language != "und" && !track.language.is_empty();
-    if stated && all(set, |other| other.language == track.language) {
+    if stated && all(tracks, |other| other.language == track.language) {
         tag.set("lang", &track.language);
     }
-    if track.kind() == Kind::Text {
-        return;
-    }
-    let aligned = set.iter().all(|view| segments::aligned(head, *view));
-    tag.set("segmentAlignment", if aligned { "true" } else { "false" });
+    let Some(borders) = borders else { return };
+    tag.set("segmentAlignment", if borders.aligned { "true" } else { "false" });
     // Segments may begin with a CRA picture or a recovery point: stream access point type 3.
-    let closed = set.iter().all(|view| timeline::is_independent(*view));
-    tag.integer("startWithSAP", if closed { 1 } else { 3 });
-    push_video_extent(tag, set);
+    tag.integer("startWithSAP", if borders.closed { 1 } else { 3 });
+    push_video_extent(tag, tracks);
     if let Some(audio) = track.audio() {
         tag.integer("audioSamplingRate", audio.sample_rate);
     }
 }
 
-fn push_video_extent(tag: &mut Tag<'_>, set: &[TrackView<'_>]) {
-    let videos = || set.iter().filter_map(|view| view.track.video());
+fn push_video_extent(tag: &mut Tag<'_>, tracks: &[&Track]) {
+    let videos = || tracks.iter().filter_map(|track| track.video());
     let rate = |rate: (u32, u32)| f64::from(rate.0) / f64::from(rate.1.max(1));
     let Some(tallest) = videos().max_by_key(|video| video.height) else { return };
     tag.integer("maxWidth", videos().map(|video| video.width).max().unwrap_or(0));
@@ -125,22 +170,22 @@ fn push_video_extent(tag: &mut Tag<'_>, set: &[TrackView<'_>]) {
     }
 }
 
-fn push_representation(xml: &mut Xml, presentation: &Presentation<'_>, view: TrackView<'_>, shared: bool, target: u64) {
-    let track = view.track;
-    if track.kind() == Kind::Text {
-        let millis = presentation.duration.as_millis().max(1) as u64;
-        xml.open("Representation", |tag| {
-            tag.set("id", &track.id).integer("bandwidth", (view.file.len() * 8_000).div_ceil(millis).max(1));
-        });
-        xml.text("BaseURL", &url::text(presentation.version, &track.id));
-        xml.close("Representation");
-        return;
-    }
+/// `content` writes what stands inside, if anything does.
+pub(super) fn push_representation(
+    xml: &mut Xml,
+    offer: Offer<'_>,
+    codec: Option<&str>,
+    content: Option<&dyn Fn(&mut Xml)>,
+) {
+    let track = offer.track;
     // With minBufferTime of one target duration the peak segment rate is enough: a client that has received so many seconds
     // at that rate has the segment it plays (§5.3.5.2, @bandwidth).
-    let bandwidth = Rate::of(presentation, view, target).peak.max(1);
+    let bandwidth = offer.rate.peak.max(1);
     let attributes = |tag: &mut Tag<'_>| {
-        tag.set("id", &track.id).integer("bandwidth", bandwidth).set("codecs", &track.codec);
+        tag.set("id", &track.id).integer("bandwidth", bandwidth);
+        if let Some(codec) = codec {
+            tag.set("codecs", codec);
+        }
         if let Some(video) = track.video() {
             if let Some(supplemental) = &video.supplemental_codec {
                 tag.set("scte214:supplementalCodecs", supplemental);
@@ -150,12 +195,13 @@ fn push_representation(xml: &mut Xml, presentation: &Presentation<'_>, view: Tra
             tag.set("sar", &format!("{}:{}", video.pixel_aspect.0.max(1), video.pixel_aspect.1.max(1)));
         }
     };
-    if shared {
-        xml.empty("Representation", attributes);
-    } else {
-        xml.open("Representation", attributes);
-        segments::push(xml, presentation.version, view);
-        xml.close("Representation");
+    match content {
+        None => xml.empty("Representation", attributes),
+        Some(content) => {
+            xml.open("Representation", attributes);
+            content(xml);
+            xml.close("Representation");
+        }
     }
 }
 
@@ -184,7 +230,7 @@ mod tests {
             fixture = fixture.with_track(track, vec![row(0, 0, 90_000, 1_000)]);
         }
         let presentation = fixture.presentation();
-        let sets = switching_sets(&presentation);
+        let sets = switching_sets(&crate::package::offer::of_presentation(&presentation, 1));
         assert_eq!(sets.iter().map(Vec::len).collect::<Vec<_>>(), [3]);
         let mpd = crate::package::dash::mpd(&presentation);
         assert!(!mpd.contains("<Label>") && !mpd.contains("lang="), "{mpd}");

@@ -17,7 +17,7 @@ struct Run {
 
 /// `$Time$` is the decode time of the segment's first sample, as is its name in HLS.
 ///
-/// There is no presentationTimeOffset, although a track with priming begins before presentation time 0. MPD times are
+/// There is no presentationTimeOffset but that of a recorded track, whose times count from 1970, although a track with priming begins before presentation time 0. MPD times are
 /// presentation times of the ISO BMFF track (§7.2.1: TM = TP − TO), that is after its edit list, and the edit list of the
 /// initialisation segment already moves the priming before 0. Media Source Extensions apply it too (Chromium buffers 6 s of
 /// AAC as 0 to 6.000 s with the edit list and to 6.021 s without), so an offset on top, which dash.js and Shaka turn into
@@ -27,6 +27,9 @@ struct Run {
 pub(super) fn push(xml: &mut Xml, version: &str, view: TrackView<'_>) {
     xml.open("SegmentTemplate", |tag| {
         tag.integer("timescale", view.track.timescale.per_second());
+        if view.time_offset.0 > 0 {
+            tag.integer("presentationTimeOffset", view.time_offset.0 as u64);
+        }
         tag.set("initialization", &url::init_template(version)).set("media", &url::segment_template(version));
     });
     xml.open("SegmentTimeline", |_| ());
@@ -64,7 +67,8 @@ fn push_run(xml: &mut Xml, run: Run) {
 /// Whether one SegmentTemplate describes both.
 pub(super) fn same(a: TrackView<'_>, b: TrackView<'_>) -> bool {
     let rows = |segment: Segment| (segment.time, segment.duration);
-    a.track.timescale == b.track.timescale && a.segments().map(rows).eq(b.segments().map(rows))
+    (a.track.timescale, a.time_offset) == (b.track.timescale, b.time_offset)
+        && a.segments().map(rows).eq(b.segments().map(rows))
 }
 
 /// Whether segments of one number never overlap in the two (ISO/IEC 23009-1 §5.3.3.2, segmentAlignment): true where each

@@ -1,13 +1,18 @@
 //! HTTP Live Streaming (draft-pantos-hls-rfc8216bis, "RFC 8216bis" in comments).
 
 mod attributes;
+mod live;
+mod marks;
 mod media;
 mod multivariant;
 mod rendition;
+#[doc(hidden)]
+pub mod rules;
 mod text;
 
+pub use live::{Live, advance_part_limit, can_skip, live_media};
 pub use media::media;
-pub use multivariant::multivariant;
+pub use multivariant::{live_multivariant, multivariant};
 pub use text::text_segment;
 
 /// What fMP4 without I-frame playlists takes: EXT-X-MAP and a target duration that is rounded, not the maximum
@@ -15,3 +20,5 @@ pub use text::text_segment;
 const VERSION: &str = "6";
 /// EXT-X-GAP came with version 8.
 const VERSION_WITH_GAPS: &str = "8";
+/// EXT-X-SKIP came with version 9.
+const VERSION_WITH_SKIP: &str = "9";

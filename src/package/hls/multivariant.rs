@@ -1,13 +1,16 @@
 //! The multivariant playlist.
 
+use crate::media::broadcast::Broadcast;
 use crate::media::track::{Video, VideoRange};
-use crate::media::{Kind, Presentation, TrackView};
+use crate::media::{Kind, Presentation};
+use crate::package::live_url::{self, Stretch};
+use crate::package::offer::{self, Offer};
 use crate::package::rate::Rate;
 use crate::package::{timeline, url};
 
 use super::VERSION;
 use super::attributes::Attributes;
-use super::rendition::{self, AudioGroup};
+use super::rendition::{self, AudioGroup, Link};
 
 /// GROUP-ID of the subtitles.
 const SUBTITLES: &str = "subtitles";
@@ -19,66 +22,82 @@ const FIRST_BANDWIDTH: u64 = 3_000_000;
 /// One EXT-X-STREAM-INF.
 struct Variant<'a, 'g> {
     /// Whose playlist is linked: video, or the audio itself.
-    view: TrackView<'a>,
+    offer: Offer<'a>,
     audio: Option<&'g AudioGroup<'a>>,
     rate: Rate,
 }
 
-/// The multivariant playlist; its links are relative to `/vod/{asset}/`.
+/// What is known about captions in the pictures (CEA-608 and 708).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Captions {
+    /// There are none, and players need not look.
+    None,
+    /// An encoder may begin to send them at any time.
+    Unknown,
+}
+
+/// The multivariant playlist of an asset; its links are relative to `/vod/{asset}/`.
+pub fn multivariant(presentation: &Presentation<'_>) -> String {
+    let target = timeline::target_seconds(timeline::longest(presentation));
+    let offers = offer::of_presentation(presentation, target);
+    let independent = presentation.tracks.iter().all(|view| timeline::is_independent(*view));
+    render(&offers, &|track| url::media_playlist(presentation.version, track), independent, Captions::None)
+}
+
+/// The multivariant playlist of a channel, or of a stretch of it; its links are relative to `/live/{channel}/`.
 ///
+/// Whether segments are independent is left to the media playlists: here it would be a promise about those to come.
+pub fn live_multivariant(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
+    let offers = offer::of_broadcast(broadcast);
+    render(&offers, &|track| live_url::media_playlist(track, stretch), false, Captions::Unknown)
+}
+
 /// BANDWIDTH is the peak segment rate of the video plus the largest peak of any audio rendition in the group, AVERAGE-BANDWIDTH
 /// the same with averages (RFC 8216bis §4.4.6.2); subtitles, some hundred bits per second, are not counted.
 ///
 /// Order: the variant to begin with, then the others by track order (falling height), and within a track by audio group, AAC
 /// first. To begin with: SDR H.264 with the first audio group if there is any such, at most [`FIRST_BANDWIDTH`], the best of
 /// those, or the smallest if all need more.
-pub fn multivariant(presentation: &Presentation<'_>) -> String {
-    let target = timeline::target_seconds(timeline::longest(presentation));
-    let groups = rendition::audio_groups(presentation);
-    let variants = variants(presentation, &groups, target);
+fn render(offers: &[Offer<'_>], link: Link<'_>, independent: bool, captions: Captions) -> String {
+    let groups = rendition::audio_groups(offers);
+    let variants = variants(offers, &groups);
     let grouped = variants.iter().any(|variant| variant.audio.is_some());
 
-    let mut out = String::with_capacity(512 + 256 * (variants.len() + presentation.tracks.len()));
+    let mut out = String::with_capacity(512 + 256 * (variants.len() + offers.len()));
     out.push_str("#EXTM3U\n#EXT-X-VERSION:");
     out.push_str(VERSION);
     out.push('\n');
-    if presentation.tracks.iter().all(|view| timeline::is_independent(*view)) {
+    if independent {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
     for group in groups.iter().filter(|_| grouped) {
-        rendition::push_audio(&mut out, presentation.version, group);
+        rendition::push_audio(&mut out, group, link);
     }
-    let subtitles = rendition::push_subtitles(&mut out, presentation, SUBTITLES);
+    let subtitles = rendition::push_subtitles(&mut out, offers, SUBTITLES, link);
     for variant in &variants {
-        push_variant(&mut out, presentation, variant, subtitles);
+        push_variant(&mut out, variant, subtitles, captions, link);
     }
     out
 }
 
-fn variants<'a, 'g>(
-    presentation: &Presentation<'a>,
-    groups: &'g [AudioGroup<'a>],
-    target: u64,
-) -> Vec<Variant<'a, 'g>> {
-    let audio: Vec<(&AudioGroup<'a>, Rate)> =
-        groups.iter().map(|group| (group, group.rate(presentation, target))).collect();
+fn variants<'a, 'g>(offers: &[Offer<'a>], groups: &'g [AudioGroup<'a>]) -> Vec<Variant<'a, 'g>> {
+    let audio: Vec<(&AudioGroup<'a>, Rate)> = groups.iter().map(|group| (group, group.rate())).collect();
     let mut variants = Vec::new();
-    for view in presentation.of_kind(Kind::Video) {
-        let rate = Rate::of(presentation, view, target);
+    for offer in offer::of_kind(offers, Kind::Video) {
         if audio.is_empty() {
-            variants.push(Variant { view, audio: None, rate });
+            variants.push(Variant { offer, audio: None, rate: offer.rate });
         }
         variants.extend(audio.iter().map(|(group, more)| Variant {
-            view,
+            offer,
             audio: Some(*group),
-            rate: rate.plus(*more),
+            rate: offer.rate.plus(*more),
         }));
     }
     if variants.is_empty() {
         // Audio only: the groups are the variants, and a group of one needs no rendition beside it.
         variants.extend(audio.iter().filter_map(|(group, rate)| {
-            let (_, view) = group.members.first()?;
-            Some(Variant { view: *view, audio: (group.members.len() > 1).then_some(*group), rate: *rate })
+            let (_, offer) = group.members.first()?;
+            Some(Variant { offer: *offer, audio: (group.members.len() > 1).then_some(*group), rate: *rate })
         }));
     }
     if let Some(first) = first(&variants, groups) {
@@ -90,8 +109,8 @@ fn variants<'a, 'g>(
 fn first(variants: &[Variant<'_, '_>], groups: &[AudioGroup<'_>]) -> Option<usize> {
     let plain = |variant: &Variant<'_, '_>| {
         let first_group = variant.audio.is_none_or(|audio| groups.first().is_some_and(|group| audio.id == group.id));
-        let widely = |video: &Video| video.range == VideoRange::Sdr && variant.view.track.codec.starts_with("avc");
-        first_group && variant.view.track.video().is_none_or(widely)
+        let widely = |video: &Video| video.range == VideoRange::Sdr && variant.offer.track.codec.starts_with("avc");
+        first_group && variant.offer.track.video().is_none_or(widely)
     };
     let any_plain = variants.iter().any(plain);
     let fit = |variant: &Variant<'_, '_>| variant.rate.peak <= FIRST_BANDWIDTH;
@@ -101,8 +120,8 @@ fn first(variants: &[Variant<'_, '_>], groups: &[AudioGroup<'_>]) -> Option<usiz
     best.or_else(|| all().min_by_key(|(_, variant)| variant.rate.peak)).map(|(at, _)| at)
 }
 
-fn push_variant(out: &mut String, presentation: &Presentation<'_>, variant: &Variant<'_, '_>, subtitles: bool) {
-    let track = variant.view.track;
+fn push_variant(out: &mut String, variant: &Variant<'_, '_>, subtitles: bool, captions: Captions, link: Link<'_>) {
+    let track = variant.offer.track;
     let mut codecs = vec![track.codec.as_str()];
     if let Some(group) = variant.audio {
         codecs.extend(group.codecs().into_iter().filter(|codec| *codec != track.codec));
@@ -120,11 +139,11 @@ fn push_variant(out: &mut String, presentation: &Presentation<'_>, variant: &Var
     if subtitles {
         line.quoted("SUBTITLES", SUBTITLES);
     }
-    if track.video().is_some() {
+    if track.video().is_some() && captions == Captions::None {
         line.plain("CLOSED-CAPTIONS", "NONE");
     }
     line.end();
-    out.push_str(&url::media_playlist(presentation.version, &track.id));
+    out.push_str(&link(&track.id));
     out.push('\n');
 }
 

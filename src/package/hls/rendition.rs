@@ -1,38 +1,41 @@
 //! Renditions and the groups they form (RFC 8216bis §4.4.6.1).
 
+use crate::media::Kind;
 use crate::media::track::{Role, Track};
-use crate::media::{Kind, Presentation, TrackView};
+use crate::package::name;
+use crate::package::offer::{self, Offer};
 use crate::package::rate::Rate;
-use crate::package::{name, url};
 
 use super::attributes::Attributes;
+
+/// From a track's identifier to the link to its media playlist.
+pub(super) type Link<'l> = &'l dyn Fn(&str) -> String;
 
 /// One line of a menu: tracks that say the same in different encodings.
 struct Choice<'a> {
     name: String,
-    encodings: Vec<TrackView<'a>>,
+    encodings: Vec<Offer<'a>>,
 }
 
 /// One group of audio renditions. Every group has the same members under the same names (§4.4.6.1.1), each in the encoding
 /// that the group is about or, where the asset has none in that, in its first one.
 pub(super) struct AudioGroup<'a> {
     pub id: String,
-    pub members: Vec<(String, TrackView<'a>)>,
+    pub members: Vec<(String, Offer<'a>)>,
 }
 
 impl<'a> AudioGroup<'a> {
     /// What a variant needs for audio, whichever member plays.
-    pub fn rate(&self, presentation: &Presentation<'a>, target: u64) -> Rate {
-        let rates = self.members.iter().map(|(_, view)| Rate::of(presentation, *view, target));
-        rates.fold(Rate::default(), Rate::max)
+    pub fn rate(&self) -> Rate {
+        self.members.iter().map(|(_, offer)| offer.rate).fold(Rate::default(), Rate::max)
     }
 
     /// Each codec once.
     pub fn codecs(&self) -> Vec<&'a str> {
         let mut codecs: Vec<&str> = Vec::new();
-        for (_, view) in &self.members {
-            if !codecs.contains(&view.track.codec.as_str()) {
-                codecs.push(&view.track.codec);
+        for (_, offer) in &self.members {
+            if !codecs.contains(&offer.track.codec.as_str()) {
+                codecs.push(&offer.track.codec);
             }
         }
         codecs
@@ -46,17 +49,17 @@ impl<'a> AudioGroup<'a> {
 
 /// One group per audio codec; a second one of the same codec where a language has several encodings in it (stereo and 5.1,
 /// two bit rates).
-pub(super) fn audio_groups<'a>(presentation: &Presentation<'a>) -> Vec<AudioGroup<'a>> {
-    let choices = choices(presentation, Kind::Audio);
+pub(super) fn audio_groups<'a>(offers: &[Offer<'a>]) -> Vec<AudioGroup<'a>> {
+    let choices = choices(offers, Kind::Audio);
     // How many encodings of this codec come before this one in its choice.
     let rank = |choice: &Choice<'a>, at: usize| {
         let codec = &choice.encodings[at].track.codec;
-        choice.encodings[..at].iter().filter(|view| view.track.codec == *codec).count()
+        choice.encodings[..at].iter().filter(|offer| offer.track.codec == *codec).count()
     };
     let mut keys: Vec<(&str, usize)> = Vec::new();
     for choice in &choices {
-        for (at, view) in choice.encodings.iter().enumerate() {
-            let key = (view.track.codec.as_str(), rank(choice, at));
+        for (at, offer) in choice.encodings.iter().enumerate() {
+            let key = (offer.track.codec.as_str(), rank(choice, at));
             if !keys.contains(&key) {
                 keys.push(key);
             }
@@ -80,39 +83,39 @@ pub(super) fn audio_groups<'a>(presentation: &Presentation<'a>) -> Vec<AudioGrou
     groups
 }
 
-pub(super) fn push_audio(out: &mut String, version: &str, group: &AudioGroup<'_>) {
-    let default = group.members.iter().position(|(_, view)| view.track.role == Role::Main).unwrap_or(0);
+pub(super) fn push_audio(out: &mut String, group: &AudioGroup<'_>, link: Link<'_>) {
+    let default = group.members.iter().position(|(_, offer)| offer.track.role == Role::Main).unwrap_or(0);
     let mut selectable = Vec::new();
-    for (at, (name, view)) in group.members.iter().enumerate() {
+    for (at, (name, offer)) in group.members.iter().enumerate() {
         let mut line = Attributes::new(out, "#EXT-X-MEDIA");
         line.plain("TYPE", "AUDIO");
         line.quoted("GROUP-ID", &group.id);
-        push_choice(&mut line, name, view.track, at == default, &mut selectable);
-        if let Some(audio) = view.track.audio() {
+        push_choice(&mut line, name, offer.track, at == default, &mut selectable);
+        if let Some(audio) = offer.track.audio() {
             match audio.joint_objects {
                 Some(objects) => line.quoted("CHANNELS", &format!("{objects}/JOC")),
                 None => line.quoted("CHANNELS", itoa::Buffer::new().format(audio.channels)),
             }
         }
-        line.quoted("URI", &url::media_playlist(version, &view.track.id));
+        line.quoted("URI", &link(&offer.track.id));
         line.end();
     }
 }
 
 /// Returns whether there are any. None is DEFAULT: subtitles are what a viewer, or the system's settings, ask for.
-pub(super) fn push_subtitles(out: &mut String, presentation: &Presentation<'_>, group: &str) -> bool {
+pub(super) fn push_subtitles(out: &mut String, offers: &[Offer<'_>], group: &str, link: Link<'_>) -> bool {
     let mut names = Vec::new();
     let mut selectable = Vec::new();
-    for view in presentation.of_kind(Kind::Text) {
-        let name = name::unique(name::display(view.track), &names);
+    for Offer { track, .. } in offer::of_kind(offers, Kind::Text) {
+        let name = name::unique(name::display(track), &names);
         let mut line = Attributes::new(out, "#EXT-X-MEDIA");
         line.plain("TYPE", "SUBTITLES");
         line.quoted("GROUP-ID", group);
-        push_choice(&mut line, &name, view.track, false, &mut selectable);
-        if view.track.role == Role::Forced {
+        push_choice(&mut line, &name, track, false, &mut selectable);
+        if track.role == Role::Forced {
             line.plain("FORCED", "YES");
         }
-        line.quoted("URI", &url::media_playlist(presentation.version, &view.track.id));
+        line.quoted("URI", &link(&track.id));
         line.end();
         names.push(name);
     }
@@ -152,19 +155,19 @@ fn push_choice<'t>(
 }
 
 /// Tracks of one language, role and name are encodings of one choice.
-fn choices<'a>(presentation: &Presentation<'a>, kind: Kind) -> Vec<Choice<'a>> {
+fn choices<'a>(offers: &[Offer<'a>], kind: Kind) -> Vec<Choice<'a>> {
     let mut choices: Vec<Choice<'a>> = Vec::new();
     let mut names = Vec::new();
-    for view in presentation.of_kind(kind) {
-        let same = |other: &Track| {
-            (&other.language, other.role, &other.name) == (&view.track.language, view.track.role, &view.track.name)
-        };
+    for offer in offer::of_kind(offers, kind) {
+        let track = offer.track;
+        let same =
+            |other: &Track| (&other.language, other.role, &other.name) == (&track.language, track.role, &track.name);
         match choices.iter_mut().find(|choice| same(choice.encodings[0].track)) {
-            Some(choice) => choice.encodings.push(view),
+            Some(choice) => choice.encodings.push(offer),
             None => {
-                let name = name::unique(name::display(view.track), &names);
+                let name = name::unique(name::display(track), &names);
                 names.push(name.clone());
-                choices.push(Choice { name, encodings: vec![view] });
+                choices.push(Choice { name, encodings: vec![offer] });
             }
         }
     }

@@ -1,0 +1,98 @@
+//! Marks on the timeline: EXT-X-DATERANGE (RFC 8216bis §4.4.5.1), and the older tags of advertisement insertion.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::media::broadcast::{Broadcast, Mark};
+use crate::media::feed::Message;
+use crate::package::scte35::{self, Splice};
+use crate::package::{date, live_timeline};
+
+use super::attributes::Attributes;
+use super::media::push_seconds;
+
+/// Every mark of which something lies in the playlists. They hold the same set in all renditions, and one is kept as long as
+/// any of its range is in the window (§6.2.1, §6.2.4).
+pub(super) fn push_date_ranges(out: &mut String, broadcast: &Broadcast<'_>) {
+    let first = broadcast.grid.start(broadcast.first, broadcast.grid.timescale);
+    let first = Duration::from_micros(live_timeline::micros(first, broadcast.grid.timescale));
+    let mut written: Vec<&str> = Vec::new();
+    for mark in broadcast.marks {
+        let end = mark.time.saturating_add(mark.duration.unwrap_or_default());
+        // §4.4.5.1: one identifier names one range.
+        if end >= first && !written.contains(&mark.id.as_str()) {
+            push_date_range(out, mark);
+            written.push(&mark.id);
+        }
+    }
+}
+
+fn push_date_range(out: &mut String, mark: &Mark) {
+    let mut line = Attributes::new(out, "#EXT-X-DATERANGE");
+    line.quoted("ID", &mark.id);
+    if let Message::Event { scheme, .. } = &mark.message {
+        line.quoted("CLASS", scheme);
+    }
+    line.quoted("START-DATE", &date::iso(micros(mark.time)));
+    let splice = match &mark.message {
+        Message::Scte35(section) => scte35::splice(section),
+        Message::Event { .. } => Splice::Other,
+    };
+    if let Some(duration) = mark.duration {
+        let mut seconds = String::new();
+        push_seconds(&mut seconds, micros(duration));
+        // What an encoder announces for a break is what it plans; the return to the network says when it ended.
+        line.plain(if splice == Splice::Out { "PLANNED-DURATION" } else { "DURATION" }, &seconds);
+    }
+    match &mark.message {
+        Message::Scte35(section) => {
+            let name = match splice {
+                Splice::Out => "SCTE35-OUT",
+                Splice::In => "SCTE35-IN",
+                Splice::Other => "SCTE35-CMD",
+            };
+            line.plain(name, &hexadecimal(section));
+        }
+        Message::Event { value, id, data, .. } => {
+            line.quoted("X-VALUE", value);
+            line.integer("X-ID", u64::from(*id));
+            if !data.is_empty() {
+                line.plain("X-DATA", &hexadecimal(data));
+            }
+        }
+    }
+    line.end();
+}
+
+/// EXT-X-CUE-OUT and EXT-X-CUE-IN before the segment in which a break begins or ends (`start..end`, in microseconds).
+pub(super) fn push_cues(out: &mut String, broadcast: &Broadcast<'_>, start: u64, end: u64) {
+    for mark in broadcast.marks.iter().filter(|mark| (start..end).contains(&micros(mark.time))) {
+        let Message::Scte35(section) = &mark.message else { continue };
+        match scte35::splice(section) {
+            Splice::Out => {
+                out.push_str("#EXT-X-CUE-OUT");
+                if let Some(duration) = mark.duration {
+                    out.push(':');
+                    push_seconds(out, micros(duration));
+                }
+                out.push('\n');
+            }
+            Splice::In => out.push_str("#EXT-X-CUE-IN\n"),
+            Splice::Other => {}
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// §4.2: a hexadecimal sequence.
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 + 2 * bytes.len());
+    text.push_str("0x");
+    for byte in bytes {
+        let _ = write!(text, "{byte:02X}");
+    }
+    text
+}

@@ -1,0 +1,148 @@
+//! What must hold for the manifests of any channel.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::fixture::{Channel, FIRST};
+use super::hls::rules::{self, Checked};
+use super::hls::{self, Live};
+
+/// 13 frames of video and 24 of audio: four parts in a segment, the last one shorter.
+const PART: Option<Duration> = Some(Duration::from_millis(520));
+
+fn playlist(channel: &Channel, track: usize, which: &Live) -> String {
+    let broadcast = channel.broadcast();
+    hls::live_media(&broadcast, &broadcast.tracks[track], which)
+}
+
+fn checked(channel: &Channel, track: usize, which: &Live) -> Checked {
+    rules::check(&playlist(channel, track, which)).unwrap_or_else(|wrong| panic!("{wrong}"))
+}
+
+#[test]
+fn a_channel_that_grows_keeps_every_rule() {
+    for part in [PART, None, Some(Duration::from_millis(333)), Some(Duration::from_millis(200))] {
+        let mut before: Vec<Option<Checked>> = vec![None; 3];
+        for segments in 1..30 {
+            for parts in 0..=4 {
+                let mut channel = Channel::news(segments, parts, part);
+                channel.remove(2, FIRST + 9);
+                channel.change(FIRST + 17);
+                channel.first = FIRST + segments.saturating_sub(20);
+                let now: Vec<Checked> = (0..3).map(|track| checked(&channel, track, &Live::default())).collect();
+                for (before, after) in before.iter().zip(&now) {
+                    let kept = before.as_ref().map(|before| rules::check_update(before, after));
+                    assert_eq!(kept.unwrap_or(Ok(())), Ok(()), "{segments} {parts} {part:?}");
+                    assert_eq!(rules::check_beside(&now[0], after), Ok(()), "{segments} {parts}");
+                }
+                before = now.into_iter().map(Some).collect();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_delta_update_is_the_end_of_the_whole() {
+    let mut channel = Channel::news(40, 2, PART);
+    channel.remove(2, FIRST + 31);
+    channel.change(FIRST + 33);
+    for track in 0..3 {
+        let whole = playlist(&channel, track, &Live::default());
+        let delta = playlist(&channel, track, &Live { skip: true, ..Live::default() });
+        let (whole_rules, delta_rules) = (rules::check(&whole).unwrap(), rules::check(&delta).unwrap());
+        assert!(delta.len() < whole.len() && delta.contains("#EXT-X-VERSION:9\n"), "{delta}");
+        let skipped = delta_rules.skipped as usize;
+        // Nothing within the skip boundary is left out (§6.2.5.1).
+        let kept: u64 = delta_rules.segments.iter().map(|segment| segment.duration).sum();
+        assert!(kept >= 12_000_000 && skipped > 20, "{kept} {skipped}");
+        let after = delta.split_once("SKIPPED-SEGMENTS=").unwrap().1.split_once('\n').unwrap().1;
+        assert!(whole.ends_with(after), "{whole}\n{after}");
+        assert_eq!(whole_rules.segments.len(), skipped + delta_rules.segments.len());
+    }
+    // Too short to skip anything: not offered, and ignored.
+    let short = Channel::news(7, 2, PART);
+    let plain = playlist(&short, 0, &Live::default());
+    assert_eq!(plain, playlist(&short, 0, &Live { skip: true, ..Live::default() }));
+    assert!(!plain.contains("CAN-SKIP-UNTIL"));
+}
+
+#[test]
+fn the_hint_is_the_part_that_comes_next() {
+    for (parts, want) in [(0, "10.0"), (1, "10.1"), (3, "10.3"), (4, "11.0")] {
+        let channel = Channel::news(10, parts, PART);
+        for track in ["v1", "v2", "a1"] {
+            let at = channel.tracks.iter().position(|owned| owned.track.id == track).unwrap();
+            let (number, part) = want.split_once('.').unwrap();
+            let want = format!("{track}/{}.{part}.m4s", FIRST + number.parse::<u64>().unwrap());
+            assert_eq!(checked(&channel, at, &Live::default()).hint, Some(want), "{parts}");
+        }
+    }
+}
+
+#[test]
+fn reports_follow_media_time() {
+    for (parts, want) in [(0, (9, 3)), (1, (10, 0)), (2, (10, 1)), (4, (10, 3))] {
+        let channel = Channel::news(10, parts, PART);
+        let text = playlist(&channel, 0, &Live::default());
+        let want =
+            format!("#EXT-X-RENDITION-REPORT:URI=\"v2.m3u8\",LAST-MSN={},LAST-PART={}\n", FIRST + want.0, want.1);
+        assert!(text.contains(&want), "{want}{text}");
+        // What another track has got does not show.
+        let mut behind = Channel::news(10, parts, PART);
+        behind.tracks[2].tail.pop();
+        behind.tracks[1].tail.pop();
+        assert_eq!(text, playlist(&behind, 0, &Live::default()));
+    }
+}
+
+#[test]
+fn stretches_and_ends() {
+    let start = Some(Duration::from_secs(FIRST * 2));
+    for (stretch, ended, has, has_not) in [
+        ((None, None), false, vec!["EXT-X-PRELOAD-HINT"], vec!["PLAYLIST-TYPE", "ENDLIST", "EXT-X-START"]),
+        ((None, None), true, vec!["ENDLIST"], vec!["PLAYLIST-TYPE", "PRELOAD-HINT", "EXT-X-PART", "SERVER-CONTROL"]),
+        (
+            (start, None),
+            false,
+            vec!["PLAYLIST-TYPE:EVENT", "EXT-X-START:TIME-OFFSET=0", ".m3u8?start="],
+            vec!["ENDLIST"],
+        ),
+        ((start, start), true, vec!["PLAYLIST-TYPE:VOD", "ENDLIST"], vec!["EXT-X-PART", "EXT-X-START"]),
+    ] {
+        let mut channel = Channel::news(12, 2, PART);
+        if ended {
+            channel.end();
+        }
+        let stretch = super::live_url::Stretch { start: stretch.0, end: stretch.1 };
+        let text = playlist(&channel, 0, &Live { stretch, is_whole: true, ..Live::default() });
+        assert!(has.iter().all(|tag| text.contains(tag)), "{has:?} {text}");
+        assert!(!has_not.iter().any(|tag| text.contains(tag)), "{has_not:?} {text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_channel_keeps_the_rules(
+        segments in 1_u64..40,
+        parts in 0_usize..5,
+        removed in proptest::collection::vec((0_usize..3, 0_u64..40), 0..12),
+        change in 0_u64..60,
+        first in 0_u64..30,
+        part in prop::option::of(100_u64..1_500),
+        skip: bool,
+    ) {
+        let mut channel = Channel::news(segments, parts, part.map(Duration::from_millis));
+        for (track, number) in removed {
+            channel.remove(track, FIRST + number.min(segments - 1));
+        }
+        channel.change(FIRST + change);
+        channel.first = FIRST + first.min(segments - 1);
+        let whole: Vec<Checked> = (0..3).map(|track| checked(&channel, track, &Live::default())).collect();
+        for (track, whole_of_track) in whole.iter().enumerate() {
+            prop_assert_eq!(rules::check_beside(&whole[0], whole_of_track), Ok(()));
+            let other = checked(&channel, track, &Live { skip, ..Live::default() });
+            prop_assert_eq!(rules::check_update(whole_of_track, &other), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A channel's tracks as lists without holes: one entry for each number.
+
+use crate::base::{Ticks, Timescale};
+use crate::media::broadcast::{Broadcast, BroadcastTrack, SegmentView};
+
+/// One number of one track: a complete segment, or a gap.
+///
+/// What an entry says depends on nothing that comes after it, so that it never changes once it is listed, and on nothing
+/// before it that may leave the window. So a gap is its slot, although the segment before may reach into it a little.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub number: u64,
+    /// In microseconds since 1970. Each border is rounded by itself, so rounding errors never add up.
+    pub start: u64,
+    pub end: u64,
+    /// `None`: the track has nothing there.
+    pub segment: Option<SegmentView<'a>>,
+    /// As in [`crate::media::broadcast::SegmentRow`].
+    pub discontinuities: u32,
+    /// Whether it starts where the entry before ends.
+    pub follows: bool,
+}
+
+/// The first number that is neither complete nor known to be a gap.
+pub(super) fn end(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>) -> u64 {
+    let complete = match live.tail.iter().rev().find(|segment| segment.is_complete) {
+        Some(segment) => Some(segment.number),
+        None => live.runs.iter().rev().find_map(|run| run.rows.last()).map(|row| row.number.get()),
+    };
+    let end = complete.map_or(broadcast.next, |number| broadcast.next.max(number + 1)).max(broadcast.first);
+    match open(live) {
+        Some(open) => end.min(open.number.max(broadcast.first)),
+        None => end,
+    }
+}
+
+/// The segment that is being made.
+pub(super) fn open<'a>(live: &BroadcastTrack<'a>) -> Option<SegmentView<'a>> {
+    let last = live.tail.last().filter(|segment| !segment.is_complete)?;
+    live.segments(last.number).next()
+}
+
+/// In order, from `from` up to [`end`].
+pub(super) fn entries<'b, 'a>(
+    broadcast: &'b Broadcast<'a>,
+    live: &'b BroadcastTrack<'a>,
+    from: u64,
+) -> impl Iterator<Item = Entry<'a>> + 'b {
+    let (grid, scale, end) = (broadcast.grid, live.track.timescale, end(broadcast, live));
+    let mut segments = live.segments(from).peekable();
+    let mut number = from;
+    // What the entry before `from` leaves behind, if it is a segment; a gap ends with its slot.
+    let before = from.checked_sub(1).filter(|&before| before >= broadcast.first);
+    let last = before.and_then(|before| live.segments(before).next().filter(|segment| segment.number == before));
+    let mut previous = match (before, last) {
+        (_, Some(segment)) => Some(end_of(&segment, scale)),
+        (Some(_), None) => Some(micros(grid.start(from, grid.timescale), grid.timescale)),
+        (None, None) => None,
+    };
+    std::iter::from_fn(move || {
+        if number >= end {
+            return None;
+        }
+        let segment = segments.next_if(|segment| segment.number == number);
+        let (start, end, discontinuities) = match &segment {
+            Some(segment) => (micros(segment.time, scale), end_of(segment, scale), segment.discontinuities),
+            None => {
+                let start = micros(grid.start(number, grid.timescale), grid.timescale);
+                let end = micros(grid.start(number + 1, grid.timescale), grid.timescale);
+                (start, end, discontinuities(broadcast, number))
+            }
+        };
+        let follows = previous == Some(start);
+        previous = Some(end);
+        number += 1;
+        Some(Entry { number: number - 1, start, end, segment, discontinuities, follows })
+    })
+}
+
+/// Discontinuities up to a number that a track lacks: those of the other tracks, so that all agree (RFC 8216bis §6.2.4).
+pub(super) fn discontinuities(broadcast: &Broadcast<'_>, number: u64) -> u32 {
+    let nearest =
+        |live: &BroadcastTrack<'_>| live.segments(number).next().map(|next| (next.number, next.discontinuities));
+    let next = broadcast.tracks.iter().filter_map(nearest).min();
+    // Nothing follows anywhere: as before.
+    next.map(|(_, count)| count).unwrap_or_else(|| {
+        let newest = broadcast.tracks.iter().filter_map(|live| {
+            let row = live.runs.iter().rev().find_map(|run| run.rows.last()).map(|row| row.discontinuities.get());
+            live.tail.last().map(|segment| segment.discontinuities).or(row)
+        });
+        newest.max().unwrap_or(0)
+    })
+}
+
+/// The last segment below a number.
+pub(super) fn last_before<'a>(live: &BroadcastTrack<'a>, number: u64) -> Option<SegmentView<'a>> {
+    let of_tail = live.tail.iter().rev().map(|segment| segment.number).find(|&before| before < number);
+    let of_runs = || {
+        live.runs.iter().rev().find_map(|run| {
+            let below = run.rows.partition_point(|row| row.number.get() < number);
+            run.rows[..below].last().map(|row| row.number.get())
+        })
+    };
+    let last = of_tail.or_else(of_runs)?;
+    live.segments(last).next()
+}
+
+fn end_of(segment: &SegmentView<'_>, scale: Timescale) -> u64 {
+    micros(Ticks(segment.time.0.saturating_add(segment.duration.0)), scale)
+}
+
+/// To the nearest microsecond.
+pub(super) fn micros(time: Ticks, scale: Timescale) -> u64 {
+    let (ticks, scale) = (time.0.max(0) as u64, u64::from(scale.per_second()));
+    let rest = ticks % scale * 1_000_000;
+    (ticks / scale).saturating_mul(1_000_000).saturating_add((rest + scale / 2) / scale)
+}
+
+/// The next microsecond that is not before: a length that no rounded difference of two borders exceeds.
+pub(super) fn micros_ceil(length: Ticks, scale: Timescale) -> u64 {
+    let (ticks, scale) = (length.0.max(0) as u128, u128::from(scale.per_second()));
+    u64::try_from((ticks * 1_000_000).div_ceil(scale)).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,219 @@
+//! The relative URLs of a channel, as manifests link to them and the service routes them.
+//!
+//! Below `/live/{channel}/`:
+//!
+//! | URL | what |
+//! | --- | --- |
+//! | `index.m3u8`, `index.mpd` | manifests |
+//! | `time` | what the server's clock says, for DASH players |
+//! | `{track}.m3u8` | HLS media playlist |
+//! | `{track}/{init}.mp4` | CMAF header, by a hash of its bytes |
+//! | `{track}/{number}.m4s` | CMAF segment, by slot number |
+//! | `{track}/{number}.{part}.m4s` | CMAF chunk (an HLS part), counted from 0 within the segment |
+//!
+//! Manifests and media playlists take `?start=…&end=…`: a [`Stretch`].
+
+use std::fmt::Write;
+use std::time::Duration;
+
+/// What a path below `/live/{channel}/` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    Multivariant,
+    Mpd,
+    Time,
+    MediaPlaylist { track: &'a str },
+    Init { track: &'a str, init: &'a str },
+    Segment { track: &'a str, number: u64 },
+    Part { track: &'a str, number: u64, part: u32 },
+}
+
+/// Part of a channel's timeline, in time since 1970. Without both: the live edge and its window. With a start alone:
+/// from there to the live edge, and growing. With an end: what lies between, finished once the end has passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Stretch {
+    pub start: Option<Duration>,
+    pub end: Option<Duration>,
+}
+
+/// Longest track identifier or name of an initialisation segment in bytes.
+const NAME_BYTES_MAX: usize = 32;
+
+/// `rest` is what follows `/live/{channel}/`. `None`: nothing has that name. Each thing has exactly one spelling, so that a
+/// cache holds one copy of it.
+pub fn parse(rest: &str) -> Option<Resource<'_>> {
+    let Some((track, file)) = rest.split_once('/') else {
+        return match rest {
+            "index.m3u8" => Some(Resource::Multivariant),
+            "index.mpd" => Some(Resource::Mpd),
+            "time" => Some(Resource::Time),
+            _ => Some(Resource::MediaPlaylist { track: name(rest.strip_suffix(".m3u8")?)? }),
+        };
+    };
+    let track = name(track)?;
+    if let Some(init) = file.strip_suffix(".mp4") {
+        return Some(Resource::Init { track, init: name(init)? });
+    }
+    let stem = file.strip_suffix(".m4s")?;
+    match stem.split_once('.') {
+        None => Some(Resource::Segment { track, number: decimal(stem)? }),
+        Some((number, part)) => {
+            let part = u32::try_from(decimal(part)?).ok()?;
+            Some(Resource::Part { track, number: decimal(number)?, part })
+        }
+    }
+}
+
+fn name(text: &str) -> Option<&str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    ((1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)).then_some(text)
+}
+
+/// Canonical decimal, at most `i64::MAX`.
+fn decimal(text: &str) -> Option<u64> {
+    let canonical = text == "0" || !text.starts_with('0');
+    let digits = canonical && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten().filter(|&number| i64::try_from(number).is_ok())
+}
+
+/// Relative to the channel, as are all the others.
+pub fn media_playlist(track: &str, stretch: Stretch) -> String {
+    let mut link = format!("{track}.m3u8");
+    stretch.push_query(&mut link);
+    link
+}
+
+pub fn push_init(out: &mut String, track: &str, init: &str) {
+    out.push_str(track);
+    out.push('/');
+    out.push_str(init);
+    out.push_str(".mp4");
+}
+
+pub fn push_segment(out: &mut String, track: &str, number: u64) {
+    out.push_str(track);
+    out.push('/');
+    out.push_str(itoa::Buffer::new().format(number));
+    out.push_str(".m4s");
+}
+
+pub fn push_part(out: &mut String, track: &str, number: u64, part: u32) {
+    out.push_str(track);
+    out.push('/');
+    out.push_str(itoa::Buffer::new().format(number));
+    out.push('.');
+    out.push_str(itoa::Buffer::new().format(part));
+    out.push_str(".m4s");
+}
+
+/// `SegmentTemplate@initialization`; Representation ids are track ids.
+pub fn init_template(init: &str) -> String {
+    format!("$RepresentationID$/{init}.mp4")
+}
+
+/// `SegmentTemplate@media`.
+pub const SEGMENT_TEMPLATE: &str = "$RepresentationID$/$Number$.m4s";
+
+/// `UTCTiming@value`, which players resolve against the MPD (DASH-IF IOP part 3 §4.8).
+pub const TIME: &str = "time";
+
+impl Stretch {
+    pub fn is_live(self) -> bool {
+        self == Stretch::default()
+    }
+
+    /// `?start=…&end=…` in the one form that links use: seconds, with as many decimals as are needed.
+    fn push_query(self, out: &mut String) {
+        let mut separator = '?';
+        for (name, value) in [("start", self.start), ("end", self.end)] {
+            let Some(time) = value else { continue };
+            let _ = write!(out, "{separator}{name}={}", time.as_secs());
+            if time.subsec_nanos() > 0 {
+                let fraction = format!("{:09}", time.subsec_nanos());
+                out.push('.');
+                out.push_str(fraction.trim_end_matches('0'));
+            }
+            separator = '&';
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_thing_has_one_name() {
+        let track = "v1";
+        let long = format!("{}.m3u8", "a".repeat(NAME_BYTES_MAX + 1));
+        for (rest, want) in [
+            ("index.m3u8", Some(Resource::Multivariant)),
+            ("index.mpd", Some(Resource::Mpd)),
+            ("time", Some(Resource::Time)),
+            ("v1.m3u8", Some(Resource::MediaPlaylist { track })),
+            ("1080-v1.m3u8", Some(Resource::MediaPlaylist { track: "1080-v1" })),
+            ("v1/00ff00ff00ff00ff.mp4", Some(Resource::Init { track, init: "00ff00ff00ff00ff" })),
+            ("v1/0.m4s", Some(Resource::Segment { track, number: 0 })),
+            ("v1/849150849.m4s", Some(Resource::Segment { track, number: 849_150_849 })),
+            ("v1/849150849.0.m4s", Some(Resource::Part { track, number: 849_150_849, part: 0 })),
+            ("v1/7.12.m4s", Some(Resource::Part { track, number: 7, part: 12 })),
+            ("v1/9223372036854775807.m4s", Some(Resource::Segment { track, number: i64::MAX as u64 })),
+            ("", None),
+            ("/", None),
+            (".m3u8", None),
+            ("v1", None),
+            ("v1/", None),
+            ("v1.m3u8/", None),
+            ("v1.x.m3u8", None),
+            ("v1.M3U8", None),
+            ("v1/.mp4", None),
+            ("v1/x.y.mp4", None),
+            ("v1/.m4s", None),
+            ("v1/01.m4s", None),
+            ("v1/1.01.m4s", None),
+            ("v1/1..m4s", None),
+            ("v1/.1.m4s", None),
+            ("v1/1.2.3.m4s", None),
+            ("v1/+1.m4s", None),
+            ("v1/-1.m4s", None),
+            ("v1/1.4294967296.m4s", None),
+            ("v1/9223372036854775808.m4s", None),
+            ("v1/x/1.m4s", None),
+            ("../1.m4s", None),
+            (long.as_str(), None),
+        ] {
+            assert_eq!(parse(rest), want, "{rest}");
+        }
+    }
+
+    #[test]
+    fn stretches_are_carried_in_links() {
+        let at = |millis| Some(Duration::from_millis(millis));
+        for (start, end, want) in [
+            (None, None, "v1.m3u8"),
+            (at(1_000), None, "v1.m3u8?start=1"),
+            (at(1_500), at(2_000), "v1.m3u8?start=1.5&end=2"),
+            (None, at(2_050), "v1.m3u8?end=2.05"),
+        ] {
+            assert_eq!(media_playlist("v1", Stretch { start, end }), want);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics_and_links_come_back(rest in ".{0,60}", number in 0..=i64::MAX as u64, part: u32) {
+            let _ = parse(&rest);
+            let track = "a2";
+            let mut link = String::new();
+            push_segment(&mut link, track, number);
+            prop_assert_eq!(parse(&link), Some(Resource::Segment { track, number }));
+            link.clear();
+            push_part(&mut link, track, number, part);
+            prop_assert_eq!(parse(&link), Some(Resource::Part { track, number, part }));
+            link.clear();
+            push_init(&mut link, track, "0123456789abcdef");
+            prop_assert_eq!(parse(&link), Some(Resource::Init { track, init: "0123456789abcdef" }));
+        }
+    }
+}

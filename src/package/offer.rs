@@ -1,0 +1,43 @@
+//! Tracks as manifests list them, whether they are of an asset or of a channel.
+
+use crate::media::broadcast::Broadcast;
+use crate::media::{Kind, Presentation, Track};
+
+use super::rate::Rate;
+
+/// A track and what a connection needs for it.
+#[derive(Clone, Copy)]
+pub(super) struct Offer<'a> {
+    pub track: &'a Track,
+    pub rate: Rate,
+}
+
+/// In the order of the presentation's tracks. `target` is the target duration in seconds.
+pub(super) fn of_presentation<'a>(presentation: &Presentation<'a>, target: u64) -> Vec<Offer<'a>> {
+    let offer = |view: &crate::media::TrackView<'a>| {
+        let rate = match view.track.kind() {
+            Kind::Video | Kind::Audio => Rate::of(presentation, *view, target),
+            // A subtitle file is loaded whole, or a few cues at a time.
+            Kind::Text => {
+                let millis = presentation.duration.as_millis().max(1) as u64;
+                let rate = (view.size() * 8_000).div_ceil(millis);
+                Rate { peak: rate, average: rate }
+            }
+        };
+        Offer { track: view.track, rate }
+    };
+    presentation.tracks.iter().map(offer).collect()
+}
+
+/// In the order of the channel's tracks.
+pub(super) fn of_broadcast<'a>(broadcast: &Broadcast<'a>) -> Vec<Offer<'a>> {
+    let offer = |live: &crate::media::broadcast::BroadcastTrack<'a>| Offer {
+        track: live.track,
+        rate: Rate { peak: live.rate.peak.max(live.rate.average), average: live.rate.average },
+    };
+    broadcast.tracks.iter().map(offer).collect()
+}
+
+pub(super) fn of_kind<'o, 'a>(offers: &'o [Offer<'a>], kind: Kind) -> impl Iterator<Item = Offer<'a>> + 'o {
+    offers.iter().filter(move |offer| offer.track.kind() == kind).copied()
+}

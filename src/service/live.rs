@@ -1,0 +1,608 @@
+//! Playlists, MPDs and segments of channels: what lies below `/live/{channel}/`.
+//!
+//! A pure function of the request, one snapshot of the channel and the time. What is not there yet and will be soon is a
+//! watermark to wait for: a playlist that was asked for by number (RFC 8216bis §6.2.5.2), a part that was hinted (§6.2.6),
+//! the segment after the last.
+//!
+//! What a stretch (`?start=&end=`) means where the channel does not reach: a start before the window is the start of the
+//! window, and one after the live edge is 404, as is a stretch of which nothing is left; an end after the live edge is
+//! waited for by a playlist that grows until then.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, OptionsBuilder, Weighter};
+use thiserror::Error;
+
+use crate::base::calendar::{days_from_civil, days_in_month};
+use crate::base::{Extent, Payload, Ticks, Timescale, Watch, Watermark};
+use crate::http::{Kind, Request, Response, Status, uri};
+use crate::live::{Located, Snapshot, TimeRange};
+use crate::media::broadcast::{Broadcast, BroadcastTrack, Position, State};
+use crate::media::track;
+use crate::package::live_url::{Resource, Stretch};
+use crate::package::{dash, date, hls};
+
+use super::Wait;
+use super::manifest::{Label, Manifest};
+use super::representation::{Coding, Description, Representation};
+
+const HLS: &str = "application/vnd.apple.mpegurl";
+const DASH: &str = "application/dash+xml";
+const NO_STORE_FIELD: &str = "Cache-Control: no-store\r\n";
+/// The name of an initialisation segment is a hash of its bytes.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// In target durations: how long a blocking request waits (§6.2.5.2), and no longer.
+const PATIENCE_TARGETS: u32 = 3;
+/// In target durations: what was waited for has a URL of its own that is never asked for again.
+const BLOCKED_AGE_TARGETS: u64 = 6;
+/// In slots: how far ahead of the last segment a request may name (§6.2.5.2).
+const AHEAD_SEGMENTS: u64 = 2;
+
+/// What an operator decides about channels.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// EXT-X-CUE-OUT and EXT-X-CUE-IN beside EXT-X-DATERANGE.
+    pub cues: bool,
+}
+
+/// Answers what lies below `/live/{channel}/`, and keeps what it rendered.
+pub struct Live {
+    options: Options,
+    manifests: Cache<Key, Arc<Manifest>, Weight>,
+}
+
+/// What is asked of a channel here.
+pub trait Source {
+    fn broadcast(&self, range: Option<TimeRange>) -> Option<Broadcast<'_>>;
+
+    fn init(&self, track: &str, name: &str) -> Option<Extent>;
+
+    fn segment(&self, track: &str, number: u64) -> Located;
+
+    fn part(&self, track: &str, number: u64, part: u32) -> Located;
+
+    fn watch(&self, track: &str) -> Option<&Arc<Watch>>;
+}
+
+pub enum Outcome {
+    Ready(Response),
+    /// The channel has nothing of that name.
+    Missing,
+    /// Ask again when it has come so far.
+    Wait(Wait),
+    Compress(Arc<Manifest>),
+}
+
+/// Why a query is refused; the display is the body of the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BadQuery {
+    #[error("{name} is a decimal number without sign, not {found:?}")]
+    Number { name: &'static str, found: String },
+    #[error("_HLS_part needs _HLS_msn beside it")]
+    PartAlone,
+    #[error("_HLS_skip is YES or v2, not {found:?}")]
+    Skip { found: String },
+    #[error("_HLS_msn is {found}, which is more than two segments after the last one, {last}")]
+    SegmentAhead { found: u64, last: u64 },
+    #[error("_HLS_part is {found}, which is more than {limit} parts after the last one of that segment")]
+    PartAhead { found: u32, limit: u32 },
+    #[error("{name} is a date and time of ISO 8601 with a time zone, or seconds since 1970, not {found:?}")]
+    Time { name: &'static str, found: String },
+    #[error("end is not after start")]
+    Order,
+}
+
+/// Directives of a playlist request (§6.2.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Directives {
+    number: Option<u64>,
+    part: Option<u32>,
+    skip: bool,
+}
+
+impl Live {
+    pub fn new(options: Options, cache_bytes: u64) -> Live {
+        const SHARDS: usize = 8;
+        const MANIFEST_BYTES_TYPICAL: u64 = 8 * 1024;
+        let cache = OptionsBuilder::new()
+            .shards(SHARDS)
+            .estimated_items_capacity((cache_bytes / MANIFEST_BYTES_TYPICAL).max(1) as usize)
+            .weight_capacity(cache_bytes)
+            .build()
+            .expect("both capacities are given");
+        Live { options, manifests: Cache::with_options(cache, Weight, Default::default(), Default::default()) }
+    }
+
+    /// The answer to a GET or HEAD. `now` is the time since 1970.
+    pub fn answer<S: Source>(
+        &self,
+        request: &Request<'_>,
+        channel: &str,
+        snapshot: &S,
+        resource: Resource<'_>,
+        now: Duration,
+    ) -> Outcome {
+        let answered = match resource {
+            Resource::Time => Ok(Outcome::Ready(time(now))),
+            Resource::Multivariant => self.manifest(request, channel, snapshot, Text::Hls),
+            Resource::Mpd => self.manifest(request, channel, snapshot, Text::Dash),
+            Resource::MediaPlaylist { track } => self.media_playlist(request, channel, snapshot, track),
+            Resource::Init { track, init } => Ok(self::init(request, snapshot, track, init)),
+            Resource::Segment { track, number } => {
+                let etag = format_args!("{track}-{number}");
+                Ok(located(request, snapshot, track, snapshot.segment(track, number), etag))
+            }
+            Resource::Part { track, number, part } => {
+                let etag = format_args!("{track}-{number}.{part}");
+                Ok(located(request, snapshot, track, snapshot.part(track, number, part), etag))
+            }
+        };
+        answered.unwrap_or_else(|refused| {
+            Outcome::Ready(Response::error(Status::BAD_REQUEST, &refused.to_string(), NO_STORE_FIELD))
+        })
+    }
+
+    /// The multivariant playlist or the MPD.
+    fn manifest<S: Source>(
+        &self,
+        request: &Request<'_>,
+        channel: &str,
+        snapshot: &S,
+        text: Text,
+    ) -> Result<Outcome, BadQuery> {
+        let stretch = stretch(request.query.unwrap_or_default())?;
+        let Some(broadcast) = snapshot.broadcast(range(stretch)) else { return Ok(Outcome::Missing) };
+        // What the multivariant playlist says hardly changes, but rates settle in the first segments.
+        let mark = Position { number: broadcast.next, parts: 0 }.mark();
+        let state = fingerprint(&broadcast);
+        let key = KeyRef { channel, track: "", text, mark, state, stretch };
+        let age = playlist_age(&broadcast, None);
+        Ok(self.keep(request, key, || {
+            let (kind, content_type, text) = match text {
+                Text::Dash => (Kind::Mpd, DASH, dash::live_mpd(&broadcast, stretch)),
+                _ => (Kind::Multivariant, HLS, hls::live_multivariant(&broadcast, stretch)),
+            };
+            (kind, content_type, text, age)
+        }))
+    }
+
+    fn media_playlist<S: Source>(
+        &self,
+        request: &Request<'_>,
+        channel: &str,
+        snapshot: &S,
+        track: &str,
+    ) -> Result<Outcome, BadQuery> {
+        let query = request.query.unwrap_or_default();
+        let (stretch, directives) = (stretch(query)?, directives(query)?);
+        let Some(broadcast) = snapshot.broadcast(range(stretch)) else { return Ok(Outcome::Missing) };
+        let Some(live) = broadcast.track(track) else { return Ok(Outcome::Missing) };
+        let position = position(&broadcast, live);
+        let is_blocking = directives.number.is_some() && broadcast.state == State::Ongoing;
+        if is_blocking && let Some(target) = wanted(&broadcast, live, position, directives)? {
+            let Some(watch) = snapshot.watch(track) else { return Ok(Outcome::Missing) };
+            let patience = target_duration(&broadcast) * PATIENCE_TARGETS;
+            // §6.2.5.2: unavailable after that.
+            let reason = "what the playlist is to contain did not come in time";
+            let otherwise = Response::error(Status::SERVICE_UNAVAILABLE, reason, NO_STORE_FIELD);
+            let until = Watermark { watch: watch.clone(), target: target.mark() };
+            return Ok(Outcome::Wait(Wait { until, patience, otherwise: Box::new(otherwise) }));
+        }
+        // §6.2.5.1: ignored where it is not offered, so that two URLs share one text.
+        let skip = directives.skip && hls::can_skip(&broadcast);
+        let text = if skip { Text::Delta } else { Text::Media };
+        let mark = position.mark();
+        let state = fingerprint(&broadcast);
+        let key = KeyRef { channel, track, text, mark, state, stretch };
+        let age = playlist_age(&broadcast, Some(is_blocking));
+        let began = stretch.start.is_none_or(|start| number_at(&broadcast, start) >= broadcast.first);
+        let which = hls::Live { stretch, is_whole: began, skip, cues: self.options.cues };
+        Ok(self.keep(request, key.with_blocking(is_blocking), || {
+            (Kind::MediaPlaylist, HLS, hls::live_media(&broadcast, live, &which), age)
+        }))
+    }
+
+    /// Renders once for all who ask for the same.
+    fn keep(
+        &self,
+        request: &Request<'_>,
+        key: KeyRef<'_>,
+        render: impl FnOnce() -> (Kind, &'static str, String, u64),
+    ) -> Outcome {
+        let manifest = self.manifests.get(&key).unwrap_or_else(|| {
+            let (kind, content_type, text, age) = render();
+            let label = Label {
+                kind,
+                content_type,
+                source: format!("{}{}", if key.track.is_empty() { "index" } else { key.track }, key.text.suffix()),
+                last_modified: None,
+                cache_control: format!("max-age={age}"),
+            };
+            let manifest = Arc::new(Manifest::new(label, text));
+            self.manifests.insert(key.to_owned(), manifest.clone());
+            manifest
+        });
+        match manifest.form(request) {
+            Some(form) => Outcome::Ready(form.respond(request)),
+            // What the cache does not keep would be compressed anew for every request: it goes out as it is.
+            None if self.manifests.peek(&key).is_none() => Outcome::Ready(manifest.plain().respond(request)),
+            None => Outcome::Compress(manifest),
+        }
+    }
+}
+
+fn init<S: Source>(request: &Request<'_>, source: &S, track: &str, init: &str) -> Outcome {
+    let Some((extent, broadcast)) = source.init(track, init).zip(source.broadcast(None)) else {
+        return Outcome::Missing;
+    };
+    let Some(live) = broadcast.track(track) else { return Outcome::Missing };
+    let etag = format_args!("{track}-{init}");
+    Outcome::Ready(whole(Kind::Init, live, etag, IMMUTABLE, Payload::from(extent)).respond(request))
+}
+
+fn located<S: Source>(
+    request: &Request<'_>,
+    source: &S,
+    track: &str,
+    located: Located,
+    etag: std::fmt::Arguments<'_>,
+) -> Outcome {
+    let Some(broadcast) = source.broadcast(None) else { return Outcome::Missing };
+    let Some(live) = broadcast.track(track) else { return Outcome::Missing };
+    let target = target_duration(&broadcast);
+    // A number never means other bytes, but it is gone with the window: nobody need keep it for longer than that.
+    let window = broadcast.next.saturating_sub(broadcast.first) as u128 * broadcast.grid.slot_duration().as_nanos();
+    let window = u64::try_from(window / 1_000_000_000).unwrap_or(u64::MAX);
+    let age = window.max(target.as_secs() * BLOCKED_AGE_TARGETS);
+    let cache_control = format!("public, max-age={age}, immutable");
+    match located {
+        Located::Whole(extent) => {
+            let body = Payload::from(extent);
+            Outcome::Ready(whole(Kind::Segment, live, etag, &cache_control, body).respond(request))
+        }
+        Located::Growing(growing) => {
+            // Its length is not known, so there are no ranges of it.
+            let request = Request { range: None, ..request.clone() };
+            let mut response = whole(Kind::Segment, live, etag, &cache_control, Payload::Empty).respond(&request);
+            if response.status == Status::OK {
+                response.growing = Some(Box::new(growing));
+            }
+            Outcome::Ready(response)
+        }
+        Located::Later(until) => {
+            Outcome::Wait(Wait { until, patience: target * PATIENCE_TARGETS, otherwise: Box::new(missing()) })
+        }
+        Located::Missing => Outcome::Missing,
+    }
+}
+
+/// The server's clock as `xs:dateTime`, never from a cache (ISO/IEC 23009-1 §5.8.5.7, http-xsdate).
+fn time(now: Duration) -> Response {
+    let text = date::iso(u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
+    let mut response = Response::error(Status::OK, "", NO_STORE_FIELD);
+    // Without the line end: not every player's parser of dates expects one.
+    response.body = Payload::from(Bytes::from(text));
+    response
+}
+
+/// To who waited for a part or segment in vain: it was left out.
+fn missing() -> Response {
+    Response::error(Status::NOT_FOUND, "nothing is here", "Cache-Control: max-age=1\r\n")
+}
+
+fn whole(
+    kind: Kind,
+    live: &BroadcastTrack<'_>,
+    etag: std::fmt::Arguments<'_>,
+    cache_control: &str,
+    body: Payload,
+) -> Representation {
+    // RFC 4337 §2.
+    let content_type = match live.track.kind() {
+        track::Kind::Video => "video/mp4",
+        track::Kind::Audio => "audio/mp4",
+        track::Kind::Text => "application/mp4",
+    };
+    let description =
+        Description { kind, content_type, coding: Coding::Only, etag, last_modified: None, cache_control };
+    Representation::new(description, body)
+}
+
+fn target_duration(broadcast: &Broadcast<'_>) -> Duration {
+    Duration::from_secs(u64::from(broadcast.grid.target.max(1)))
+}
+
+/// `max-age` in seconds. Plain requests find something newer after a part, or half a target duration without parts; caches
+/// count whole seconds. Finished playlists stay as they are, except that their segments leave the window.
+fn playlist_age(broadcast: &Broadcast<'_>, is_blocking: Option<bool>) -> u64 {
+    let target = u64::from(broadcast.grid.target.max(1));
+    match (broadcast.state, is_blocking) {
+        (State::Ended, _) => target,
+        (State::Ongoing, Some(true)) => BLOCKED_AGE_TARGETS * target,
+        (State::Ongoing, Some(false)) if broadcast.grid.part.is_some() => 1,
+        (State::Ongoing, _) => (target / 2).max(1),
+    }
+}
+
+fn number_at(broadcast: &Broadcast<'_>, time: Duration) -> u64 {
+    let micros = Ticks(i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
+    broadcast.grid.number(micros, Timescale::MICROS)
+}
+
+fn range(stretch: Stretch) -> Option<TimeRange> {
+    (!stretch.is_live()).then(|| TimeRange { start: stretch.start.unwrap_or_default(), end: stretch.end })
+}
+
+/// How far the track's playlist goes.
+fn position(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>) -> Position {
+    let listed = Position { number: broadcast.next, parts: 0 };
+    live.latest().map_or(listed, |latest| latest.max(listed))
+}
+
+/// What a blocking request has to wait for; `None` if it is there.
+fn wanted(
+    broadcast: &Broadcast<'_>,
+    live: &BroadcastTrack<'_>,
+    position: Position,
+    directives: Directives,
+) -> Result<Option<Position>, BadQuery> {
+    let Some(number) = directives.number else { return Ok(None) };
+    // `position.number` is the first that is not complete; the last one of the playlist is before it.
+    let last = position.number.saturating_sub(1);
+    if number > last.saturating_add(AHEAD_SEGMENTS) {
+        return Err(BadQuery::SegmentAhead { found: number, last });
+    }
+    let target = match directives.part.filter(|_| broadcast.grid.part.is_some()) {
+        None => Position { number: number + 1, parts: 0 },
+        Some(part) => {
+            let limit = hls::advance_part_limit(live);
+            let there = if number == position.number { position.parts } else { 0 };
+            if number >= position.number && part > there.saturating_add(limit) {
+                return Err(BadQuery::PartAhead { found: part, limit });
+            }
+            // A part after the last one of a segment is the first of the next (§6.2.5.2): whichever comes first.
+            Position { number, parts: part.saturating_add(1) }
+        }
+    };
+    // A complete segment of which that part does not exist: the first of the next is meant.
+    let target = match directives.part {
+        Some(part) if number < position.number && part >= parts_of(live, number) => {
+            Position { number: number + 1, parts: 1 }
+        }
+        _ => target,
+    };
+    Ok((position < target).then_some(target))
+}
+
+/// As far as they are known; a segment that has none to show is old enough to have all.
+fn parts_of(live: &BroadcastTrack<'_>, number: u64) -> u32 {
+    let segment = live.tail.iter().find(|segment| segment.number == number);
+    segment.map_or(u32::MAX, |segment| segment.parts.len() as u32)
+}
+
+fn directives(query: &str) -> Result<Directives, BadQuery> {
+    let number = |name| match uri::parameter(query, name) {
+        None => Ok(None),
+        Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => match text.parse::<u64>() {
+            // Far beyond anything there will be; more than that is refused as malformed.
+            Ok(number) if number < 1 << 51 => Ok(Some(number)),
+            _ => Err(BadQuery::Number { name, found: excerpt(text) }),
+        },
+        Some(text) => Err(BadQuery::Number { name, found: excerpt(text) }),
+    };
+    let (msn, part) = (number("_HLS_msn")?, number("_HLS_part")?);
+    if msn.is_none() && part.is_some() {
+        return Err(BadQuery::PartAlone);
+    }
+    let skip = match uri::parameter(query, "_HLS_skip") {
+        None => false,
+        Some("YES" | "v2") => true,
+        Some(text) => return Err(BadQuery::Skip { found: excerpt(text) }),
+    };
+    let part = part.map(|part| u32::try_from(part).unwrap_or(u32::MAX));
+    Ok(Directives { number: msn, part, skip })
+}
+
+fn stretch(query: &str) -> Result<Stretch, BadQuery> {
+    let time = |name| match uri::parameter(query, name) {
+        None => Ok(None),
+        Some(text) => match moment(text) {
+            Some(time) => Ok(Some(time)),
+            None => Err(BadQuery::Time { name, found: excerpt(text) }),
+        },
+    };
+    let stretch = Stretch { start: time("start")?, end: time("end")? };
+    match (stretch.start, stretch.end) {
+        (Some(start), Some(end)) if end <= start => Err(BadQuery::Order),
+        _ => Ok(stretch),
+    }
+}
+
+/// As much of a value as belongs into an answer.
+fn excerpt(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+/// `1700000000`, `1700000000.5`, `2026-11-23T22:13:44Z`, `2026-11-23T22:13:44.5+01:00`; to a millisecond, so that few URLs
+/// name the same stretch. A `+` may come as it is or escaped.
+fn moment(text: &str) -> Option<Duration> {
+    const LEN_MAX: usize = 48;
+    if text.len() > LEN_MAX {
+        return None;
+    }
+    let text = text.replace("%3A", ":").replace("%3a", ":").replace("%2B", "+").replace("%2b", "+");
+    match text.split_once('T') {
+        Some((date, time)) => iso(date, time),
+        None => {
+            let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
+            let seconds = digits(whole, 1..=11)?;
+            Some(Duration::from_millis(seconds * 1_000 + millis(fraction)?))
+        }
+    }
+}
+
+fn iso(date: &str, time: &str) -> Option<Duration> {
+    let mut fields = date.split('-');
+    let (year, month, day) =
+        (digits(fields.next()?, 4..=4)?, digits(fields.next()?, 2..=2)?, digits(fields.next()?, 2..=2)?);
+    let zone_at = time.find(['Z', '+', '-'])?;
+    let (time, zone) = time.split_at(zone_at);
+    let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut clock = clock.split(':');
+    let (hour, minute) = (digits(clock.next()?, 2..=2)?, digits(clock.next()?, 2..=2)?);
+    let second = clock.next().map_or(Some(0), |second| digits(second, 2..=2))?;
+    let valid = (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month) && year >= 1970;
+    if fields.next().is_some() || clock.next().is_some() || !valid || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    let offset = match zone {
+        "Z" => 0,
+        _ => {
+            let (hours, minutes) = zone[1..].split_once(':')?;
+            (digits(hours, 2..=2)?.min(24) * 60 + digits(minutes, 2..=2)?.min(59)) * 60
+        }
+    };
+    // East of Greenwich it is later.
+    let seconds = if zone.starts_with('-') { seconds + offset } else { seconds.checked_sub(offset)? };
+    Some(Duration::from_millis(seconds * 1_000 + millis(fraction)?))
+}
+
+fn digits(text: &str, len: std::ops::RangeInclusive<usize>) -> Option<u64> {
+    let all = len.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    all.then(|| text.parse().ok()).flatten()
+}
+
+/// A decimal fraction of a second, without the point.
+fn millis(fraction: &str) -> Option<u64> {
+    digits(fraction, 1..=9)?;
+    format!("{fraction:0<3}").get(..3)?.parse().ok()
+}
+
+impl Source for Snapshot {
+    fn broadcast(&self, range: Option<TimeRange>) -> Option<Broadcast<'_>> {
+        Snapshot::broadcast(self, range)
+    }
+
+    fn init(&self, track: &str, name: &str) -> Option<Extent> {
+        Snapshot::init(self, track, name)
+    }
+
+    fn segment(&self, track: &str, number: u64) -> Located {
+        Snapshot::segment(self, track, number)
+    }
+
+    fn part(&self, track: &str, number: u64, part: u32) -> Located {
+        Snapshot::part(self, track, number, part)
+    }
+
+    fn watch(&self, track: &str) -> Option<&Arc<Watch>> {
+        Snapshot::watch(self, track)
+    }
+}
+
+/// What a text is made from: the same for all who ask at the same point.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    channel: Box<str>,
+    track: Box<str>,
+    text: Text,
+    /// [`Position::mark`] of the track.
+    mark: u64,
+    /// [`fingerprint`].
+    state: u64,
+    stretch: Stretch,
+}
+
+/// A [`Key`] that a hit does not allocate for. Hashes as `Key` does: the fields are the same in the same order, and a `Box`
+/// hashes as what it holds.
+#[derive(Clone, Copy, Hash)]
+struct KeyRef<'a> {
+    channel: &'a str,
+    track: &'a str,
+    text: Text,
+    mark: u64,
+    state: u64,
+    stretch: Stretch,
+}
+
+/// All that manifests say besides how far the track has come.
+fn fingerprint(broadcast: &Broadcast<'_>) -> u64 {
+    let mut state = DefaultHasher::new();
+    let grid = broadcast.grid;
+    (grid.timescale, grid.slot, grid.phase, grid.target, grid.part).hash(&mut state);
+    (broadcast.first, broadcast.next, broadcast.state == State::Ended).hash(&mut state);
+    for live in &broadcast.tracks {
+        (&live.track.id, &live.track.codec, live.part_target).hash(&mut state);
+        (live.rate.peak, live.rate.average).hash(&mut state);
+    }
+    for mark in broadcast.marks {
+        (&mark.id, mark.time, mark.duration).hash(&mut state);
+    }
+    state.finish()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Text {
+    Hls,
+    Dash,
+    Media,
+    Delta,
+    /// With the longer life of what was waited for.
+    BlockedMedia,
+    BlockedDelta,
+}
+
+impl Text {
+    fn suffix(self) -> &'static str {
+        match self {
+            Text::Hls => "-hls",
+            Text::Dash => "-dash",
+            Text::Media | Text::BlockedMedia => "",
+            Text::Delta | Text::BlockedDelta => "-delta",
+        }
+    }
+}
+
+impl KeyRef<'_> {
+    fn with_blocking(self, is_blocking: bool) -> Self {
+        let text = match (self.text, is_blocking) {
+            (Text::Media, true) => Text::BlockedMedia,
+            (Text::Delta, true) => Text::BlockedDelta,
+            (text, _) => text,
+        };
+        KeyRef { text, ..self }
+    }
+
+    fn to_owned(self) -> Key {
+        Key {
+            channel: self.channel.into(),
+            track: self.track.into(),
+            text: self.text,
+            mark: self.mark,
+            state: self.state,
+            stretch: self.stretch,
+        }
+    }
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.channel == *key.channel
+            && *self.track == *key.track
+            && (self.text, self.mark, self.state, self.stretch) == (key.text, key.mark, key.state, key.stretch)
+    }
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Key, Arc<Manifest>> for Weight {
+    fn weight(&self, key: &Key, manifest: &Arc<Manifest>) -> u64 {
+        manifest.weight() + (key.channel.len() + key.track.len()) as u64
+    }
+}

@@ -1,0 +1,323 @@
+//! What a player of a channel sends and what it gets.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::growing::Progress;
+use crate::base::{Extent, Growing, Piece, Stored, Watch, Watermark};
+use crate::http::{Response, request, uri};
+use crate::live::{Located, TimeRange};
+use crate::media::broadcast::{Broadcast, Position, State};
+use crate::package::fixture::{Channel, FIRST};
+
+use super::Wait;
+use super::live::{Live, Options, Outcome, Source};
+use super::route::Route;
+
+const NOW: Duration = Duration::from_millis(1_767_225_610_250);
+
+struct Snapshot {
+    channel: Channel,
+    watch: Arc<Watch>,
+}
+
+struct Null(File);
+
+impl Stored for Null {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn len(&self) -> u64 {
+        1 << 40
+    }
+
+    fn mapped(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn name(&self) -> &str {
+        "file"
+    }
+}
+
+fn file() -> Arc<dyn Stored> {
+    Arc::new(Null(File::open("/dev/null").unwrap()))
+}
+
+impl Source for Snapshot {
+    fn broadcast(&self, range: Option<TimeRange>) -> Option<Broadcast<'_>> {
+        let mut broadcast = self.channel.broadcast();
+        if let Some(range) = range {
+            broadcast.first = broadcast.first.max(range.start.as_secs() / 2);
+            if let Some(end) = range.end.filter(|end| end.as_secs() / 2 <= broadcast.next) {
+                (broadcast.next, broadcast.state) = (end.as_secs() / 2, State::Ended);
+            }
+        }
+        (broadcast.first < broadcast.next).then_some(broadcast)
+    }
+
+    fn init(&self, track: &str, name: &str) -> Option<Extent> {
+        (name == format!("{track}-00")).then(|| Extent { file: file(), offset: 0, len: 700 })
+    }
+
+    fn segment(&self, track: &str, number: u64) -> Located {
+        match self.channel.tracks.iter().find(|owned| owned.track.id == track) {
+            Some(_) if number < self.channel.next && number >= self.channel.first => {
+                Located::Whole(Extent { file: file(), offset: number, len: 1_000 })
+            }
+            Some(_) if number == self.channel.next => {
+                Located::Growing(Growing { file: file(), start: 5, progress: Arc::new(Progress::new(9)) })
+            }
+            Some(_) if number == self.channel.next + 1 => self.later(number, 1),
+            _ => Located::Missing,
+        }
+    }
+
+    fn part(&self, _: &str, number: u64, part: u32) -> Located {
+        match number == self.channel.next && part < 2 {
+            true => Located::Whole(Extent { file: file(), offset: 0, len: 100 }),
+            false if number <= self.channel.next + 1 => self.later(number, part + 1),
+            false => Located::Missing,
+        }
+    }
+
+    fn watch(&self, _: &str) -> Option<&Arc<Watch>> {
+        Some(&self.watch)
+    }
+}
+
+impl Snapshot {
+    /// `segments` complete ones, and two parts of the next.
+    fn news(segments: u64, part: Option<Duration>) -> Snapshot {
+        Snapshot { channel: Channel::news(segments, 2, part), watch: Arc::new(Watch::new(0)) }
+    }
+
+    fn later(&self, number: u64, parts: u32) -> Located {
+        Located::Later(Watermark { watch: self.watch.clone(), target: Position { number, parts }.mark() })
+    }
+}
+
+struct Origin {
+    live: Live,
+    snapshot: Snapshot,
+}
+
+impl Origin {
+    fn new(segments: u64) -> Origin {
+        let snapshot = Snapshot::news(segments, Some(Duration::from_millis(520)));
+        Origin { live: Live::new(Options::default(), 8 << 20), snapshot }
+    }
+
+    fn ask(&self, path: &str, fields: &str) -> Outcome {
+        self.send("GET", path, fields)
+    }
+
+    fn send(&self, method: &str, path: &str, fields: &str) -> Outcome {
+        let head = format!("{method} /live/news/{path} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        let (request, _) = request::parse(head.as_bytes()).unwrap().unwrap();
+        let path = uri::decode(request.path).unwrap();
+        let Some(Route::Live { channel, resource }) = Route::of(&path) else { return Outcome::Missing };
+        self.live.answer(&request, channel, &self.snapshot, resource, NOW)
+    }
+
+    fn ready(&self, path: &str, fields: &str) -> Response {
+        match self.ask(path, fields) {
+            Outcome::Ready(response) => response,
+            Outcome::Compress(manifest) => {
+                manifest.compress();
+                self.ready(path, fields)
+            }
+            other => panic!("{path}: {}", name(&other)),
+        }
+    }
+}
+
+fn name(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Ready(response) if response.growing.is_some() => "follow".into(),
+        Outcome::Ready(response) => response.status.0.to_string(),
+        Outcome::Missing => "missing".into(),
+        Outcome::Wait(Wait { until, patience, otherwise }) => {
+            let mark = until.target;
+            let (number, parts) = (mark >> 12, mark & 0xFFF);
+            format!("wait {}.{parts} {}s {}", number - FIRST, patience.as_secs(), otherwise.status.0)
+        }
+        Outcome::Compress(_) => "compress".into(),
+    }
+}
+
+fn body(response: &Response) -> String {
+    let text = |piece: &Piece| match piece {
+        Piece::Inline(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Piece::Extent(extent) => format!("{extent:?}"),
+    };
+    response.body.pieces().iter().map(text).collect()
+}
+
+fn field<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
+    let fields = std::str::from_utf8(&response.fields).unwrap();
+    fields.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// Ten segments are complete (0 to 9 after the first), and two parts of the next (10.0, 10.1). Parts last 0.52 s: the
+/// limit is six.
+#[test]
+fn blocking_reload() {
+    let origin = Origin::new(10);
+    for (query, want) in [
+        ("_HLS_msn=0", "200"),
+        ("_HLS_msn={9}", "200"),
+        ("_HLS_msn={10}", "wait 11.0 6s 503"),
+        ("_HLS_msn={11}", "wait 12.0 6s 503"),
+        ("_HLS_msn={12}", "400"),
+        ("_HLS_msn={10}&_HLS_part=1", "200"),
+        ("_HLS_msn={10}&_HLS_part=2", "wait 10.3 6s 503"),
+        ("_HLS_msn={10}&_HLS_part=8", "wait 10.9 6s 503"),
+        ("_HLS_msn={10}&_HLS_part=9", "400"),
+        ("_HLS_msn={11}&_HLS_part=0", "wait 11.1 6s 503"),
+        ("_HLS_msn={11}&_HLS_part=7", "400"),
+        // A part that the segment does not have is the first of the next.
+        ("_HLS_msn={9}&_HLS_part=3", "200"),
+        ("_HLS_msn={9}&_HLS_part=4", "200"),
+        ("_HLS_msn={1}&_HLS_part=4", "200"),
+        ("_HLS_msn={10}&_HLS_part=1&_HLS_skip=YES", "200"),
+        ("_HLS_msn={10}&_HLS_skip=v2&_HLS_part=2", "wait 10.3 6s 503"),
+        ("_HLS_part=1", "400"),
+        ("_HLS_msn=", "400"),
+        ("_HLS_msn=-1", "400"),
+        ("_HLS_msn=x", "400"),
+        ("_HLS_msn=99999999999999999999", "400"),
+        ("_HLS_msn=2251799813685248", "400"),
+        ("_HLS_msn={10}&_HLS_part=99999999999", "400"),
+        ("_HLS_skip=no", "400"),
+        ("unknown=1", "200"),
+    ] {
+        let mut path = format!("v1.m3u8?{query}");
+        for number in [0, 1, 9, 10, 11, 12] {
+            path = path.replace(&format!("{{{number}}}"), &(FIRST + number).to_string());
+        }
+        assert_eq!(name(&origin.ask(&path, "")), want, "{query}");
+    }
+    // What is refused is named.
+    let refused = body(&origin.ready("v1.m3u8?_HLS_msn=x", ""));
+    assert!(refused.contains("_HLS_msn") && refused.contains("\"x\""), "{refused}");
+    // Where the first part of the next segment is not there yet, it is what is waited for.
+    let mut origin = Origin::new(10);
+    origin.snapshot.channel = Channel::news(10, 0, Some(Duration::from_millis(520)));
+    let path = format!("v1.m3u8?_HLS_msn={}&_HLS_part=4", FIRST + 9);
+    assert_eq!(name(&origin.ask(&path, "")), "wait 10.1 6s 503");
+    // §6.2.5.2: ignored once it has ended.
+    origin.snapshot.channel.end();
+    assert_eq!(name(&origin.ask(&format!("v1.m3u8?_HLS_msn={}", FIRST + 100), "")), "200");
+}
+
+#[test]
+fn segments_and_parts() {
+    let origin = Origin::new(10);
+    for (path, want) in [
+        ("v1/{9}.m4s", "200"),
+        ("v1/{10}.m4s", "follow"),
+        ("v1/{11}.m4s", "wait 11.1 6s 404"),
+        ("v1/{12}.m4s", "missing"),
+        ("v1/1.m4s", "missing"),
+        ("v1/{10}.1.m4s", "200"),
+        ("v1/{10}.2.m4s", "wait 10.3 6s 404"),
+        ("v1/{12}.0.m4s", "missing"),
+        ("v1/v1-00.mp4", "200"),
+        ("v1/other.mp4", "missing"),
+        ("v9/{9}.m4s", "missing"),
+        ("v9.m3u8", "missing"),
+        ("index.html", "missing"),
+    ] {
+        let mut at = path.to_owned();
+        for number in [9, 10, 11, 12] {
+            at = at.replace(&format!("{{{number}}}"), &(FIRST + number).to_string());
+        }
+        assert_eq!(name(&origin.ask(&at, "")), want, "{path}");
+    }
+    let line = format!("a1/{}.m4s", FIRST + 9);
+    let whole = origin.ready(&line, "");
+    assert_eq!(field(&whole, "Content-Type"), Some("audio/mp4"));
+    assert_eq!(field(&whole, "Cache-Control"), Some("public, max-age=20, immutable"));
+    assert_eq!(origin.ready(&line, "Range: bytes=0-9\r\n").status.0, 206);
+    let etag = format!("If-None-Match: {}\r\n", field(&whole, "ETag").unwrap());
+    assert_eq!(origin.ready(&line, &etag).status.0, 304);
+    assert_eq!(field(&origin.ready("v1/v1-00.mp4", ""), "Cache-Control"), Some("public, max-age=31536000, immutable"));
+    // Of what grows there are no ranges.
+    assert_eq!(name(&origin.ask(&format!("v1/{}.m4s", FIRST + 10), "Range: bytes=0-9\r\n")), "follow");
+}
+
+#[test]
+fn lives_of_answers() {
+    let origin = Origin::new(10);
+    let blocking = format!("v1.m3u8?_HLS_msn={}&_HLS_part=1", FIRST + 10);
+    for (path, content_type, cache_control) in [
+        ("index.m3u8", "application/vnd.apple.mpegurl", "max-age=1"),
+        ("index.mpd", "application/dash+xml", "max-age=1"),
+        ("v1.m3u8", "application/vnd.apple.mpegurl", "max-age=1"),
+        (blocking.as_str(), "application/vnd.apple.mpegurl", "max-age=12"),
+        ("time", "text/plain; charset=utf-8", "no-store"),
+    ] {
+        for fields in ["", "Accept-Encoding: gzip\r\n"] {
+            let response = origin.ready(path, fields);
+            assert_eq!(response.status.0, 200, "{path}");
+            assert_eq!(field(&response, "Content-Type"), Some(content_type), "{path}");
+            assert_eq!(field(&response, "Cache-Control"), Some(cache_control), "{path}");
+            assert_eq!(field(&response, "Set-Cookie"), None, "{path}");
+            assert_eq!(field(&response, "Access-Control-Allow-Origin"), Some("*"), "{path}");
+            let Some(etag) = field(&response, "ETag").filter(|_| path != "time") else { continue };
+            let again = origin.ready(path, &format!("{fields}If-None-Match: {etag}\r\n"));
+            assert_eq!(again.status.0, 304, "{path}");
+        }
+        assert!(matches!(origin.send("HEAD", path, ""), Outcome::Ready(response) if !response.body.is_empty()));
+    }
+    assert_eq!(body(&origin.ready("time", "")), "2026-01-01T00:00:10.250Z");
+    // The same text for all who ask at the same point, whichever way.
+    assert_eq!(body(&origin.ready("v1.m3u8", "")), body(&origin.ready(&blocking, "")));
+}
+
+#[test]
+fn stretches() {
+    let origin = Origin::new(10);
+    let at = |slots: u64| (FIRST + slots) * 2;
+    for (query, want) in [
+        (format!("start={}", at(2)), "200"),
+        (format!("start={}&end={}", at(2), at(5)), "200"),
+        (format!("start={}&end={}", at(2), at(500)), "200"),
+        ("start=2026-01-01T00:00:04Z".into(), "200"),
+        ("start=2026-01-01T01:00:04.5%2B01:00".into(), "200"),
+        ("start=2025-12-31T19:00-05:00".into(), "200"),
+        // Before the window: from where it begins.
+        ("start=1".into(), "200"),
+        (format!("start={}", at(100)), "missing"),
+        (format!("start=1&end={}", at(0)), "missing"),
+        (format!("start={}&end={}", at(5), at(5)), "400"),
+        ("start=".into(), "400"),
+        ("start=now".into(), "400"),
+        ("start=-5".into(), "400"),
+        ("start=1e9".into(), "400"),
+        ("start=1.x".into(), "400"),
+        ("start=2026-02-30T00:00:00Z".into(), "400"),
+        ("start=2026-01-01T00:00:04".into(), "400"),
+        ("start=1969-01-01T00:00:00Z".into(), "400"),
+        ("end=2026-01-01T25:00:00Z".into(), "400"),
+        ("end=99999999999999999999".into(), "400"),
+    ] {
+        for file in ["index.m3u8", "index.mpd", "v1.m3u8"] {
+            assert_eq!(name(&origin.ask(&format!("{file}?{query}"), "")), want, "{query}");
+        }
+    }
+    let index = body(&origin.ready("index.m3u8?start=2026-01-01T00:00:04Z&end=2026-01-01T00:00:10Z", ""));
+    assert!(index.contains(&format!("v1.m3u8?start={}&end={}\n", at(2), at(5))), "{index}");
+    let finished = body(&origin.ready(&format!("v1.m3u8?start={}&end={}", at(2), at(5)), ""));
+    assert!(finished.contains("PLAYLIST-TYPE:VOD\n") && finished.contains("ENDLIST"), "{finished}");
+    let growing = body(&origin.ready(&format!("v1.m3u8?start={}", at(2)), ""));
+    assert!(growing.contains("PLAYLIST-TYPE:EVENT\n") && !growing.contains("ENDLIST"), "{growing}");
+    let clamped = body(&origin.ready("v1.m3u8?start=1", ""));
+    assert!(!clamped.contains("PLAYLIST-TYPE") && clamped.contains(&format!("SEQUENCE:{FIRST}\n")), "{clamped}");
+    let refused = body(&origin.ready("v1.m3u8?start=now", ""));
+    assert!(refused.contains("start") && refused.contains("\"now\""), "{refused}");
+}
