@@ -7,6 +7,7 @@ mod admin;
 mod catalog;
 mod exposition;
 mod process;
+mod setup;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -22,6 +23,7 @@ use tracing::{error, warn};
 use crate::library::{Library, Watcher};
 use admin::Admin;
 pub use exposition::{Exposition, Labels};
+pub use setup::{ChannelSetup, is_channel_name, is_publish_key};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
