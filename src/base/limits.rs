@@ -129,6 +129,28 @@ pub const MISSING_AGE_DEFAULT: Duration = Duration::from_secs(1);
 /// A subtitle file.
 pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+// What encoders send.
+
+/// A box of a stream that is held until it is whole: a header, a `moof`. Those of an hour in one fragment are smaller.
+pub const STREAM_BOX_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Samples of all tracks in one fragment that arrives over time: ten minutes of audio, were it sent so.
+pub const STREAM_FRAGMENT_SAMPLES_MAX: usize = 1 << 16;
+/// One sample that arrives over time: twice a key frame of 8K at 400 Mb/s.
+pub const STREAM_SAMPLE_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// An event message, and how many may wait for the fragment that says when they are due.
+pub const EVENT_MESSAGE_BYTES_MAX: u64 = 64 * 1024;
+pub const EVENT_MESSAGES_MAX: usize = 64;
+/// Renditions of one publisher.
+pub const PUBLISHER_RENDITIONS_MAX: usize = TRACKS_MAX;
+/// A rendition's name, which becomes a file name and a path element.
+pub const RENDITION_NAME_BYTES_MAX: usize = 64;
+/// Requests of one rendition that wait for the one before, and their bytes together.
+pub const WAITING_REQUESTS_MAX: usize = 4;
+pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A manifest that is pushed.
+pub const PUSHED_MANIFEST_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(EVENT_MESSAGE_BYTES_MAX <= STREAM_BOX_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= READ_BUFFER_BYTES);
 // Refused connections take from the reserve.
 const _: () = assert!(REFUSALS_MAX <= DESCRIPTOR_RESERVE / 2);

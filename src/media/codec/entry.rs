@@ -174,7 +174,8 @@ pub fn fourcc(kind: &[u8; 4]) -> String {
     kind.escape_ascii().to_string()
 }
 
-fn read_atoms<'a>(cursor: Cursor<'a>, atoms: &mut Vec<Atom<'a>>) -> Result<(), Fault> {
+/// Appends the boxes of a list, which ends as QuickTime's do or with the bytes.
+pub fn read_atoms<'a>(cursor: Cursor<'a>, atoms: &mut Vec<Atom<'a>>) -> Result<(), Fault> {
     let mut cursor = cursor;
     // QuickTime ends lists with four zero bytes, and some writers leave a few more.
     while cursor.remaining() >= 8 {
