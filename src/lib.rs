@@ -74,6 +74,7 @@
 //! | 2 | [`package`], [`ingest`] | formats, described: HLS, DASH, CMAF; protocols that bring media in, without sockets |
 //! | 3 | [`store`] | track files and their index |
 //! | 4 | [`library`] | assets: catalog, import, grace time |
+//! | 4 | [`live`] | channels: media time, segments, window, without sockets or files |
 //! | 5 | [`service`] | request → answer |
 //! | 6 | [`delivery`], [`intake`] | the two planes |
 //! | 7 | [`config`] | one TOML file → checked options |
@@ -89,6 +90,7 @@ pub mod http;
 pub mod ingest;
 pub mod intake;
 pub mod library;
+pub mod live;
 pub mod media;
 pub mod package;
 pub mod service;

@@ -151,6 +151,27 @@ pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const PUSHED_MANIFEST_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(EVENT_MESSAGE_BYTES_MAX <= STREAM_BOX_BYTES_MAX);
+// Live.
+
+/// Segments a snapshot holds with their parts, at least, and whose chunks are looked up after a restart. Parts are listed for
+/// three target durations (RFC 8216bis §4.4.4.9), and a target duration is two slots at most.
+pub const LIVE_TAIL_SEGMENTS: usize = 7;
+/// Publishers of one channel at once, those that stand by included.
+pub const LIVE_SESSIONS_MAX: usize = 64;
+/// Tracks of one channel, those that are gone but in the window included.
+pub const LIVE_TRACKS_MAX: usize = 64;
+/// Bytes of samples of one channel that wait: for the grid to be decided, for a part to be complete, for the disk. What
+/// comes above is dropped, up to the next key frame.
+pub const LIVE_PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that a publisher standing by has kept of what it sent last.
+pub const LIVE_STANDBY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Marks of one channel within its window.
+pub const LIVE_MARKS_MAX: usize = 1_000;
+/// Timestamps further from where they were expected than this are a jump; nearer ones are gaps or disorder.
+pub const LIVE_JUMP: Duration = Duration::from_secs(10);
+/// An encoder whose timestamps are so near to the server's clock counts by the wall clock.
+pub const LIVE_WALL_CLOCK: Duration = Duration::from_secs(24 * 60 * 60);
+
 const _: () = assert!(HEAD_BYTES_MAX <= READ_BUFFER_BYTES);
 // Refused connections take from the reserve.
 const _: () = assert!(REFUSALS_MAX <= DESCRIPTOR_RESERVE / 2);

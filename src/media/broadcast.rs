@@ -81,6 +81,12 @@ impl SegmentRow {
     }
 }
 
+/// Rows of one track file's journal, which grows at its end and is never changed before.
+pub trait Journal: Send + Sync {
+    /// All that is written so far; complete rows only.
+    fn rows(&self) -> &[SegmentRow];
+}
+
 /// A channel as a packager sees it: borrowed from one snapshot.
 pub struct Broadcast<'a> {
     pub grid: Grid,
@@ -263,8 +269,13 @@ mod tests {
     fn a_slot_holds_what_begins_in_it() {
         let video = Timescale::new(30_000).unwrap();
         let audio = Timescale::new(48_000).unwrap();
-        let grid =
-            Grid { timescale: video, slot: Ticks(60_060), phase: Ticks(17), target: 2, part: Some(Duration::from_millis(500)) };
+        let grid = Grid {
+            timescale: video,
+            slot: Ticks(60_060),
+            phase: Ticks(17),
+            target: 2,
+            part: Some(Duration::from_millis(500)),
+        };
         for number in [0, 1, 7, 849_150_849] {
             let start = grid.start(number, video);
             assert_eq!(grid.number(start, video), number);

@@ -14,8 +14,14 @@ use super::track::{Kind, Role};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A track begins, or goes on with another format: the samples that follow are in it.
-    Track { track: TrackKey, format: Format },
-    Sample { track: TrackKey, sample: Sample },
+    Track {
+        track: TrackKey,
+        format: Format,
+    },
+    Sample {
+        track: TrackKey,
+        sample: Sample,
+    },
     /// Something to be done at a time: an advertisement, a programme border.
     Marker(Marker),
     /// The encoder says that nothing follows in any track. A connection that merely ends does not say so.

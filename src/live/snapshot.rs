@@ -1,0 +1,228 @@
+//! A channel at one instant, as readers share it: immutable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::growing::Progress;
+use crate::base::{Extent, Growing, Ticks, Watch, Watermark};
+use crate::media::broadcast::{
+    Bitrate, Broadcast, BroadcastTrack, Grid, Mark, Position, Run, SegmentRow, State, TailSegment,
+};
+use crate::media::{Kind, Track};
+
+use super::op::Opened;
+
+/// What viewers of a channel see.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(super) grid: Option<Grid>,
+    /// In the order of [`Broadcast::tracks`].
+    pub(super) tracks: Vec<Arc<TrackSnapshot>>,
+    pub(super) first: u64,
+    pub(super) next: u64,
+    pub(super) state: State,
+    pub(super) marks: Arc<[Mark]>,
+}
+
+/// One track of a snapshot. The track is the same for as long as its format is; what grows is beside it.
+#[derive(Clone)]
+pub(super) struct TrackSnapshot {
+    pub track: Arc<Track>,
+    pub rate: Bitrate,
+    pub part_target: Ticks,
+    pub watch: Arc<Watch>,
+    /// In order; the newest is still written to.
+    pub files: Vec<Arc<File>>,
+    /// Rows of each file that are not in the tail.
+    pub listed: Vec<usize>,
+    pub tail: Vec<TailSegment>,
+    /// Of each segment of the tail.
+    pub places: Vec<Place>,
+}
+
+/// One track file.
+pub(super) struct File {
+    pub init: Arc<str>,
+    pub init_size: u64,
+    pub opened: Opened,
+}
+
+/// Where a segment of the tail is kept.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub file: Arc<File>,
+    pub offset: u64,
+    /// As long as the segment grows.
+    pub progress: Option<Arc<Progress>>,
+}
+
+/// A stretch of media time since 1970: `?start=&end=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    pub start: Duration,
+    /// `None`: up to the live edge, wherever that goes.
+    pub end: Option<Duration>,
+}
+
+/// Where something of a channel is to be had.
+pub enum Located {
+    Whole(Extent),
+    /// A segment that is being made.
+    Growing(Growing),
+    /// It is next, or nearly: wait for this, and ask again.
+    Later(Watermark),
+    Missing,
+}
+
+/// What lies further ahead of the newest segment than this is [`Located::Missing`].
+const AHEAD_SEGMENTS: u64 = 2;
+
+impl Snapshot {
+    /// Of a channel that has published nothing yet.
+    pub fn empty(marks: Vec<Mark>) -> Snapshot {
+        Snapshot { grid: None, tracks: Vec::new(), first: 0, next: 0, state: State::Ongoing, marks: marks.into() }
+    }
+
+    /// What a packager is handed. `None`: nothing was published yet, or nothing in the range.
+    pub fn broadcast(&self, range: Option<TimeRange>) -> Option<Broadcast<'_>> {
+        let grid = self.grid?;
+        let number_at = |time: Duration| grid.number(grid.timescale.ticks_floor(time), grid.timescale);
+        let (mut first, mut next, mut state) = (self.first, self.next, self.state);
+        // Segments from here on are none of the range's.
+        let mut end = u64::MAX;
+        if let Some(range) = range {
+            first = first.max(number_at(range.start));
+            if let Some(until) = range.end {
+                // The slot that the end lies in is part of it, unless it is its very beginning.
+                let until = grid.timescale.ticks_floor(until);
+                end = grid.number(Ticks(until.0.saturating_sub(1)), grid.timescale) + 1;
+                if end <= next {
+                    (next, state) = (end, State::Ended);
+                }
+            }
+            if first >= end.min(next.max(first + 1)) {
+                return None;
+            }
+        }
+        let tracks: Vec<_> = self.tracks.iter().map(|track| track.view(first, end)).collect();
+        let anything = tracks.iter().any(|track| !track.runs.is_empty() || !track.tail.is_empty());
+        anything.then(|| Broadcast { grid, tracks, first, next: next.max(first), state, marks: &self.marks })
+    }
+
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What a track's progress is waited on: its mark is [`Position::mark`] of how far the track has come.
+    pub fn watch(&self, track: &str) -> Option<&Arc<Watch>> {
+        Some(&self.track(track)?.watch)
+    }
+
+    /// An initialisation segment by its name.
+    pub fn init(&self, track: &str, name: &str) -> Option<Extent> {
+        let file = self.track(track)?.files.iter().find(|file| &*file.init == name)?;
+        Some(Extent { file: file.opened.media.clone(), offset: 0, len: file.init_size })
+    }
+
+    pub fn segment(&self, track: &str, number: u64) -> Located {
+        let Some(track) = self.track(track) else { return Located::Missing };
+        if number < self.first {
+            return Located::Missing;
+        }
+        if let Some((segment, place)) = track.of_tail(number) {
+            let file = place.file.opened.media.clone();
+            return match &place.progress {
+                Some(progress) => Located::Growing(Growing { file, start: place.offset, progress: progress.clone() }),
+                None => Located::Whole(Extent { file, offset: place.offset, len: size(segment) }),
+            };
+        }
+        match track.row(number) {
+            Some((file, row)) => Located::Whole(Extent {
+                file: file.opened.media.clone(),
+                offset: row.offset.get(),
+                len: u64::from(row.size.get()),
+            }),
+            None => self.later(track, Position { number, parts: 1 }),
+        }
+    }
+
+    /// `part` counts from 0.
+    pub fn part(&self, track: &str, number: u64, part: u32) -> Located {
+        let Some(track) = self.track(track) else { return Located::Missing };
+        let Some((segment, place)) = track.of_tail(number) else {
+            return self.later(track, Position { number, parts: part.saturating_add(1) });
+        };
+        match segment.parts.get(part as usize) {
+            // A stretch for which nothing came.
+            Some(part) if part.size == 0 => Located::Missing,
+            Some(part) => Located::Whole(Extent {
+                file: place.file.opened.media.clone(),
+                offset: part.offset,
+                len: u64::from(part.size),
+            }),
+            None => self.later(track, Position { number, parts: part.saturating_add(1) }),
+        }
+    }
+
+    fn later(&self, track: &TrackSnapshot, wanted: Position) -> Located {
+        let Some(newest) = track.tail.last() else { return Located::Missing };
+        let ahead = newest.number.saturating_add(AHEAD_SEGMENTS);
+        let target = wanted.mark();
+        if self.state == State::Ended || wanted.number > ahead || track.watch.mark() >= target {
+            return Located::Missing;
+        }
+        Located::Later(Watermark { watch: track.watch.clone(), target })
+    }
+
+    fn track(&self, id: &str) -> Option<&TrackSnapshot> {
+        self.tracks.iter().find(|track| track.track.id == id).map(|track| &**track)
+    }
+}
+
+impl TrackSnapshot {
+    /// Segments with numbers from `first` up to `end`, not with it.
+    fn view(&self, first: u64, end: u64) -> BroadcastTrack<'_> {
+        let mut runs: Vec<Run<'_>> = Vec::with_capacity(self.files.len());
+        for (file, &listed) in self.files.iter().zip(&self.listed) {
+            let rows = file.opened.journal.rows();
+            let rows = &rows[..listed.min(rows.len())];
+            let start = rows.partition_point(|row| row.number.get() < first);
+            let stop = rows.partition_point(|row| row.number.get() < end);
+            if start < stop {
+                runs.push(Run { init: &file.init, rows: &rows[start..stop] });
+            }
+        }
+        let start = self.tail.partition_point(|segment| segment.number < first);
+        let stop = self.tail.partition_point(|segment| segment.number < end);
+        BroadcastTrack {
+            track: &self.track,
+            rate: self.rate,
+            runs,
+            tail: &self.tail[start.min(stop)..stop],
+            part_target: self.part_target,
+        }
+    }
+
+    fn of_tail(&self, number: u64) -> Option<(&TailSegment, &Place)> {
+        let at = self.tail.binary_search_by_key(&number, |segment| segment.number).ok()?;
+        Some((&self.tail[at], &self.places[at]))
+    }
+
+    fn row(&self, number: u64) -> Option<(&File, &SegmentRow)> {
+        self.files.iter().zip(&self.listed).rev().find_map(|(file, &listed)| {
+            let rows = file.opened.journal.rows();
+            let rows = &rows[..listed.min(rows.len())];
+            let at = rows.binary_search_by_key(&number, |row| row.number.get()).ok()?;
+            Some((&**file, &rows[at]))
+        })
+    }
+}
+
+pub(super) fn size(segment: &TailSegment) -> u64 {
+    segment.parts.iter().map(|part| u64::from(part.size)).sum()
+}
+
+/// Video by falling height, then audio, then text; of equals by name.
+pub(super) fn order(track: &Track) -> (Kind, std::cmp::Reverse<u32>, String) {
+    (track.kind(), std::cmp::Reverse(track.video().map_or(0, |video| video.height)), track.id.clone())
+}
