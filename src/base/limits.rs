@@ -80,11 +80,10 @@ pub const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
 pub const INTAKE_CONNECTIONS_DEFAULT: usize = 1_000;
 /// An encoder that sends nothing for so long is disconnected.
 pub const INTAKE_IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
-/// For a request head, and for the handshake of RTMP up to the name of the channel.
-pub const INTAKE_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// What one upload may weigh when it is an object of its own (a segment, a playlist). One that goes on for as long as the
-/// encoder runs has no such bound.
-pub const INTAKE_OBJECT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// For the handshake of RTMP, up to the name of the channel.
+pub const RTMP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Encoders of one channel that are known by what they send over HTTP.
+pub const CHANNEL_ENCODERS_MAX: usize = 64;
 /// Wrong keys an address may present at once, and then again one in so long.
 pub const INTAKE_WRONG_KEYS_MAX: u32 = 10;
 pub const INTAKE_WRONG_KEY_PERIOD: Duration = Duration::from_secs(6);

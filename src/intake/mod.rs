@@ -4,9 +4,18 @@
 //! only waits for the file system, the watcher and the upkeep of the library, has plain threads.
 
 mod admin;
+mod auth;
 mod catalog;
+mod channels;
+mod encoder;
 mod exposition;
+mod feed;
+mod figures;
+mod gate;
+mod ingest;
 mod process;
+mod refusal;
+mod rtmp;
 mod setup;
 
 use std::io;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::base::limits;
+use crate::live;
+
 /// One channel, from the configuration file or from the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelSetup {
@@ -26,6 +29,43 @@ pub struct ChannelSetup {
     pub anchor: Option<Duration>,
     /// Write `EXT-X-CUE-OUT` and `EXT-X-CUE-IN` beside `EXT-X-DATERANGE`.
     pub cue_tags: bool,
+}
+
+impl ChannelSetup {
+    /// What a channel is unless somebody says otherwise.
+    pub fn named(name: &str, publish_key: &str) -> ChannelSetup {
+        ChannelSetup {
+            name: name.to_owned(),
+            publish_key: publish_key.to_owned(),
+            enabled: true,
+            segment: limits::LIVE_SEGMENT_DEFAULT,
+            part: Some(limits::LIVE_PART_DEFAULT),
+            window: limits::LIVE_WINDOW_DEFAULT,
+            takeover: false,
+            standby: true,
+            end: false,
+            anchor: None,
+            cue_tags: false,
+        }
+    }
+
+    /// As the writer of the channel takes it.
+    pub fn options(&self, sync: Duration) -> live::Options {
+        live::Options {
+            name: self.name.clone(),
+            segment: self.segment,
+            part: self.part,
+            window: self.window,
+            redundancy: match (self.takeover, self.standby) {
+                (true, _) => live::Redundancy::Takeover,
+                (false, true) => live::Redundancy::Standby,
+                (false, false) => live::Redundancy::Refuse,
+            },
+            end: self.end,
+            anchor: self.anchor,
+            sync,
+        }
+    }
 }
 
 /// A channel's name is one element of URLs and of paths; it begins with a letter or a digit, so that it is never `.` or `..`
