@@ -150,6 +150,7 @@ pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const PUSHED_MANIFEST_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(EVENT_MESSAGE_BYTES_MAX <= STREAM_BOX_BYTES_MAX);
+
 // Live.
 
 /// Segments a snapshot holds with their parts, at least, and whose chunks are looked up after a restart. Parts are listed for
@@ -171,7 +172,28 @@ pub const LIVE_JUMP: Duration = Duration::from_secs(10);
 /// An encoder whose timestamps are so near to the server's clock counts by the wall clock.
 pub const LIVE_WALL_CLOCK: Duration = Duration::from_secs(24 * 60 * 60);
 
+// RTMP (ingest).
+
+/// One message: the largest key frame. The format allows 16 MiB.
+pub const RTMP_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Messages of one connection that have begun and not ended, in bytes received. Encoders interleave audio with video.
+pub const RTMP_PARTIAL_BYTES_MAX: usize = 2 * RTMP_MESSAGE_BYTES_MAX;
+/// Chunk streams of one connection. Encoders use fewer than ten.
+pub const RTMP_CHUNK_STREAMS_MAX: usize = 64;
+/// Message streams of one connection, each of which may publish.
+pub const RTMP_STREAMS_MAX: usize = 16;
+/// A command.
+pub const RTMP_COMMAND_BYTES_MAX: usize = 64 * 1024;
+/// Answers that the peer has not taken. They are a few hundred bytes each.
+pub const RTMP_OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// Metadata, or a cue.
+pub const FLV_SCRIPT_BYTES_MAX: usize = 64 * 1024;
+/// Tracks in one stream (Enhanced RTMP counts them in a byte, for audio and for video).
+pub const FLV_TRACKS_MAX: usize = 32;
+
 const _: () = assert!(HEAD_BYTES_MAX <= READ_BUFFER_BYTES);
+const _: () = assert!(RTMP_COMMAND_BYTES_MAX <= RTMP_MESSAGE_BYTES_MAX);
+const _: () = assert!(FLV_TRACKS_MAX <= TRACKS_MAX);
 // Refused connections take from the reserve.
 const _: () = assert!(REFUSALS_MAX <= DESCRIPTOR_RESERVE / 2);
 const _: () = assert!(TARGET_BYTES_MAX <= HEAD_BYTES_MAX);

@@ -1,6 +1,7 @@
-//! Protocols that bring media in, without sockets: bytes of requests and connections in, [`crate::media::feed`] out.
+//! Protocols that bring media in, without sockets and without a clock: bytes in, [`crate::media::feed`] out.
 
 pub mod cmaf;
 pub mod dash_push;
 pub mod name;
 pub mod renditions;
+pub mod rtmp;

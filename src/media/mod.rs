@@ -6,6 +6,7 @@ pub mod codec;
 pub mod feed;
 #[doc(hidden)]
 pub mod fixture;
+pub mod flv;
 pub mod fragment;
 pub mod isobmff;
 pub mod presentation;

@@ -19,6 +19,7 @@ mod esds;
 mod fixtures;
 mod flac;
 mod hevc;
+pub mod make;
 mod mp3;
 mod opus;
 mod sei;
