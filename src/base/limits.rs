@@ -171,6 +171,12 @@ pub const LIVE_MARKS_MAX: usize = 1_000;
 pub const LIVE_JUMP: Duration = Duration::from_secs(10);
 /// An encoder whose timestamps are so near to the server's clock counts by the wall clock.
 pub const LIVE_WALL_CLOCK: Duration = Duration::from_secs(24 * 60 * 60);
+/// Segments in one track file of a channel, which lasts an hour at most.
+pub const JOURNAL_ROWS_MAX: usize = 16 * 1024;
+/// Chunks in one track file of a channel.
+pub const FILE_CHUNKS_MAX: usize = 1 << 17;
+/// A channel's `state.json`.
+pub const CHANNEL_STATE_BYTES_MAX: u64 = 4 << 20;
 
 // RTMP (ingest).
 

@@ -52,7 +52,7 @@ impl Grid {
 }
 
 /// A segment that is complete, as the journal keeps it. Little endian, fixed size.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, PartialEq, Eq)]
 #[repr(C)]
 pub struct SegmentRow {
     /// Slot number; ascending within a track.
@@ -70,11 +70,34 @@ pub struct SegmentRow {
     pub discontinuities: U32,
     /// [`SegmentRow::INDEPENDENT`].
     pub flags: U32,
+    /// CRC-32 (IEEE) of the fields before: see [`SegmentRow::sealed`].
+    pub check: U32,
 }
 
 impl SegmentRow {
     /// Starts with a sample that decoding can start at.
     pub const INDEPENDENT: u32 = 1;
+
+    /// The row with its checksum, as it is written.
+    pub fn sealed(mut self) -> SegmentRow {
+        self.check = self.checksum().into();
+        self
+    }
+
+    /// Whether the row is what was sealed: not torn, and not one of the zeros that a power loss leaves.
+    pub fn is_intact(&self) -> bool {
+        self.check.get() == self.checksum()
+    }
+
+    fn checksum(&self) -> u32 {
+        let bytes = self.as_bytes();
+        crc32fast::hash(&bytes[..bytes.len() - size_of::<U32>()])
+    }
+
+    /// Of the first byte behind the segment.
+    pub fn end_offset(&self) -> u64 {
+        self.offset.get().saturating_add(u64::from(self.size.get()))
+    }
 
     pub fn is_independent(&self) -> bool {
         self.flags.get() & SegmentRow::INDEPENDENT != 0

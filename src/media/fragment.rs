@@ -43,7 +43,7 @@ pub enum Start {
 }
 
 /// One sample, in decode order.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, PartialEq, Eq)]
 #[repr(C)]
 pub struct Sample {
     /// In bytes; the samples of a fragment follow each other without gaps.

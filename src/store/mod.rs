@@ -1,9 +1,16 @@
-//! Files: track files and their mapped index.
+//! Files: track files and their mapped index; growing ones and their journal.
 
+pub mod channel_dir;
+pub mod growing_file;
 pub mod index;
 pub mod index_writer;
+pub mod journal;
 pub mod layout;
+pub mod scan;
 pub mod track_file;
 
+pub use channel_dir::ChannelDir;
+pub use growing_file::GrowingFile;
 pub use index::Index;
+pub use journal::Journal;
 pub use track_file::TrackFile;

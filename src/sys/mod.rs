@@ -4,6 +4,7 @@ pub mod affinity;
 pub mod fault;
 pub mod file;
 pub mod files_limit;
+pub mod growing;
 pub mod notify;
 pub mod pipe;
 pub mod populate;
@@ -17,5 +18,6 @@ pub mod writeback;
 
 pub use affinity::CpuList;
 pub use file::MappedFile;
+pub use growing::GrowingMap;
 pub use ring::Pollable;
 pub use wake::{Ticker, Wake};

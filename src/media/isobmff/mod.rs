@@ -4,6 +4,7 @@
 //! [`SourceTrack::samples`] walks the tables or fragments in place, so memory does not grow with the input.
 
 mod boxes;
+pub mod chunk;
 mod edit;
 mod error;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod user_data;
 pub mod write;
 
 pub use boxes::{FourCc, Path};
+pub use chunk::Chunk;
 pub use edit::Edit;
 pub use error::{Error, Problem};
 pub use matrix::Matrix;
