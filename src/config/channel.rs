@@ -42,7 +42,7 @@ pub fn from_json(keys: &serde_json::Map<String, serde_json::Value>) -> Result<Ch
     }
 }
 
-const NAME: &str = "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or a digit";
+const NAME: &str = "1 to 64 of A-Z a-z 0-9 _ -, the first a letter or a digit";
 const KEY: &str = "1 to 128 of A-Z a-z 0-9 _ -";
 const ANCHOR: &str = "\"\" or seconds since 1970, such as \"1767225600\" or \"1767225600.5\"";
 

@@ -12,9 +12,9 @@ use tracing::{info, warn};
 
 use super::auth::{self, Presented};
 use super::encoder::{Encoder, Identity};
-use super::feed::Feed;
 use super::figures::{Figures, Rate};
 use super::gate::{Gate, Wrong};
+use super::recorder::Entrance;
 use super::refusal::Refusal;
 use super::setup::ChannelSetup;
 use crate::base::limits;
@@ -30,7 +30,7 @@ pub struct Channels {
 /// A channel, as far as connections of encoders are concerned.
 pub struct Channel {
     setup: RefCell<ChannelSetup>,
-    feed: Feed,
+    entrance: Entrance,
     pub figures: Arc<Figures>,
     rate: RefCell<Rate>,
     /// Who sends over HTTP.
@@ -47,6 +47,8 @@ pub struct Channel {
 pub struct Publisher {
     pub protocol: &'static str,
     pub address: SocketAddr,
+    /// What it asked to publish as.
+    pub name: String,
     pub since: Instant,
 }
 
@@ -121,10 +123,10 @@ impl Channels {
 }
 
 impl Channel {
-    pub fn new(setup: ChannelSetup, feed: Feed, now: Instant) -> Channel {
+    pub fn new(setup: ChannelSetup, entrance: Entrance, now: Instant) -> Channel {
         Channel {
             setup: RefCell::new(setup),
-            feed,
+            entrance,
             figures: Arc::default(),
             rate: RefCell::new(Rate::new(now)),
             encoders: RefCell::default(),
@@ -142,8 +144,8 @@ impl Channel {
         self.setup.borrow().clone()
     }
 
-    pub fn feed(&self) -> &Feed {
-        &self.feed
+    pub fn entrance(&self) -> &Entrance {
+        &self.entrance
     }
 
     /// Whoever publishes with a key that is no longer right, or where nobody is let in any more, is disconnected.
@@ -179,7 +181,7 @@ impl Channel {
             return Err(Refusal::Connections { max: limits::CHANNEL_ENCODERS_MAX });
         }
         info!("channel {}: {identity} begins to publish", self.setup.borrow().name);
-        let encoder = Rc::new(Encoder::new(identity.clone(), protocol, self.feed.clone(), now));
+        let encoder = Rc::new(Encoder::new(identity.clone(), protocol, self.entrance.clone(), now));
         encoders.insert(identity, encoder.clone());
         drop(encoders);
         self.figures.accepted.add(1);
@@ -239,9 +241,15 @@ impl Drop for Listed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intake::recorder::Recorder;
 
     fn setup(enabled: bool) -> ChannelSetup {
         ChannelSetup { enabled, ..ChannelSetup::named("news", "s3cret") }
+    }
+
+    fn channel(live: &std::path::Path, setup: ChannelSetup, now: Instant) -> Channel {
+        let (_, entrance) = Recorder::open(live, setup.options(Duration::from_secs(1))).unwrap();
+        Channel::new(setup, entrance, now)
     }
 
     fn presented(key: &str) -> Option<Presented> {
@@ -251,9 +259,10 @@ mod tests {
     #[test]
     fn who_is_let_in() {
         let (channels, now) = (Channels::default(), Instant::now());
-        let (feed, _steps) = Feed::new();
-        channels.insert(Rc::new(Channel::new(setup(true), feed.clone(), now)));
-        channels.insert(Rc::new(Channel::new(ChannelSetup { name: "off".to_owned(), ..setup(false) }, feed, now)));
+        let dir = tempfile::tempdir().unwrap();
+        for setup in [setup(true), ChannelSetup { name: "off".to_owned(), ..setup(false) }] {
+            channels.insert(Rc::new(channel(dir.path(), setup, now)));
+        }
         let address: IpAddr = [10, 0, 0, 1].into();
         let status = |channel: &str, presented: Option<Presented>, address: IpAddr| {
             channels.admit(channel, presented.as_ref(), address, now).map_or_else(|refusal| refusal.status().as_u16(), |_| 200)
@@ -276,7 +285,7 @@ mod tests {
         // Who publishes from there already goes on.
         let channel = channels.find("news").unwrap();
         let at = SocketAddr::new(address, 1);
-        let listed = channel.list(Publisher { protocol: "RTMP", address: at, since: now });
+        let listed = channel.list(Publisher { protocol: "RTMP", address: at, name: "live/news".to_owned(), since: now });
         assert_eq!(status("news", presented("s3cret"), address), 200);
         assert_eq!(channel.figures.publishers.value(), 1);
         drop(listed);
@@ -286,8 +295,8 @@ mod tests {
 
     #[test]
     fn another_key_disconnects() {
-        let (feed, _steps) = Feed::new();
-        let channel = Channel::new(setup(true), feed, Instant::now());
+        let dir = tempfile::tempdir().unwrap();
+        let channel = channel(dir.path(), setup(true), Instant::now());
         let mut watch = channel.watch();
         channel.configure(ChannelSetup { window: Duration::from_secs(99), ..setup(true) });
         assert!(!watch.has_changed().unwrap());

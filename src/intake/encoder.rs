@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use super::feed::{Feed, Session};
+use super::recorder::{Entrance, Publication};
 use super::refusal::Refusal;
 use crate::ingest::name::Protocol;
 use crate::ingest::{cmaf, dash_push};
@@ -41,6 +41,7 @@ impl fmt::Display for Identity {
 
 pub struct Encoder {
     identity: Identity,
+    since: Instant,
     /// Held while events are on their way to the channel, so that they arrive in order.
     state: Mutex<State>,
     /// Requests that are being read.
@@ -54,10 +55,10 @@ pub struct Encoder {
 
 struct State {
     publisher: Publisher,
-    feed: Feed,
+    entrance: Entrance,
     /// By the name of what they publish.
-    sessions: BTreeMap<Arc<str>, Session>,
-    /// The tracks that each name has, as last announced: a session that begins in the middle needs them.
+    publications: BTreeMap<Arc<str>, Publication>,
+    /// The tracks that each name has, as last announced: a publication that begins in the middle needs them.
     announced: BTreeMap<Arc<str>, BTreeMap<TrackKey, Event>>,
 }
 
@@ -78,14 +79,15 @@ enum Request {
 }
 
 impl Encoder {
-    pub fn new(identity: Identity, protocol: Protocol, feed: Feed, now: Instant) -> Encoder {
+    pub fn new(identity: Identity, protocol: Protocol, entrance: Entrance, now: Instant) -> Encoder {
         let publisher = match protocol {
             Protocol::Cmaf => Publisher::Cmaf(cmaf::Publisher::default()),
             Protocol::DashPush | Protocol::HlsPush => Publisher::Dash(dash_push::Publisher::default()),
         };
         Encoder {
             identity,
-            state: Mutex::new(State { publisher, feed, sessions: BTreeMap::new(), announced: BTreeMap::new() }),
+            since: now,
+            state: Mutex::new(State { publisher, entrance, publications: BTreeMap::new(), announced: BTreeMap::new() }),
             open: Cell::new(0),
             last_heard: Cell::new(now),
             is_broken: Cell::new(false),
@@ -97,6 +99,11 @@ impl Encoder {
         &self.identity
     }
 
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Names of what it publishes.
     pub fn tracks(&self) -> Vec<Arc<str>> {
         self.tracks.borrow().clone()
     }
@@ -139,7 +146,7 @@ impl Upload {
             _ => Ok(()),
         };
         // What was whole before the mistake counts.
-        let samples = self.encoder.pass_on(&mut state, now).await?;
+        let samples = self.encoder.pass_on(&mut state).await?;
         handled.map(|()| samples)
     }
 
@@ -157,12 +164,12 @@ impl Upload {
             }
             _ => Ok(()),
         };
-        encoder.pass_on(&mut state, now).await?;
+        encoder.pass_on(&mut state).await?;
         finished
     }
 
     /// The connection broke, or what it brought makes no sense.
-    pub async fn abandon(mut self, now: Instant) -> Result<(), Refusal> {
+    pub async fn abandon(mut self) -> Result<(), Refusal> {
         let encoder = self.encoder.clone();
         let mut state = encoder.state.lock().await;
         match (&mut state.publisher, self.request.take()) {
@@ -171,7 +178,7 @@ impl Upload {
             _ => {}
         }
         encoder.is_broken.set(true);
-        encoder.pass_on(&mut state, now).await.map(|_| ())
+        encoder.pass_on(&mut state).await.map(|_| ())
     }
 }
 
@@ -183,7 +190,7 @@ impl Drop for Upload {
 
 impl Encoder {
     /// Gives the channel what the publisher has made of the bytes so far.
-    async fn pass_on(&self, state: &mut State, now: Instant) -> Result<u64, Refusal> {
+    async fn pass_on(&self, state: &mut State) -> Result<u64, Refusal> {
         let mut samples = 0;
         while let Some((name, event)) = state.publisher.poll() {
             samples += u64::from(matches!(event, Event::Sample { .. }));
@@ -192,23 +199,23 @@ impl Encoder {
             if let Event::Track { track, .. } = event {
                 announced.insert(track, event.clone());
             }
-            let session = match state.sessions.entry(name.clone()) {
+            let publication = match state.publications.entry(name.clone()) {
                 Entry::Occupied(found) => found.into_mut(),
                 Entry::Vacant(place) => {
-                    let session = state.feed.begin(SourceName::Track(name.to_string())).await?;
+                    let publication = state.entrance.publish(SourceName::Track(name.to_string())).await?;
                     self.tracks.borrow_mut().push(name.clone());
                     for track in announced.values() {
-                        session.send(track.clone(), now).await?;
+                        publication.feed(track.clone()).await?;
                     }
-                    place.insert(session)
+                    place.insert(publication)
                 }
             };
-            let sent = session.send(event, now).await;
-            if is_end || sent.is_err() {
-                state.sessions.remove(&name);
+            let fed = publication.feed(event).await;
+            if is_end || fed.is_err() {
+                state.publications.remove(&name);
                 self.tracks.borrow_mut().retain(|other| *other != name);
             }
-            sent?;
+            fed?;
         }
         Ok(samples)
     }

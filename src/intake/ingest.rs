@@ -168,7 +168,7 @@ impl Ingest {
             }
         };
         // What it was before counts for more than what follows from it.
-        let _ = upload.abandon(Instant::now()).await;
+        let _ = upload.abandon().await;
         Err(broken)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use thiserror::Error;
 
-use super::feed::Lost;
+use super::recorder::Refused;
 use crate::base::limits;
 use crate::ingest::{cmaf, dash_push, renditions};
 use crate::live;
@@ -43,11 +43,11 @@ pub enum Refusal {
     DashPush(#[from] dash_push::Error),
 }
 
-impl From<Lost> for Refusal {
-    fn from(lost: Lost) -> Refusal {
-        match lost {
-            Lost::Refused(refusal) => Refusal::Live(refusal),
-            Lost::Stopped => Refusal::Stopped,
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        match refused {
+            Refused::Refusal(refusal) => Refusal::Live(refusal),
+            Refused::Gone => Refusal::Stopped,
         }
     }
 }

@@ -13,8 +13,8 @@ use tracing::{debug, info, warn};
 
 use super::auth::Presented;
 use super::channels::{Channel, Listed, Publisher};
-use super::feed::{Lost, Session};
 use super::ingest::{ACCEPT_PAUSE, Ingest};
+use super::recorder::{Publication, Refused};
 use super::refusal::Refusal;
 use crate::base::limits;
 use crate::ingest::rtmp::{self, Connection, Event, StreamId, Target};
@@ -54,7 +54,7 @@ struct Publishing {
 
 struct Stream {
     channel: Rc<Channel>,
-    session: Session,
+    publication: Publication,
     cut: tokio::sync::watch::Receiver<()>,
     _listed: Listed,
 }
@@ -130,19 +130,18 @@ impl Publishing {
             if count == 0 {
                 return Err(End::Closed);
             }
-            let arrived = Instant::now();
             self.protocol.handle_input(&buffer[..count]);
             for publishing in self.streams.values() {
                 publishing.channel.figures.bytes.add(count as u64);
             }
             while let Some(event) = self.protocol.poll_event()? {
-                self.step(event, arrived).await?;
+                self.step(event).await?;
             }
             self.write(stream).await?;
         }
     }
 
-    async fn step(&mut self, event: Event, arrived: Instant) -> Result<(), End> {
+    async fn step(&mut self, event: Event) -> Result<(), End> {
         match event {
             Event::Publish { stream, target } => {
                 let admitted = self.admit(&target).await;
@@ -175,7 +174,7 @@ impl Publishing {
                 if matches!(event, crate::media::feed::Event::Sample { .. }) {
                     publishing.channel.figures.samples.add(1);
                 }
-                publishing.session.send(event, arrived).await.map_err(Refusal::from)?;
+                publishing.publication.feed(event).await.map_err(Refusal::from)?;
             }
             Event::Ignored { stream, error } => {
                 if let Some(publishing) = self.streams.get(&stream) {
@@ -199,18 +198,23 @@ impl Publishing {
             .map(|key| Presented { user: String::new(), key: key.as_bytes().to_vec() });
         let channel = self.ingest.channels.admit(name, presented.as_ref(), self.peer.ip(), Instant::now())?;
         let cut = channel.watch();
-        let session = match channel.feed().begin(source).await {
-            Ok(session) => session,
-            Err(lost) => {
-                if let Lost::Refused(refusal) = &lost {
+        let publication = match channel.entrance().publish(source).await {
+            Ok(publication) => publication,
+            Err(refused) => {
+                if let Refused::Refusal(refusal) = &refused {
                     warn!("channel {name}: RTMP from {}: {refusal}", self.peer);
                 }
                 channel.figures.refused.add(1);
-                return Err(lost.into());
+                return Err(refused.into());
             }
         };
-        let listed = channel.list(Publisher { protocol: "RTMP", address: self.peer, since: Instant::now() });
-        Ok(Stream { channel, session, cut, _listed: listed })
+        let listed = channel.list(Publisher {
+            protocol: "RTMP",
+            address: self.peer,
+            name: target.path.join("/"),
+            since: Instant::now(),
+        });
+        Ok(Stream { channel, publication, cut, _listed: listed })
     }
 
     /// An encoder that reads nothing is given a while, and no memory.

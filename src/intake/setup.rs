@@ -68,10 +68,10 @@ impl ChannelSetup {
     }
 }
 
-/// A channel's name is one element of URLs and of paths; it begins with a letter or a digit, so that it is never `.` or `..`
-/// and no file of the server's own.
+/// A channel's name is one element of URLs and of paths; it begins with a letter or a digit, so that no command takes it for
+/// an option.
 pub fn is_channel_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     (1..=CHANNEL_NAME_BYTES_MAX).contains(&name.len())
         && name.as_bytes()[0].is_ascii_alphanumeric()
         && name.bytes().all(allowed)
@@ -95,7 +95,7 @@ mod tests {
         for (text, name, key) in [
             ("news", true, true),
             ("news-24_7", true, true),
-            ("news.hd", true, false),
+            ("news.hd", false, false),
             ("-news", false, true),
             (".news", false, false),
             ("..", false, false),

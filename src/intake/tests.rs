@@ -2,6 +2,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::*;
 use crate::library;
 
@@ -19,12 +21,23 @@ impl Server for Fake {
     fn write_metrics(&self, out: &mut Exposition) {
         out.gauge("fake", "A figure of the server's.", [(&[][..], 7.0)]);
     }
+
+    fn channel(&self, keys: &serde_json::Map<String, serde_json::Value>) -> Result<ChannelSetup, Vec<String>> {
+        match (keys.get("name"), keys.get("publish_key")) {
+            (Some(Value::String(name)), Some(Value::String(key))) => Ok(ChannelSetup::named(name, key)),
+            _ => Err(vec!["name: missing".to_owned(), "publish_key: missing".to_owned()]),
+        }
+    }
 }
 
 fn plane(root: &Path, token: Option<&str>, server: Fake) -> Plane {
     let library = Arc::new(Library::open(root, library::Options::default()).unwrap());
-    let options = Options { admin: Some("127.0.0.1:0".parse().unwrap()), token: token.map(str::to_owned) };
-    start(options, library, Arc::new(server)).unwrap()
+    let options = Options {
+        admin: Some("127.0.0.1:0".parse().unwrap()),
+        token: token.map(str::to_owned),
+        ..Options::default()
+    };
+    start(options, library, Arc::default(), Arc::new(server)).unwrap()
 }
 
 /// The status and the whole answer.
@@ -115,7 +128,7 @@ fn a_taken_address_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let library = Arc::new(Library::open(dir.path(), library::Options::default()).unwrap());
-    let options = Options { admin: Some(address), token: None };
-    let error = start(options, library, Arc::new(Fake(Health::Working, Readiness::Ready))).err().unwrap();
+    let options = Options { admin: Some(address), ..Options::default() };
+    let error = start(options, library, Arc::default(), Arc::new(Fake(Health::Working, Readiness::Ready))).err().unwrap();
     assert_eq!(error.to_string(), format!("admin.address: listen on {address}: Address already in use (os error 98)"));
 }

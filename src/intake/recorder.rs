@@ -1,0 +1,228 @@
+//! The recorder of a channel: hands what publishers send to the channel's [`ChannelWriter`], and does on disk what that says.
+//!
+//! One task per channel, on the intake's thread. Writes and syncs go through the ring, what may wait otherwise (opening,
+//! renaming, unlinking) to tokio's blocking threads: a slow disk under one channel holds up no other. A connection that
+//! publishes feeds the task through a bounded queue, so that an encoder which sends faster than the disk takes waits.
+
+mod disk;
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::base::limits::{LIVE_PENDING_BYTES_MAX, LIVE_SESSIONS_MAX};
+use crate::live::{Channel, ChannelWriter, Failure, Lane, Options, Outcome, Refusal, SessionId, SourceName};
+use crate::media::feed::Event;
+use disk::Disk;
+pub use disk::Error;
+
+/// One channel at work.
+pub struct Recorder {
+    writer: ChannelWriter,
+    disk: Disk,
+    messages: mpsc::Receiver<Message>,
+}
+
+/// Where connections come in. Cloned freely.
+#[derive(Clone)]
+pub struct Entrance {
+    messages: mpsc::Sender<Message>,
+}
+
+/// A publisher's hold on a channel, until dropped.
+pub struct Publication {
+    messages: mpsc::Sender<Message>,
+    session: SessionId,
+    refusal: Arc<OnceLock<Refusal>>,
+    /// Kept back in the queue, so that leaving needs no waiting.
+    leave: Option<mpsc::OwnedPermit<Message>>,
+}
+
+/// Why a publisher is not heard.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    #[error("the channel is gone: it was removed, or the server stops")]
+    Gone,
+}
+
+enum Message {
+    Publish { source: SourceName, answer: oneshot::Sender<Result<(SessionId, Arc<OnceLock<Refusal>>), Refusal>> },
+    Feed { session: SessionId, event: Event, refusal: Arc<OnceLock<Refusal>> },
+    Leave { session: SessionId },
+    Configure(Options),
+}
+
+/// Events that wait in the queue of a channel, besides one place for each publisher to leave by.
+const QUEUE_EVENTS: usize = 64;
+/// Nothing is taken from the queue while the disk has so much to write.
+const PENDING_BYTES_HIGH: usize = LIVE_PENDING_BYTES_MAX / 2;
+const TICK: Duration = Duration::from_millis(100);
+
+impl Recorder {
+    /// Opens the channel's directory, and goes on with what it finds there. Waits for the disk: not for the intake's thread
+    /// while others are at work there.
+    pub fn open(live: &Path, options: Options) -> Result<(Recorder, Entrance), Error> {
+        let (disk, recovered) = Disk::open(live, &options.name)?;
+        let writer = ChannelWriter::new(options, recovered, now());
+        let (sender, messages) = mpsc::channel(QUEUE_EVENTS + LIVE_SESSIONS_MAX);
+        Ok((Recorder { writer, disk, messages }, Entrance { messages: sender }))
+    }
+
+    /// What viewers read.
+    pub fn channel(&self) -> &Arc<Channel> {
+        self.writer.channel()
+    }
+
+    /// Works until told to stop, or until nobody can come in any more; then writes and syncs what is left. Runs on a
+    /// tokio-uring runtime.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut lanes = Lanes::default();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            lanes.begin(&mut self.writer, &self.disk);
+            let has_room = self.writer.pending_bytes() < PENDING_BYTES_HIGH;
+            tokio::select! {
+                (lane, outcome) = lanes.completed() => self.writer.completed(lane, outcome, now()),
+                message = self.messages.recv(), if has_room => match message {
+                    Some(message) => self.take(message),
+                    None => break,
+                },
+                _ = ticks.tick() => self.writer.tick(now()),
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        self.messages.close();
+        lanes.begin(&mut self.writer, &self.disk);
+        while lanes.is_busy() {
+            let (lane, outcome) = lanes.completed().await;
+            // What a full disk refuses again and again does not keep the server from stopping.
+            let failed = outcome.is_err();
+            self.writer.completed(lane, outcome, now());
+            if !failed {
+                lanes.begin(&mut self.writer, &self.disk);
+            }
+        }
+        self.disk.finish().await;
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Publish { source, answer } => {
+                let admitted = self.writer.publish(source, now());
+                let session = admitted.as_ref().ok().copied();
+                let gone = answer.send(admitted.map(|session| (session, Arc::default()))).is_err();
+                if let (true, Some(session)) = (gone, session) {
+                    self.writer.unpublish(session, now());
+                }
+            }
+            Message::Feed { session, event, refusal } => {
+                if let Err(reason) = self.writer.feed(session, event, now()) {
+                    let _ = refusal.set(reason);
+                }
+            }
+            Message::Leave { session } => self.writer.unpublish(session, now()),
+            Message::Configure(options) => self.writer.configure(options),
+        }
+    }
+}
+
+impl Entrance {
+    /// Asks for a place. What comes back is fed from one task, in order.
+    pub async fn publish(&self, source: SourceName) -> Result<Publication, Refused> {
+        let leave = self.messages.clone().reserve_owned().await.map_err(|_| Refused::Gone)?;
+        let (answer, answered) = oneshot::channel();
+        self.messages.send(Message::Publish { source, answer }).await.map_err(|_| Refused::Gone)?;
+        let (session, refusal) = answered.await.map_err(|_| Refused::Gone)??;
+        Ok(Publication { messages: self.messages.clone(), session, refusal, leave: Some(leave) })
+    }
+
+    pub async fn configure(&self, options: Options) -> Result<(), Refused> {
+        self.messages.send(Message::Configure(options)).await.map_err(|_| Refused::Gone)
+    }
+}
+
+impl Publication {
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Waits while the channel has more than it can write. An error may be of an earlier event: the connection is to be
+    /// closed.
+    pub async fn feed(&self, event: Event) -> Result<(), Refused> {
+        self.check()?;
+        let message = Message::Feed { session: self.session, event, refusal: self.refusal.clone() };
+        self.messages.send(message).await.map_err(|_| Refused::Gone)
+    }
+
+    /// Whether the channel still wants what comes: for a connection that is silent.
+    pub fn check(&self) -> Result<(), Refused> {
+        match self.refusal.get() {
+            Some(refusal) => Err(refusal.clone().into()),
+            None if self.messages.is_closed() => Err(Refused::Gone),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        if let Some(place) = self.leave.take() {
+            place.send(Message::Leave { session: self.session });
+        }
+    }
+}
+
+type Completion = Result<Outcome, Failure>;
+
+/// What is being done on disk: one operation in each lane.
+#[derive(Default)]
+struct Lanes {
+    media: Option<JoinHandle<Completion>>,
+    upkeep: Option<JoinHandle<Completion>>,
+}
+
+impl Lanes {
+    /// Begins whatever may be begun.
+    fn begin(&mut self, writer: &mut ChannelWriter, disk: &Disk) {
+        while let Some(op) = writer.poll() {
+            let lane = match op.lane() {
+                Lane::Media => &mut self.media,
+                Lane::Upkeep => &mut self.upkeep,
+            };
+            debug_assert!(lane.is_none(), "one at a time in a lane");
+            let disk = disk.clone();
+            *lane = Some(tokio_uring::spawn(async move { disk.perform(op).await }));
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.media.is_some() || self.upkeep.is_some()
+    }
+
+    /// Waits for either; for ever if there is nothing to wait for.
+    async fn completed(&mut self) -> (Lane, Completion) {
+        tokio::select! {
+            completion = join(&mut self.media) => (Lane::Media, completion),
+            completion = join(&mut self.upkeep) => (Lane::Upkeep, completion),
+        }
+    }
+}
+
+async fn join(lane: &mut Option<JoinHandle<Completion>>) -> Completion {
+    let Some(task) = lane else { return std::future::pending().await };
+    let joined = task.await;
+    *lane = None;
+    joined.unwrap_or_else(|error| Err(Failure::Broken(error.to_string())))
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

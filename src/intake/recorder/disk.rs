@@ -1,0 +1,421 @@
+//! A channel's files, as its recorder keeps them: open for appending, and synced when told.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio_uring::fs::File;
+use tracing::{error, info, warn};
+
+use crate::live::{Failure, FileName, FoundChunk, FoundFile, Op, Opened, Outcome, Recovered};
+use crate::store::channel_dir::{self, Held, TrackFiles};
+use crate::store::scan::{self, Depth};
+use crate::store::{ChannelDir, GrowingFile, Journal};
+
+/// Cheap to clone; of one thread.
+#[derive(Clone)]
+pub struct Disk(Rc<Inner>);
+
+struct Inner {
+    channel: String,
+    directory: ChannelDir,
+    _held: Held,
+    open: RefCell<HashMap<FileName, Rc<OpenFile>>>,
+    /// Tracks in whose directories something was created since the last sync.
+    created: RefCell<BTreeSet<Arc<str>>>,
+    /// Whether the last operation failed: said once, not for every part.
+    failing: Cell<bool>,
+}
+
+/// A track file that is written to.
+struct OpenFile {
+    media: Arc<GrowingFile>,
+    journal: Journal,
+    /// The same files, as the ring writes to them.
+    media_writer: File,
+    journal_writer: File,
+    media_dirty: Cell<bool>,
+    journal_dirty: Cell<bool>,
+}
+
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error(transparent)]
+    Directory(#[from] channel_dir::Error),
+    #[error(transparent)]
+    Scan(#[from] scan::Error),
+}
+
+/// Files of a track that may have been written to within the last sync: the newest, and the one before if that was closed
+/// only just.
+const UNSETTLED_FILES: usize = 2;
+
+/// Buffers that one call writes: IOV_MAX of Linux is 1024.
+const BUFFERS_MAX: usize = 512;
+
+impl Disk {
+    /// Takes the channel's directory for this process, and looks what is in it.
+    pub fn open(live: &Path, channel: &str) -> Result<(Disk, Recovered), Error> {
+        let directory = ChannelDir::new(live, channel)?;
+        let held = directory.hold()?;
+        let state = directory.state()?.map(Bytes::from);
+        let found = directory.all_files()?;
+        let mut recovered = Recovered { state, files: Vec::with_capacity(found.len()) };
+        let mut open = HashMap::new();
+        for (at, files) in found.iter().enumerate() {
+            let newer = found[at + 1..].iter().take_while(|other| other.track == files.track).count();
+            let depth = if newer < UNSETTLED_FILES { Depth::Newest } else { Depth::Settled };
+            let Some(scanned) = scan::recover(&files.media, &files.journal, depth)? else {
+                warn!(channel, "{}: begins with no whole header; deleted", files.media.display());
+                directory.delete(files)?;
+                continue;
+            };
+            let name = FileName { track: files.track.as_str().into(), first: files.first, kind: files.kind };
+            if newer == 0 {
+                let file = OpenFile::new(scanned.file.clone(), scanned.journal.clone());
+                open.insert(
+                    name.clone(),
+                    Rc::new(file.map_err(|source| scan::Error::Io { path: files.media.clone(), source })?),
+                );
+            }
+            recovered.files.push(found_file(name, scanned));
+        }
+        let disk = Inner {
+            channel: channel.to_owned(),
+            directory,
+            _held: held,
+            open: RefCell::new(open),
+            created: RefCell::default(),
+            failing: Cell::new(false),
+        };
+        Ok((Disk(Rc::new(disk)), recovered))
+    }
+
+    /// Does it, and says how it went. The first failure after a success is logged, and the first success after a failure.
+    pub async fn perform(&self, op: Op) -> Result<Outcome, Failure> {
+        let done = match op {
+            Op::Create { file, init } => self.create(file, init).await,
+            Op::Append { file, offset, bytes } => self.append(&file, offset, bytes).await.map(|()| Outcome::Done),
+            Op::Row { file, row } => self.append_row(&file, row).await.map(|()| Outcome::Done),
+            Op::Close { file } => self.close(&file).await.map(|()| Outcome::Done),
+            Op::Delete { file } => self.delete(&file).await.map(|()| Outcome::Done),
+            Op::SaveState { json } => self.save_state(json).await.map(|()| Outcome::Done),
+            Op::Sync => self.sync().await.map(|()| Outcome::Done),
+        };
+        let channel = self.0.channel.as_str();
+        match (&done, self.0.failing.replace(done.is_err())) {
+            (Err(error), false) => error!(channel, "recording: {error}"),
+            (Ok(_), true) => info!(channel, "recording: the disk takes what is written again"),
+            _ => {}
+        }
+        done.map_err(failure)
+    }
+
+    /// Syncs everything, and closes it.
+    pub async fn finish(&self) {
+        if let Err(error) = self.sync().await {
+            error!(channel = self.0.channel.as_str(), "recording: {error}");
+        }
+        self.0.open.borrow_mut().clear();
+    }
+
+    async fn create(&self, name: FileName, init: Bytes) -> io::Result<Outcome> {
+        let files = self.files(&name)?;
+        let directory = self.0.directory.clone();
+        self.0.open.borrow_mut().remove(&name);
+        let (media, journal) = blocking(move || {
+            directory.create_track(&files.track).map_err(source)?;
+            // What has the name is an unfinished file without rows.
+            directory.delete(&files).map_err(source)?;
+            let media = GrowingFile::create(&files.media)?;
+            media.writer()?.write_all_at(&init, 0)?;
+            media.advance(init.len() as u64);
+            Ok((Arc::new(media), Journal::create(&files.journal)?))
+        })
+        .await?;
+        let file = OpenFile::new(media, journal)?;
+        file.media_dirty.set(true);
+        file.journal_dirty.set(true);
+        self.0.created.borrow_mut().insert(name.track.clone());
+        let opened = Opened { media: file.media.clone(), journal: Arc::new(file.journal.clone()) };
+        self.0.open.borrow_mut().insert(name, Rc::new(file));
+        Ok(Outcome::Opened(opened))
+    }
+
+    async fn append(&self, name: &FileName, offset: u64, bytes: Vec<Bytes>) -> io::Result<()> {
+        let file = self.opened(name)?;
+        file.media_dirty.set(true);
+        let mut at = offset;
+        let mut bytes = bytes.into_iter().filter(|piece| !piece.is_empty()).peekable();
+        while bytes.peek().is_some() {
+            let pieces: Vec<Bytes> = bytes.by_ref().take(BUFFERS_MAX).collect();
+            let len: usize = pieces.iter().map(Bytes::len).sum();
+            write_all(&file.media_writer, pieces, at).await?;
+            at += len as u64;
+        }
+        file.media.advance(at);
+        Ok(())
+    }
+
+    async fn append_row(&self, name: &FileName, row: crate::media::broadcast::SegmentRow) -> io::Result<()> {
+        use crate::base::Stored;
+        let file = self.opened(name)?;
+        file.journal_dirty.set(true);
+        let journal = file.journal.file();
+        let (at, bytes) = (journal.len(), Bytes::from(Journal::encode(row)));
+        let len = bytes.len() as u64;
+        write_all(&file.journal_writer, vec![bytes], at).await?;
+        journal.advance(at + len);
+        Ok(())
+    }
+
+    async fn close(&self, name: &FileName) -> io::Result<()> {
+        let Ok(file) = self.opened(name) else { return Ok(()) };
+        file.sync_media().await?;
+        file.sync_journal().await?;
+        self.0.open.borrow_mut().remove(name);
+        Ok(())
+    }
+
+    async fn delete(&self, name: &FileName) -> io::Result<()> {
+        self.0.open.borrow_mut().remove(name);
+        let (directory, files) = (self.0.directory.clone(), self.files(name)?);
+        blocking(move || directory.delete(&files).map_err(source)).await
+    }
+
+    async fn save_state(&self, json: Bytes) -> io::Result<()> {
+        let directory = self.0.directory.clone();
+        blocking(move || directory.save_state(&json).map_err(source)).await
+    }
+
+    /// Media first: a row that survives tells of bytes that survived.
+    async fn sync(&self) -> io::Result<()> {
+        let files: Vec<Rc<OpenFile>> = self.0.open.borrow().values().cloned().collect();
+        for file in &files {
+            file.sync_media().await?;
+        }
+        for file in &files {
+            file.sync_journal().await?;
+        }
+        let created = std::mem::take(&mut *self.0.created.borrow_mut());
+        for track in created {
+            let (directory, name) = (self.0.directory.clone(), track.clone());
+            if let Err(error) = blocking(move || directory.sync_track(&name).map_err(source)).await {
+                self.0.created.borrow_mut().insert(track);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn opened(&self, name: &FileName) -> io::Result<Rc<OpenFile>> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{} is not open for writing", name.media()));
+        self.0.open.borrow().get(name).cloned().ok_or_else(missing)
+    }
+
+    fn files(&self, name: &FileName) -> io::Result<TrackFiles> {
+        self.0.directory.files(&name.track, name.first, name.kind).map_err(io::Error::other)
+    }
+}
+
+impl OpenFile {
+    fn new(media: Arc<GrowingFile>, journal: Journal) -> io::Result<OpenFile> {
+        let (media_writer, journal_writer) = (media.writer()?, journal.file().writer()?);
+        Ok(OpenFile {
+            media,
+            journal,
+            media_writer: File::from_std(media_writer),
+            journal_writer: File::from_std(journal_writer),
+            media_dirty: Cell::new(false),
+            journal_dirty: Cell::new(false),
+        })
+    }
+
+    async fn sync_media(&self) -> io::Result<()> {
+        sync(&self.media_writer, &self.media_dirty).await
+    }
+
+    async fn sync_journal(&self) -> io::Result<()> {
+        sync(&self.journal_writer, &self.journal_dirty).await
+    }
+}
+
+/// What is written while it runs makes the file dirty again.
+async fn sync(file: &File, dirty: &Cell<bool>) -> io::Result<()> {
+    if !dirty.replace(false) {
+        return Ok(());
+    }
+    let synced = file.sync_data().await;
+    if synced.is_err() {
+        dirty.set(true);
+    }
+    synced
+}
+
+/// All of it, in as few calls as the kernel likes.
+async fn write_all(file: &File, pieces: Vec<Bytes>, at: u64) -> io::Result<()> {
+    file.writev_at_all(pieces, Some(at)).await.0.map(drop)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+/// The kind of the error is what matters; its text names the path.
+fn source(error: channel_dir::Error) -> io::Error {
+    let kind = match &error {
+        channel_dir::Error::Io { source, .. } => source.kind(),
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}
+
+fn failure(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::Full,
+        _ => Failure::Broken(error.to_string()),
+    }
+}
+
+fn found_file(name: FileName, scanned: scan::Recovered) -> FoundFile {
+    use crate::base::Stored;
+    let chunk = |found: &scan::FoundChunk| FoundChunk {
+        offset: found.offset,
+        size: found.size,
+        time: found.time,
+        duration: found.duration,
+        is_independent: found.is_independent,
+        sequence: found.sequence,
+    };
+    FoundFile {
+        name,
+        init: scanned.init,
+        rows: scanned.journal.len(),
+        chunks: scanned.newest.iter().chain(&scanned.tail).map(chunk).collect(),
+        len: scanned.file.len(),
+        opened: Opened { media: scanned.file, journal: Arc::new(scanned.journal) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Stored;
+    use crate::media::broadcast::{Journal as _, SegmentRow};
+    use crate::media::isobmff::write::fragment_header;
+    use crate::media::{Kind, Sample};
+
+    const INIT: &[u8] = b"\0\0\0\x0cftypiso6\0\0\0\x0cmoov\0\0\0\0";
+
+    fn name(track: &str, first: u64) -> FileName {
+        FileName { track: track.into(), first, kind: Kind::Video }
+    }
+
+    fn chunk(number: u64) -> Vec<Bytes> {
+        let sample = Sample { size: 900.into(), duration: 3_000.into(), ..Default::default() };
+        let mut head = Vec::new();
+        fragment_header(number as u32, number * 3_000 * 600, &[sample; 600], &mut head).unwrap();
+        // More pieces than one call writes.
+        std::iter::once(Bytes::from(head)).chain((0..600).map(|at| Bytes::from(vec![at as u8 | 1; 900]))).collect()
+    }
+
+    fn len(pieces: &[Bytes]) -> u64 {
+        pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    async fn done(disk: &Disk, op: Op) {
+        assert!(matches!(disk.perform(op).await, Ok(Outcome::Done)));
+    }
+
+    async fn create(disk: &Disk, file: FileName) -> Opened {
+        match disk.perform(Op::Create { file, init: Bytes::from_static(INIT) }).await {
+            Ok(Outcome::Opened(opened)) => opened,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_done_is_found_again() {
+        let live = tempfile::tempdir().unwrap();
+        tokio_uring::start(async {
+            let (disk, found) = Disk::open(live.path(), "news").unwrap();
+            assert!(found.files.is_empty() && found.state.is_none());
+            assert!(Disk::open(live.path(), "news").is_err(), "it is taken");
+            let opened = create(&disk, name("v1", 7)).await;
+            let opened = match opened.journal.rows().len() {
+                0 => create(&disk, name("v1", 7)).await,
+                _ => panic!("rows in a new file"),
+            };
+            assert_eq!(opened.media.len(), 24);
+            let mut at = 24;
+            for number in 0..4 {
+                let bytes = chunk(number);
+                let (offset, size) = (at, len(&bytes));
+                done(&disk, Op::Append { file: name("v1", 7), offset, bytes }).await;
+                at += size;
+                assert_eq!(opened.media.len(), at);
+                if number < 2 {
+                    let row = SegmentRow {
+                        number: (7 + number).into(),
+                        offset: offset.into(),
+                        size: (size as u32).into(),
+                        ..SegmentRow::default()
+                    };
+                    done(&disk, Op::Row { file: name("v1", 7), row }).await;
+                    assert_eq!(opened.journal.rows().len() as u64, number + 1);
+                }
+            }
+            done(&disk, Op::Sync).await;
+            done(&disk, Op::SaveState { json: Bytes::from_static(b"{}") }).await;
+            create(&disk, name("a1", 7)).await;
+            create(&disk, name("a2", 7)).await;
+            done(&disk, Op::Delete { file: name("a2", 7) }).await;
+            done(&disk, Op::Close { file: name("a1", 7) }).await;
+            let append = Op::Append { file: name("a1", 7), offset: 24, bytes: chunk(0) };
+            assert!(matches!(disk.perform(append).await, Err(Failure::Broken(_))));
+            let stored = opened.media.mapped().unwrap();
+            assert_eq!(stored[24..], (0..4).flat_map(chunk).flatten().collect::<Vec<u8>>());
+            disk.finish().await;
+        });
+        // A write that a crash cut off.
+        let path = live.path().join("news/v1/7.cmfv");
+        let whole = fs::metadata(&path).unwrap().len();
+        fs::OpenOptions::new().write(true).open(&path).unwrap().write_all_at(b"\0\0\x10\0moof", whole).unwrap();
+        fs::create_dir(live.path().join("news/v9")).unwrap();
+        fs::write(live.path().join("news/v9/1.cmfv"), b"half a hea").unwrap();
+        tokio_uring::start(async {
+            let (disk, found) = Disk::open(live.path(), "news").unwrap();
+            assert_eq!(found.state.as_deref(), Some(&b"{}"[..]));
+            let names: Vec<&FileName> = found.files.iter().map(|file| &file.name).collect();
+            assert_eq!(names, [&name("a1", 7), &name("v1", 7)]);
+            let video = &found.files[1];
+            assert_eq!((video.rows, video.len, &video.init[..]), (2, whole, INIT));
+            let sequences: Vec<u32> = video.chunks.iter().map(|chunk| chunk.sequence).collect();
+            assert_eq!(sequences, [0, 1, 2, 3]);
+            done(&disk, Op::Append { file: name("v1", 7), offset: video.len, bytes: chunk(4) }).await;
+            assert_eq!(video.opened.media.len(), whole + len(&chunk(4)));
+            assert!(!live.path().join("news/v9/1.cmfv").exists());
+        });
+    }
+
+    #[test]
+    fn the_kind_of_a_failure_survives() {
+        let full = || io::Error::from_raw_os_error(nix::libc::ENOSPC);
+        let inner = channel_dir::Error::Io { action: "write", path: "x".into(), source: full() };
+        for (error, want) in [
+            (full(), Failure::Full),
+            (source(inner), Failure::Full),
+            (io::Error::from_raw_os_error(nix::libc::EDQUOT), Failure::Full),
+            (io::Error::other("torn"), Failure::Broken("torn".into())),
+        ] {
+            assert_eq!(failure(error), want);
+        }
+    }
+}
