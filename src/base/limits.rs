@@ -146,6 +146,14 @@ pub const RENDITION_NAME_BYTES_MAX: usize = 64;
 /// Requests of one rendition that wait for the one before, and their bytes together.
 pub const WAITING_REQUESTS_MAX: usize = 4;
 pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// An access unit of video: at 60 frames a second one of this size would be 8 Gb/s.
+pub const ACCESS_UNIT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes searched for transport stream packets before it is said that there are none.
+pub const TS_GARBAGE_BYTES_MAX: usize = 64 * 1024;
+/// Programs of a transport stream whose maps are looked at.
+pub const TS_PROGRAMS_MAX: usize = 64;
+/// Timed metadata (ID3) in one PES packet, and the tag that packed audio begins with.
+pub const TS_METADATA_BYTES_MAX: usize = 64 * 1024;
 /// A manifest that is pushed.
 pub const PUSHED_MANIFEST_BYTES_MAX: usize = 1024 * 1024;
 

@@ -2,6 +2,7 @@
 
 pub mod cmaf;
 pub mod dash_push;
+pub mod hls_push;
 pub mod name;
 pub mod renditions;
 pub mod rtmp;

@@ -84,11 +84,13 @@ fn is_word(word: &str) -> bool {
     HEADER_WORDS.contains(&word.as_str()) || SEGMENT_WORDS.contains(&word.as_str())
 }
 
-/// Whether it says no more than that it is a header, or which segment: `init`, `17`, `seg17`, `chunk-17`.
+/// Whether it says no more than that it is a header, or which segment: `init`, `17`, `seg17`, `chunk-17`. A number behind
+/// the word for a header is a name: that of the one Representation that it is the header of.
 fn is_generic(stem: &str) -> bool {
     let digits = stem.trim_end_matches(|character: char| character.is_ascii_digit());
-    let word = digits.strip_suffix(SEPARATORS).unwrap_or(digits);
-    word.is_empty() || is_word(word)
+    let word = digits.strip_suffix(SEPARATORS).unwrap_or(digits).to_ascii_lowercase();
+    let is_header = HEADER_WORDS.contains(&stem.to_ascii_lowercase().as_str());
+    is_header || word.is_empty() || SEGMENT_WORDS.contains(&word.as_str())
 }
 
 fn without_number(stem: &str) -> &str {

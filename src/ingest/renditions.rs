@@ -45,14 +45,13 @@ pub enum Error {
     Stream(#[from] stream::Error),
 }
 
-/// What a manifest says of a rendition, for what its header leaves open.
+/// What a manifest says of a rendition, for what its header leaves open. Bit rates are not in it: ffmpeg states what it
+/// measured so far, which is another with each manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     /// BCP 47.
     pub language: Option<String>,
     pub role: Option<Role>,
-    /// In bits per second.
-    pub bit_rate: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -118,7 +117,8 @@ impl Renditions {
         }
     }
 
-    /// The next event, and the rendition it is of. A track's key counts within what one name brings.
+    /// The next event, and the rendition it is of. A track's key counts within what one request's name brings; a marker
+    /// is of the first track's rendition, and of the request's name where there is no track.
     pub fn poll(&mut self) -> Option<(Arc<str>, Event)> {
         self.events.pop_front()
     }
@@ -148,8 +148,9 @@ impl Renditions {
 
     /// The encoder says that nothing follows.
     pub fn end(&mut self) {
-        let with_header = self.all.iter().filter(|(_, rendition)| rendition.demuxer.formats().next().is_some());
-        self.events.extend(with_header.map(|(stem, _)| (stem.clone(), Event::End)));
+        for (stem, rendition) in &self.all {
+            end(stem, &rendition.demuxer, &mut self.events);
+        }
     }
 }
 
@@ -167,7 +168,6 @@ impl Labels {
         if let (Role::Main, Some(role)) = (format.role, self.role) {
             format.role = role;
         }
-        format.bit_rate = format.bit_rate.or(self.bit_rate);
         format
     }
 }
@@ -243,15 +243,17 @@ impl Rendition {
 
     fn drain(&mut self, stem: &Arc<str>, events: &mut Events) {
         while let Some(event) = self.demuxer.poll() {
-            let name = match &event {
-                Event::Track { track, .. } | Event::Sample { track, .. } => name(stem, &self.demuxer, *track),
-                Event::Marker(_) | Event::End => stem.clone(),
-            };
-            let event = match event {
-                Event::Track { track, format } => Event::Track { track, format: self.labels.apply(format) },
-                other => other,
-            };
-            events.push_back((name, event));
+            let name = |track| name(stem, &self.demuxer, track);
+            match event {
+                Event::Track { track, format } => {
+                    events.push_back((name(track), Event::Track { track, format: self.labels.apply(format) }));
+                }
+                Event::Sample { track, .. } => events.push_back((name(track), event)),
+                // It is of all tracks of the stream, or there are none.
+                Event::Marker(_) if self.demuxer.formats().next().is_some() => events.push_back((name(0), event)),
+                Event::Marker(_) => events.push_back((stem.clone(), event)),
+                Event::End => end(stem, &self.demuxer, events),
+            }
         }
     }
 }
@@ -263,6 +265,12 @@ impl Waiting {
         let name = [start.next(), start.next(), start.next(), start.next()].map(Option::unwrap_or_default);
         matches!(&name, b"ftyp" | b"moov")
     }
+}
+
+/// Every track ends.
+fn end(stem: &Arc<str>, demuxer: &Demuxer, events: &mut Events) {
+    let tracks = (0..).zip(demuxer.formats());
+    events.extend(tracks.map(|(track, _)| (name(stem, demuxer, track), Event::End)));
 }
 
 /// Several tracks of one stream are told apart by their kind and their place among those of the kind.

@@ -4,7 +4,7 @@
 //! one request, as ffmpeg sends them, are taken apart.
 
 #[cfg(test)]
-mod tests;
+pub(in crate::ingest) mod tests;
 
 use std::sync::Arc;
 

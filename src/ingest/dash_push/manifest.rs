@@ -138,7 +138,7 @@ impl Manifest {
         self.representations.push(Representation {
             initialization: level.initialization.as_ref().and_then(template).and_then(Template::into_name),
             media: level.media.as_ref().and_then(template),
-            labels: Labels { language: level.language.clone(), role: level.role, bit_rate: level.bandwidth },
+            labels: Labels { language: level.language.clone(), role: level.role },
         });
         Ok(())
     }

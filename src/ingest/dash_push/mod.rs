@@ -2,8 +2,7 @@
 //! `-f dash -ldash 1 -streaming 1 -method PUT`).
 //!
 //! Which Representation a segment is of is told by its name, so that it need not wait for the MPD, which ffmpeg sends
-//! after the first segment. The MPD says what names leave open: languages, roles, bit rates, names of no usual form, and the
-//! end.
+//! after the first segment. The MPD says what names leave open: languages, roles, names of no usual form, and the end.
 
 mod manifest;
 #[cfg(test)]

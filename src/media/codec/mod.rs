@@ -6,6 +6,7 @@
 //! 4:2:0) or overflow on hostile ones; they serve as oracles in the tests.
 
 mod aac;
+pub mod audio_frame;
 mod av1;
 mod avc;
 mod bits;
@@ -22,6 +23,7 @@ mod hevc;
 pub mod make;
 mod mp3;
 mod opus;
+pub mod parameter_sets;
 mod sei;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ use crate::base::cursor::{Cursor, Short};
 use crate::media::fragment::Start;
 use crate::media::track::{Details, Kind};
 
+pub(crate) use bits::Bits;
 use entry::{Entry, fourcc};
 
 /// What a sample entry and its first sample say about a track.

@@ -70,3 +70,91 @@ fn profile(mime: &[u8]) -> Option<&str> {
     let sound = first.len() == 4 && first.bytes().all(|byte| byte.is_ascii_alphanumeric());
     sound.then_some(first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{describe, stated_bit_rate};
+    use crate::media::isobmff::write::boxed;
+    use crate::media::track::{Details, Kind};
+
+    fn entry(kind: &[u8; 4], fields: &[u8], boxes: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+        let mut entry = Vec::new();
+        boxed(&mut entry, kind, |out| {
+            out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
+            out.extend_from_slice(fields);
+            for (name, body) in boxes {
+                boxed(out, name, |out| out.extend_from_slice(body));
+            }
+        });
+        entry
+    }
+
+    const TTML: &[u8] = b"http://www.w3.org/ns/ttml http://www.w3.org/ns/ttml#metadata\0\0\0";
+    const IMAGES: &[u8] = b"http://www.w3.org/ns/ttml\0\0image/png\0";
+
+    #[test]
+    fn text_is_described_by_its_entry() {
+        let mime = |text: &str| [&[0; 4], text.as_bytes(), &[0]].concat();
+        for (name, entry, want) in [
+            ("WebVTT", entry(b"wvtt", &[], &[(b"vttC", b"WEBVTT"), (b"btrt", &[0; 12])]), "wvtt"),
+            ("TTML", entry(b"stpp", TTML, &[]), "stpp.ttml.im1t"),
+            ("images", entry(b"stpp", IMAGES, &[]), "stpp.ttml.im1i"),
+            (
+                "profile",
+                entry(b"stpp", TTML, &[(b"mime", &mime("application/ttml+xml;codecs=im2t"))]),
+                "stpp.ttml.im2t",
+            ),
+            (
+                "profiles",
+                entry(b"stpp", TTML, &[(b"mime", &mime("application/ttml+xml; codecs=\"im1t|etd1\""))]),
+                "stpp.ttml.im1t",
+            ),
+            (
+                "no profile",
+                entry(b"stpp", TTML, &[(b"mime", &mime("application/ttml+xml;codecs=/../"))]),
+                "stpp.ttml.im1t",
+            ),
+            (
+                "no configuration",
+                entry(b"wvtt", &[], &[(b"vlab", b"x")]),
+                "f: stsd/wvtt at byte 7: vlab; expected a box vttC",
+            ),
+            ("no boxes", entry(b"wvtt", &[], &[]), "f: stsd/wvtt at byte 7: no boxes; expected a box vttC"),
+            (
+                "other XML",
+                entry(b"stpp", b"urn:x\0\0\0", &[]),
+                "f: stsd/stpp at byte 7: namespace \"urn:x\"; expected that of TTML",
+            ),
+            (
+                "cut",
+                entry(b"stpp", b"http", &[]),
+                "f: stsd/stpp at byte 23: a text without an end; expected a NUL behind it",
+            ),
+        ] {
+            let got = match describe("f", &entry, 7, &[]) {
+                Ok(described) => {
+                    assert_eq!((described.details, described.sample_entry), (Details::Text, entry), "{name}");
+                    described.codec
+                }
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(got, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn stated_bit_rates_are_those_of_the_peak() {
+        let rates = |peak: u32, average: u32| [[0; 4], peak.to_be_bytes(), average.to_be_bytes()].concat();
+        for (name, kind, fields, boxes, want) in [
+            ("peak", Kind::Video, 70, vec![(b"btrt", rates(9, 5))], Some(9)),
+            ("average", Kind::Audio, 20, vec![(b"btrt", rates(0, 5))], Some(5)),
+            ("neither", Kind::Audio, 20, vec![(b"btrt", rates(0, 0))], None),
+            ("no box", Kind::Audio, 20, vec![], None),
+            ("cut", Kind::Video, 70, vec![(b"btrt", vec![0, 0, 0, 0, 1])], None),
+            ("too short", Kind::Video, 20, vec![], None),
+        ] {
+            let boxes: Vec<(&[u8; 4], &[u8])> = boxes.iter().map(|(name, body)| (*name, &body[..])).collect();
+            assert_eq!(stated_bit_rate(&entry(b"abcd", &vec![0; fields], &boxes), kind), want, "{name}");
+        }
+    }
+}

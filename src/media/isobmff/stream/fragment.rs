@@ -85,7 +85,7 @@ impl<'a> Plan<'a> {
             let expected = format_args!("{expected}, that of the header");
             return Err(error::Error::unexpected(path.enter(TFHD, 0), child.at, found, expected));
         }
-        let mut stated = None;
+        let (mut stated, mut presented) = (None, None);
         for part in Boxes::inside(child.body(), path) {
             let part = part?;
             match &part.name.0 {
@@ -95,11 +95,20 @@ impl<'a> Plan<'a> {
                         Some(u32::try_from(time).ok().filter(|_| part.full().is_ok_and(|(version, ..)| version == 0)))
                             .map(|short| short.map_or(Stated::Long(time), Stated::Short));
                 }
-                b"uuid" if stated.is_none() => stated = smooth_time(&part)?,
+                b"uuid" => presented = presented.or(smooth_time(&part)?),
                 _ => {}
             }
         }
-        let mut time = track.clock.begin(stated, track.timescale);
+        let mut time = match (stated, presented) {
+            (None, Some(_)) => {
+                // It is the first sample's presentation time.
+                let first =
+                    Traf::new(child, path, fragment, 0).next_run()?.and_then(|mut run| run.row(&fragment.defaults));
+                let offset = first.map_or(0, |first| i64::from(first.composition_offset));
+                track.clock.begin(presented, track.timescale).saturating_sub(offset)
+            }
+            _ => track.clock.begin(stated, track.timescale),
+        };
         if fragment.duration_is_empty {
             // §8.8.7.1: there are no samples for the default duration.
             time = time.saturating_add(fragment.defaults.duration.into());
@@ -227,22 +236,16 @@ impl<'a> Plan<'a> {
 
 const MDAT_HEADER: u64 = 8;
 
+/// What `tfxd` says; `None` for another `uuid`. Writers state the negative times of priming as well.
 fn smooth_time(uuid: &Boxed<'_>) -> Result<Option<Stated>, error::Error> {
     let mut body = uuid.body();
-    if body.take(16).is_ok_and(|kind| kind == TFXD) {
-        let version = uuid.read(body.u8())?;
-        uuid.read(body.u24())?;
-        let at = body.position();
-        return match version {
-            0 => Ok(Some(Stated::Short(uuid.read(body.u32())?))),
-            _ => {
-                let time = uuid.read(body.u64())?;
-                let long = i64::try_from(time).map(Stated::Long);
-                let too_long =
-                    |_| error::Error::unexpected(uuid.path, at, format_args!("time {time}"), "one below 2^63");
-                long.map(Some).map_err(too_long)
-            }
-        };
+    if !body.take(16).is_ok_and(|kind| kind == TFXD) {
+        return Ok(None);
     }
-    Ok(None)
+    let version = uuid.read(body.u8())?;
+    uuid.read(body.u24())?;
+    Ok(Some(match version {
+        0 => Stated::Short(uuid.read(body.u32())?),
+        _ => Stated::Long(uuid.read(body.u64())? as i64),
+    }))
 }
