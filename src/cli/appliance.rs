@@ -198,7 +198,10 @@ fn share_descriptors(setup: &mut Setup, limit: u64) -> Result<(), Error> {
     if ingest.address.is_some() || ingest.rtmp.is_some() {
         let encoders = (shares.connections / ENCODERS_SHARE).max(1);
         if ingest.connections_max > encoders {
-            warn!("intake.connections_max lowered from {} to {encoders}: the limit on open files is {limit}", ingest.connections_max);
+            warn!(
+                "intake.connections_max lowered from {} to {encoders}: the limit on open files is {limit}",
+                ingest.connections_max
+            );
             ingest.connections_max = encoders;
         }
         shares.connections -= ingest.connections_max;

@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn json_has_the_keys_of_the_file() {
-        let channel = from(r#"{"name": "news", "publish_key": "k", "part": "0s", "end": true, "anchor": "5.25"}"#).unwrap();
+        let channel =
+            from(r#"{"name": "news", "publish_key": "k", "part": "0s", "end": true, "anchor": "5.25"}"#).unwrap();
         assert_eq!(
             channel,
             ChannelSetup {

@@ -38,7 +38,10 @@ fn with_the_example() -> String {
     let (before, example) = REFERENCE.split_once("# [[channel]]\n").unwrap();
     let line = |line: &str| {
         let text = line.strip_prefix("# ").unwrap_or("");
-        if text.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')) {
+        if text
+            .split_once(" = ")
+            .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        {
             text.to_owned()
         } else {
             line.to_owned()
@@ -243,10 +246,7 @@ fn mistakes_name_line_key_found_and_allowed() {
             "[admin]\naddress = \"127.0.0.1:1935\"\n[intake]\nrtmp = \"127.0.0.1:1935\"",
             "line 2: admin.address: 127.0.0.1:1935 is also an address of [intake]",
         ),
-        (
-            "[[channel]]\nname = \"a\"",
-            "line 1: channel.publish_key: missing, expected 1 to 128 of A-Z a-z 0-9 _ -",
-        ),
+        ("[[channel]]\nname = \"a\"", "line 1: channel.publish_key: missing, expected 1 to 128 of A-Z a-z 0-9 _ -"),
         (
             "[[channel]]\nname = \"a\"\npublish_key = \"k\"\n[[channel]]\nname = \"a\"\npublish_key = \"l\"",
             "line 5: channel[1].name: there is another channel \"a\"",

@@ -18,8 +18,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 
-use super::exposition::{self, Exposition};
 use super::channel_api::ChannelApi;
+use super::exposition::{self, Exposition};
 use super::{Health, Readiness, Server, auth, catalog, process};
 use crate::base::limits;
 use crate::library::Library;
@@ -95,11 +95,15 @@ impl Admin {
             Access::Wrong => return text(StatusCode::FORBIDDEN, "this is not the token\n"),
         }
         let Some(resource) = Resource::parse(request.uri().path()) else {
-            return text(StatusCode::NOT_FOUND, "nothing here; try /healthz, /readyz, /metrics, /api/assets or /api/channels\n");
+            return text(
+                StatusCode::NOT_FOUND,
+                "nothing here; try /healthz, /readyz, /metrics, /api/assets or /api/channels\n",
+            );
         };
         let allowed = resource.methods();
         if !allowed.split(", ").any(|method| method == request.method().as_str()) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("{} only\n", allowed.replace(", ", " and ")));
+            let mut response =
+                text(StatusCode::METHOD_NOT_ALLOWED, &format!("{} only\n", allowed.replace(", ", " and ")));
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             return response;
         }

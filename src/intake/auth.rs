@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn keys_are_compared_whole() {
-        for (a, b, want) in [("", "", true), ("a", "a", true), ("a", "b", false), ("a", "ab", false), ("ab", "a", false)]
+        for (a, b, want) in
+            [("", "", true), ("a", "a", true), ("a", "b", false), ("a", "ab", false), ("ab", "a", false)]
         {
             assert_eq!(same(a.as_bytes(), b.as_bytes()), want);
         }

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tracing::error;
 
+use super::Server;
 use super::admin::{json_response, text};
 use super::control::{Command, Error, Orders, Put};
 use super::exposition::Exposition;
 use super::setup::ChannelSetup;
 use super::stored::Stored;
-use super::Server;
 use crate::base::limits;
 
 type Answer = Response<Full<Bytes>>;

@@ -63,11 +63,6 @@ impl Channels {
         self.by_name.borrow().get(name).cloned()
     }
 
-    /// In order of names.
-    pub fn all(&self) -> Vec<Rc<Channel>> {
-        self.by_name.borrow().values().cloned().collect()
-    }
-
     pub fn insert(&self, channel: Rc<Channel>) {
         let name = channel.setup.borrow().name.clone();
         self.by_name.borrow_mut().insert(name, channel);
@@ -265,16 +260,22 @@ mod tests {
         }
         let address: IpAddr = [10, 0, 0, 1].into();
         let status = |channel: &str, presented: Option<Presented>, address: IpAddr| {
-            channels.admit(channel, presented.as_ref(), address, now).map_or_else(|refusal| refusal.status().as_u16(), |_| 200)
+            channels
+                .admit(channel, presented.as_ref(), address, now)
+                .map_or_else(|refusal| refusal.status().as_u16(), |_| 200)
         };
         // A missing key is no attempt at anything, however often.
         for _ in 0..100 {
             assert_eq!(status("news", None, address), 401);
             assert_eq!(status("none", None, address), 401);
         }
-        for (channel, key, want) in
-            [("news", "s3cret", 200), ("news", "S3cret", 403), ("news", "", 403), ("off", "s3cret", 403), ("none", "x", 404)]
-        {
+        for (channel, key, want) in [
+            ("news", "s3cret", 200),
+            ("news", "S3cret", 403),
+            ("news", "", 403),
+            ("off", "s3cret", 403),
+            ("none", "x", 404),
+        ] {
             assert_eq!(status(channel, presented(key), address), want, "{channel} {key}");
         }
         for _ in 0..limits::INTAKE_WRONG_KEYS_MAX {
@@ -285,7 +286,8 @@ mod tests {
         // Who publishes from there already goes on.
         let channel = channels.find("news").unwrap();
         let at = SocketAddr::new(address, 1);
-        let listed = channel.list(Publisher { protocol: "RTMP", address: at, name: "live/news".to_owned(), since: now });
+        let listed =
+            channel.list(Publisher { protocol: "RTMP", address: at, name: "live/news".to_owned(), since: now });
         assert_eq!(status("news", presented("s3cret"), address), 200);
         assert_eq!(channel.figures.publishers.value(), 1);
         drop(listed);

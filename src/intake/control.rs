@@ -100,15 +100,33 @@ const COMMANDS_MAX: usize = 16;
 /// An order to the intake thread.
 pub enum Command {
     /// Makes a channel, or changes one that the admin API made.
-    Put { setup: Box<ChannelSetup>, answer: oneshot::Sender<Result<Put, Error>> },
+    Put {
+        setup: Box<ChannelSetup>,
+        answer: oneshot::Sender<Result<Put, Error>>,
+    },
     /// These are the channels of the configuration file now.
-    Reload { setups: Vec<ChannelSetup> },
+    Reload {
+        setups: Vec<ChannelSetup>,
+    },
     /// Disconnects everybody who publishes there.
-    Stop { name: String, answer: oneshot::Sender<Result<(), Error>> },
-    Remove { name: String, answer: oneshot::Sender<Result<(), Error>> },
-    Describe { name: String, answer: oneshot::Sender<Result<Value, Error>> },
-    List { answer: oneshot::Sender<Value> },
-    Metrics { answer: oneshot::Sender<Exposition> },
+    Stop {
+        name: String,
+        answer: oneshot::Sender<Result<(), Error>>,
+    },
+    Remove {
+        name: String,
+        answer: oneshot::Sender<Result<(), Error>>,
+    },
+    Describe {
+        name: String,
+        answer: oneshot::Sender<Result<Value, Error>>,
+    },
+    List {
+        answer: oneshot::Sender<Value>,
+    },
+    Metrics {
+        answer: oneshot::Sender<Exposition>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Mutex;
+use tracing::debug;
 
 use super::recorder::{Entrance, Publication};
 use super::refusal::Refusal;
 use crate::ingest::name::Protocol;
-use crate::ingest::{cmaf, dash_push};
+use crate::ingest::{cmaf, dash_push, hls_push};
 use crate::live::SourceName;
 use crate::media::feed::{Event, TrackKey};
 
@@ -65,6 +66,7 @@ struct State {
 enum Publisher {
     Cmaf(cmaf::Publisher),
     Dash(dash_push::Publisher),
+    Hls(Box<hls_push::Publisher>),
 }
 
 /// One request being read; the encoder forgets it when it is dropped without [`Upload::finish`].
@@ -76,13 +78,15 @@ pub struct Upload {
 enum Request {
     Cmaf(cmaf::Request),
     Dash(dash_push::Request),
+    Hls(hls_push::Request),
 }
 
 impl Encoder {
     pub fn new(identity: Identity, protocol: Protocol, entrance: Entrance, now: Instant) -> Encoder {
         let publisher = match protocol {
             Protocol::Cmaf => Publisher::Cmaf(cmaf::Publisher::default()),
-            Protocol::DashPush | Protocol::HlsPush => Publisher::Dash(dash_push::Publisher::default()),
+            Protocol::DashPush => Publisher::Dash(dash_push::Publisher::default()),
+            Protocol::HlsPush => Publisher::Hls(Box::default()),
         };
         Encoder {
             identity,
@@ -120,6 +124,7 @@ impl Encoder {
         let request = match &mut self.state.lock().await.publisher {
             Publisher::Cmaf(publisher) => Request::Cmaf(publisher.begin(name)?),
             Publisher::Dash(publisher) => Request::Dash(publisher.begin(name)?),
+            Publisher::Hls(publisher) => Request::Hls(publisher.begin(name)?),
         };
         self.open.set(self.open.get() + 1);
         self.last_heard.set(now);
@@ -143,6 +148,9 @@ impl Upload {
             (Publisher::Dash(publisher), Some(Request::Dash(request))) => {
                 publisher.handle(request, bytes).map_err(Refusal::from)
             }
+            (Publisher::Hls(publisher), Some(Request::Hls(request))) => {
+                publisher.handle(request, bytes).map_err(Refusal::from)
+            }
             _ => Ok(()),
         };
         // What was whole before the mistake counts.
@@ -162,6 +170,9 @@ impl Upload {
             (Publisher::Dash(publisher), Some(Request::Dash(request))) => {
                 publisher.finish(request).map_err(Refusal::from)
             }
+            (Publisher::Hls(publisher), Some(Request::Hls(request))) => {
+                publisher.finish(request).map_err(Refusal::from)
+            }
             _ => Ok(()),
         };
         encoder.pass_on(&mut state).await?;
@@ -175,6 +186,7 @@ impl Upload {
         match (&mut state.publisher, self.request.take()) {
             (Publisher::Cmaf(publisher), Some(Request::Cmaf(request))) => publisher.abandon(&request),
             (Publisher::Dash(publisher), Some(Request::Dash(request))) => publisher.abandon(request),
+            (Publisher::Hls(publisher), Some(Request::Hls(request))) => publisher.abandon(request),
             _ => {}
         }
         encoder.is_broken.set(true);
@@ -226,6 +238,15 @@ impl Publisher {
         match self {
             Publisher::Cmaf(publisher) => publisher.poll(),
             Publisher::Dash(publisher) => publisher.poll(),
+            // Wall clocks and discontinuities of playlists come after what they are about has been published: the channel
+            // goes by the timestamps.
+            Publisher::Hls(publisher) => loop {
+                match publisher.poll()? {
+                    (name, hls_push::Output::Event(event)) => return Some((name, event)),
+                    (name, hls_push::Output::Notice(notice)) => debug!("HLS push of {name}: {notice}"),
+                    (_, hls_push::Output::WallClock { .. } | hls_push::Output::Discontinuity { .. }) => {}
+                }
+            },
         }
     }
 }

@@ -53,9 +53,14 @@ mod tests {
     fn rates_are_of_the_last_seconds() {
         let start = Instant::now();
         let mut rate = Rate::new(start);
-        for (second, bytes, want) in
-            [(1, 1_000, 8_000), (2, 2_000, 8_000), (5, 5_000, 8_000), (6, 5_000, 6_400), (20, 5_000, 0), (21, 6_000, 1_333)]
-        {
+        for (second, bytes, want) in [
+            (1, 1_000, 8_000),
+            (2, 2_000, 8_000),
+            (5, 5_000, 8_000),
+            (6, 5_000, 6_400),
+            (20, 5_000, 0),
+            (21, 6_000, 1_333),
+        ] {
             let got = rate.look(bytes, start + Duration::from_secs(second));
             assert_eq!(got, want, "at {second}");
         }

@@ -69,7 +69,8 @@ impl Bucket {
         let periods = now.duration_since(self.since).as_nanos() / INTAKE_WRONG_KEY_PERIOD.as_nanos();
         let periods = u32::try_from(periods).unwrap_or(u32::MAX);
         self.tokens = self.tokens.saturating_add(periods).min(INTAKE_WRONG_KEYS_MAX);
-        self.since = if self.tokens == INTAKE_WRONG_KEYS_MAX { now } else { self.since + INTAKE_WRONG_KEY_PERIOD * periods };
+        self.since =
+            if self.tokens == INTAKE_WRONG_KEYS_MAX { now } else { self.since + INTAKE_WRONG_KEY_PERIOD * periods };
     }
 }
 

@@ -132,9 +132,10 @@ pub fn start(
     let (orders, commands) = Orders::new();
     let mut plane =
         Plane { admin: None, stop, upkeep_stop: upkeep_stop.clone(), orders: orders.clone(), threads: Vec::new() };
-    let stored = options.state.as_deref().map(|state| {
-        Stored::load(state).map_err(|source| Error::Stored { path: state.to_owned(), source })
-    });
+    let stored = options
+        .state
+        .as_deref()
+        .map(|state| Stored::load(state).map_err(|source| Error::Stored { path: state.to_owned(), source }));
     let stored = stored.transpose()?;
     let of_api = stored.iter().flat_map(Stored::channels).filter_map(|(name, keys)| {
         let setup = server.channel(keys);

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::recorder::Refused;
 use crate::base::limits;
-use crate::ingest::{cmaf, dash_push, renditions};
+use crate::ingest::{cmaf, dash_push, hls_push, renditions};
 use crate::live;
 use crate::media::isobmff::stream;
 
@@ -41,6 +41,8 @@ pub enum Refusal {
     Cmaf(#[from] cmaf::Error),
     #[error(transparent)]
     DashPush(#[from] dash_push::Error),
+    #[error(transparent)]
+    HlsPush(#[from] hls_push::Error),
 }
 
 impl From<Refused> for Refusal {
@@ -67,6 +69,7 @@ impl Refusal {
             Refusal::Live(refusal) => of_live(refusal),
             Refusal::Cmaf(error) | Refusal::DashPush(dash_push::Error::Media(error)) => of_media(error),
             Refusal::DashPush(_) => StatusCode::BAD_REQUEST,
+            Refusal::HlsPush(error) => of_hls(error),
         }
     }
 
@@ -83,7 +86,9 @@ impl Refusal {
 /// Another publisher is in the way, or was put in this one's place: nothing that the encoder could send would help.
 fn of_live(refusal: &live::Refusal) -> StatusCode {
     match refusal {
-        live::Refusal::Busy { .. } | live::Refusal::Displaced { .. } | live::Refusal::Ended { .. } => StatusCode::CONFLICT,
+        live::Refusal::Busy { .. } | live::Refusal::Displaced { .. } | live::Refusal::Ended { .. } => {
+            StatusCode::CONFLICT
+        }
         live::Refusal::TooMany { .. } => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
@@ -95,6 +100,18 @@ fn of_media(error: &renditions::Error) -> StatusCode {
         renditions::Error::Superseded { .. } => StatusCode::CONFLICT,
         renditions::Error::TooMany => StatusCode::SERVICE_UNAVAILABLE,
         renditions::Error::Name(_) | renditions::Error::Stream(_) => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn of_hls(error: &hls_push::Error) -> StatusCode {
+    match error {
+        hls_push::Error::NoHeader { .. } | hls_push::Error::Fragmented(stream::Error::NoHeader { .. }) => {
+            StatusCode::PRECONDITION_FAILED
+        }
+        hls_push::Error::Superseded { .. } => StatusCode::CONFLICT,
+        hls_push::Error::LongPlaylist { .. } | hls_push::Error::LongHeader { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        hls_push::Error::TooMany { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -110,7 +127,8 @@ mod tests {
         let of_bytes = |bytes: &'static [u8]| {
             let mut publisher = Publisher::default();
             let request = publisher.begin("video.cmfv").unwrap();
-            let result = publisher.handle(&request, Bytes::from_static(bytes)).and_then(|()| publisher.finish(&request));
+            let result =
+                publisher.handle(&request, Bytes::from_static(bytes)).and_then(|()| publisher.finish(&request));
             Refusal::Cmaf(result.unwrap_err())
         };
         for (refusal, status, retry) in [

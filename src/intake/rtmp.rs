@@ -193,9 +193,8 @@ impl Publishing {
 
     async fn admit(&self, target: &Target) -> Result<Stream, Refusal> {
         let (name, source) = place(&target.path).ok_or(Refusal::NoPlace)?;
-        let presented = target
-            .parameter("key")
-            .map(|key| Presented { user: String::new(), key: key.as_bytes().to_vec() });
+        let presented =
+            target.parameter("key").map(|key| Presented { user: String::new(), key: key.as_bytes().to_vec() });
         let channel = self.ingest.channels.admit(name, presented.as_ref(), self.peer.ip(), Instant::now())?;
         let cut = channel.watch();
         let publication = match channel.entrance().publish(source).await {
@@ -220,7 +219,9 @@ impl Publishing {
     /// An encoder that reads nothing is given a while, and no memory.
     async fn write(&mut self, stream: &mut TcpStream) -> Result<(), End> {
         while let Some(bytes) = self.protocol.poll_output() {
-            tokio::time::timeout(limits::RTMP_HANDSHAKE_TIMEOUT, stream.write_all(&bytes)).await.map_err(|_| End::Stuck)??;
+            tokio::time::timeout(limits::RTMP_HANDSHAKE_TIMEOUT, stream.write_all(&bytes))
+                .await
+                .map_err(|_| End::Stuck)??;
         }
         Ok(())
     }
@@ -230,11 +231,9 @@ impl Publishing {
 async fn cut(streams: &mut BTreeMap<StreamId, Stream>) {
     let waiting = streams.values_mut().map(|stream| Box::pin(stream.cut.changed()));
     let mut waiting: Vec<_> = waiting.collect();
-    std::future::poll_fn(|context| {
-        match waiting.iter_mut().any(|one| one.as_mut().poll(context).is_ready()) {
-            true => std::task::Poll::Ready(()),
-            false => std::task::Poll::Pending,
-        }
+    std::future::poll_fn(|context| match waiting.iter_mut().any(|one| one.as_mut().poll(context).is_ready()) {
+        true => std::task::Poll::Ready(()),
+        false => std::task::Poll::Pending,
     })
     .await;
 }

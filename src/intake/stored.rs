@@ -29,7 +29,9 @@ impl Stored {
         let text = match fs::metadata(&stored.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(stored),
             Err(error) => return Err(error),
-            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(malformed("larger than any list of channels")),
+            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
+                return Err(malformed("larger than any list of channels"));
+            }
             Ok(_) => fs::read(&stored.path)?,
         };
         let found: Value = serde_json::from_slice(&text).map_err(|error| malformed(&error.to_string()))?;

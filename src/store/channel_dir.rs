@@ -41,7 +41,9 @@ pub struct TrackFiles {
 
 #[derive(Debug, Error)]
 pub enum Error {
-    #[error("{0:?} is no name of a channel or track: letters, digits, '_' and '-' are allowed, 1 to {NAME_BYTES_MAX} of them")]
+    #[error(
+        "{0:?} is no name of a channel or track: letters, digits, '_' and '-' are allowed, 1 to {NAME_BYTES_MAX} of them"
+    )]
     Name(String),
     #[error("{path}: another server runs this channel")]
     Locked { path: PathBuf },

@@ -47,12 +47,8 @@ const _: () = assert!(HEADER_SIZE == 16 && ROW_SIZE == 44);
 
 impl Header {
     fn current() -> Header {
-        let mut header = Header {
-            magic: MAGIC,
-            format: FORMAT.into(),
-            row_size: (ROW_SIZE as u16).into(),
-            checksum: 0.into(),
-        };
+        let mut header =
+            Header { magic: MAGIC, format: FORMAT.into(), row_size: (ROW_SIZE as u16).into(), checksum: 0.into() };
         header.checksum = crc32fast::hash(&header.as_bytes()[..12]).into();
         header
     }

@@ -92,7 +92,8 @@ impl<'a> Chunk<'a> {
             return Err(Error::unexpected(run.path, run.at, found, format_args!("samples that fill {bytes} bytes")));
         }
         let end = mdat.at + mdat.whole.len() as u64;
-        let media_offset = u32::try_from(media.position() - at).map_err(|_| unlike("too large a moof", "less than 4 GiB"))?;
+        let media_offset =
+            u32::try_from(media.position() - at).map_err(|_| unlike("too large a moof", "less than 4 GiB"))?;
         let mfhd = moof.children().find_map(|child| child.ok().filter(|child| child.name == MFHD));
         let sequence = mfhd.map_or(Ok(0), |mfhd| mfhd.full().and_then(|(_, _, mut body)| mfhd.read(body.u32())))?;
         let mut chunk = Chunk {
