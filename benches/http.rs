@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use headwater::http::request;
+use headwater::http::{Framing, request};
 use headwater::media::fixture::Fixture;
 use headwater::media::{Presentation, TrackView};
 use headwater::package::url;
@@ -73,7 +73,7 @@ fn answers(criterion: &mut Criterion) {
                     panic!("not answered");
                 };
                 out.clear();
-                response.write_head(&mut out, DATE, request.keep_alive);
+                response.write_head(&mut out, DATE, Framing::Length, request.keep_alive);
                 black_box(&out);
                 response
             });

@@ -17,7 +17,7 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(count), Ordering::Relaxed);
     }
 
-    /// For gauges whose owner knows the figure as a whole.
+    /// As `add`, for gauges that are counted anew.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }

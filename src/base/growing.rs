@@ -1,6 +1,7 @@
 //! A run of a file that is still being written, for followers that take the bytes as they come.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use super::Stored;
 use super::watch::{ENDED, Watch};
@@ -18,7 +19,7 @@ pub struct Growing {
 pub struct Progress {
     /// Offset in the file up to which bytes may be read; [`ENDED`] once the run is complete or given up.
     watch: Arc<Watch>,
-    end: std::sync::OnceLock<End>,
+    end: OnceLock<End>,
 }
 
 /// How a run came to its end.
@@ -30,10 +31,16 @@ pub enum End {
     Broken,
 }
 
+impl fmt::Debug for Growing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}..], {:?}", self.file.name(), self.start, self.progress.reached())
+    }
+}
+
 impl Progress {
     /// Bytes below `offset` may be read.
     pub fn new(offset: u64) -> Progress {
-        Progress { watch: Arc::new(Watch::new(offset)), end: std::sync::OnceLock::new() }
+        Progress { watch: Arc::new(Watch::new(offset)), end: OnceLock::new() }
     }
 
     /// What followers wait on: its mark is the offset up to which bytes may be read, or [`ENDED`].

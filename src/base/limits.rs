@@ -42,6 +42,8 @@ pub const TURN_BYTES: u64 = 4 * 1024 * 1024;
 pub const BULK_BYTES_MIN: u64 = 256 * 1024;
 /// Extents up to this size are sent from the mapping together with the head, larger ones with sendfile (measured).
 pub const MAPPED_SEND_BYTES_MAX: u64 = 16 * 1024;
+/// A client that follows something being written is given up when nothing was added for so long.
+pub const FOLLOW_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Answers to pipelined requests are gathered up to this size before they are sent.
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;
 /// Pipelined requests answered before the worker turns to the next connection.
@@ -159,6 +161,7 @@ pub const PUSHED_MANIFEST_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(EVENT_MESSAGE_BYTES_MAX <= STREAM_BOX_BYTES_MAX);
 
+
 // Live.
 
 /// Segments a snapshot holds with their parts, at least, and whose chunks are looked up after a restart. Parts are listed for
@@ -188,6 +191,8 @@ pub const CHANNEL_STATE_BYTES_MAX: u64 = 4 << 20;
 
 // RTMP (ingest).
 
+// What encoders send.
+
 /// One message: the largest key frame. The format allows 16 MiB.
 pub const RTMP_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Messages of one connection that have begun and not ended, in bytes received. Encoders interleave audio with video.
@@ -205,6 +210,8 @@ pub const FLV_SCRIPT_BYTES_MAX: usize = 64 * 1024;
 /// Tracks in one stream (Enhanced RTMP counts them in a byte, for audio and for video).
 pub const FLV_TRACKS_MAX: usize = 32;
 
+
+const _: () = assert!(EVENT_MESSAGE_BYTES_MAX <= STREAM_BOX_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= READ_BUFFER_BYTES);
 const _: () = assert!(RTMP_COMMAND_BYTES_MAX <= RTMP_MESSAGE_BYTES_MAX);
 const _: () = assert!(FLV_TRACKS_MAX <= TRACKS_MAX);

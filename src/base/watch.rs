@@ -4,6 +4,7 @@
 //! makes it grow calls [`Watch::advance`]; that wakes each delivery worker with waiters once, however many requests wait
 //! there. A worker keeps its own list of who waits for what, and subscribes once per watch while the list is not empty.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -69,6 +70,12 @@ impl Watch {
 
     fn listeners(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Arc<dyn Listener>)>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Watermark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.watch.mark(), self.target)
     }
 }
 

@@ -46,9 +46,10 @@ impl Clock {
         self.date.set(date::format(unix.as_secs()));
     }
 
-    /// Wall time as of the last [`Clock::now`].
-    pub(super) fn wall(&self) -> Now {
-        Now { unix: self.unix.get() }
+    /// Wall time at `now`, which [`Clock::now`] gave.
+    pub(super) fn wall(&self, now: Instant) -> Now {
+        let left = self.until.get().saturating_duration_since(now).as_millis() as u32;
+        Now { unix: self.unix.get(), millis: 1_000_u32.saturating_sub(left).min(999) }
     }
 
     /// The value of a `Date` field as of the last [`Clock::now`].
@@ -63,6 +64,11 @@ impl Clock {
     /// Ticks since the worker started.
     pub(super) fn ticks(&self) -> u32 {
         self.ticks.get()
+    }
+
+    /// The time since a tick, less than one of them short.
+    pub(super) fn since(&self, tick: u32) -> Duration {
+        self.tick * self.ticks().wrapping_sub(tick)
     }
 
     /// Ticks that take at least `duration`, counted from the middle of one.

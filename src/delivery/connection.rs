@@ -21,7 +21,7 @@ use super::worker::Worker;
 use crate::base::{Extent, Payload, Piece, limits};
 use crate::http::discard::Discard;
 use crate::http::request::{self, Body, Method};
-use crate::http::{Request, Response};
+use crate::http::{Framing, Request, Response};
 use crate::service::Answer;
 use crate::sys::{Pollable, socket};
 
@@ -38,6 +38,8 @@ pub(super) struct Connection {
     /// When the request that something is loaded for was first asked, and how often that was done.
     asked: Option<Instant>,
     loads: u8,
+    /// The tick at which that request began to wait for something to grow.
+    waiting_since: Option<u32>,
     /// Not counted as open.
     refused: bool,
     life: Life,
@@ -111,6 +113,7 @@ impl Connection {
             warming: None,
             asked: None,
             loads: 0,
+            waiting_since: None,
             refused: life == Life::Refusing,
             life,
             ending: false,
@@ -168,6 +171,8 @@ impl Connection {
                     return self.truncated(*sending, &stretch);
                 }
                 sending.warmed();
+            } else if let Woken::Helper(Outcome::Overdue) = woken {
+                return self.give_up(*sending);
             }
             if let Woken::Bulk = woken {
                 sending.granted();
@@ -216,7 +221,7 @@ impl Connection {
             let now = self.worker.clock.now();
             let answer = match self.life {
                 Life::Refusing => Answer::Ready(refusal::overloaded()),
-                _ => self.worker.shared.answers.answer(&request, self.worker.clock.wall()),
+                _ => self.worker.shared.answers.answer(&request, self.worker.clock.wall(now)),
             };
             let response = match answer {
                 Answer::Ready(response) => response,
@@ -228,6 +233,22 @@ impl Connection {
                     Some(next) => return next,
                     None => continue,
                 },
+                Answer::Wait(_) if !out.is_empty() => match self.flush(&mut out, budget) {
+                    Some(next) => return next,
+                    None => continue,
+                },
+                Answer::Wait(wait) => {
+                    let since = *self.waiting_since.get_or_insert_with(|| self.worker.clock.ticks());
+                    let waited = self.worker.clock.since(since);
+                    match wait.patience.checked_sub(waited).filter(|_| !self.worker.is_stopping()) {
+                        Some(patience) if !matches!(woken, Woken::Helper(Outcome::Overdue)) => {
+                            self.worker.give_back_head(out);
+                            self.enter(Phase::Waiting);
+                            return Next::Helper(self.worker.wait_for(wait.until, patience));
+                        }
+                        _ => *wait.otherwise,
+                    }
+                }
                 Answer::Load(load) => {
                     self.worker.give_back_head(out);
                     self.loads += 1;
@@ -237,7 +258,9 @@ impl Connection {
                 }
             };
             self.loads = 0;
-            let started = self.asked.take().unwrap_or(now);
+            // The time that a live edge takes to come is not the server's.
+            let waited = self.waiting_since.take().is_some();
+            let started = self.asked.take().filter(|_| !waited).unwrap_or(now);
             let body_fits = match request.body {
                 Body::None => true,
                 // The client may wait for 100 before it sends the body, or send it at once: there is no telling where the
@@ -247,20 +270,26 @@ impl Connection {
                 Body::Chunked => true,
             };
             let discard = Discard::new(request.body);
-            let keep_alive = request.keep_alive && body_fits && !self.is_ending();
+            let framing = response.framing(request.version);
+            let keep_alive = request.keep_alive && body_fits && framing != Framing::Close && !self.is_ending();
             let log = self.entry(&request);
             let own_head = out.len();
-            response.write_head(&mut out, &self.worker.clock.date(), keep_alive);
-            let body = if request.method == Method::Head { Payload::Empty } else { response.body };
+            response.write_head(&mut out, &self.worker.clock.date(), framing, keep_alive);
+            let is_head = request.method == Method::Head;
+            let body = if is_head { Payload::Empty } else { response.body };
+            let growing = response.growing.filter(|_| !is_head);
             let record = Record { kind: response.kind, status: response.status, started, log };
             buffer.consume(len);
             self.discard = discard;
-            if keep_alive && !buffer.is_empty() && gather(&mut out, &body) {
+            if keep_alive && growing.is_none() && !buffer.is_empty() && gather(&mut out, &body) {
                 let bytes = (out.len() - own_head) as u64;
                 self.done(record, bytes);
                 continue;
             }
-            let sending = Sending::new(out, own_head, body, Some(record), keep_alive);
+            let mut sending = Sending::new(out, own_head, body, Some(record), keep_alive);
+            if let Some(growing) = growing {
+                sending.follow(growing, framing);
+            }
             if let Some(next) = self.push(sending, budget) {
                 return next;
             }
@@ -335,6 +364,12 @@ impl Connection {
                 self.warming = Some(Box::new(stretch.clone()));
                 Some(Next::Helper(self.worker.read_in(stretch)))
             }
+            Step::Growth(mark) => {
+                self.enter(Phase::Waiting);
+                self.sending = Some(Box::new(sending));
+                Some(Next::Helper(self.worker.wait_for(mark, limits::FOLLOW_SILENCE_MAX)))
+            }
+            Step::GivenUp => Some(self.give_up(sending)),
             Step::Truncated(extent) => Some(self.truncated(sending, &extent)),
             Step::Broken => {
                 self.abandon(&mut sending);
@@ -353,10 +388,21 @@ impl Connection {
         if sending.is_untouched() {
             let response = refusal::damaged();
             let date = self.worker.clock.date();
-            sending.replace(|head| response.write_head(head, &date, false), response.body.clone(), response.status);
+            sending.replace(
+                |head| response.write_head(head, &date, Framing::Length, false),
+                response.body.clone(),
+                response.status,
+            );
             let mut budget = limits::TURN_BYTES;
             return self.push(sending, &mut budget).unwrap_or(Next::Close);
         }
+        self.abandon(&mut sending);
+        self.reset();
+        Next::Close
+    }
+
+    /// What is being followed will not be whole: the connection is reset, so that the client cannot take a part for it.
+    fn give_up(&mut self, mut sending: Sending) -> Next {
         self.abandon(&mut sending);
         self.reset();
         Next::Close
@@ -366,7 +412,7 @@ impl Connection {
     fn refuse(&mut self, mut out: Vec<u8>, response: Response, log: Option<Box<Entry>>) -> Next {
         let own_head = out.len();
         let started = self.worker.clock.now();
-        response.write_head(&mut out, &self.worker.clock.date(), false);
+        response.write_head(&mut out, &self.worker.clock.date(), Framing::Length, false);
         let record = Record { kind: response.kind, status: response.status, started, log };
         let mut budget = limits::TURN_BYTES;
         let sending = Sending::new(out, own_head, response.body, Some(record), false);

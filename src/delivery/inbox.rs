@@ -9,6 +9,8 @@ use crate::sys::Wake;
 pub(super) enum Message {
     /// A helper has done what the ticket was for.
     Done(TicketId, Outcome),
+    /// A watch that requests wait on has moved: the key of [`super::waits`].
+    Moved(u64),
     /// A connection another worker accepted.
     Connection(TcpStream, IpAddr),
     /// Stop accepting, finish, end.

@@ -25,6 +25,10 @@ pub struct WorkerMetrics {
     pub(super) cold_waits: Counter,
     /// Waits for an asset to be opened or a manifest to be compressed.
     pub(super) loads: Counter,
+    /// Waits for something to grow: blocked playlist reloads, parts that were asked for early, runs that are followed.
+    pub(super) waits: Counter,
+    /// Requests waiting so at the last tick.
+    pub(super) waiting: Counter,
     /// Answers the client did not wait for.
     pub(super) aborted: Counter,
     /// Answers cut short by a damaged file.
@@ -74,6 +78,8 @@ pub struct Totals {
     pub open: u64,
     pub cold_waits: u64,
     pub loads: u64,
+    pub waits: u64,
+    pub waiting: u64,
     pub aborted: u64,
     pub damaged: u64,
     pub head_timeouts: u64,
@@ -120,6 +126,8 @@ impl Totals {
             (&mut self.open, &worker.open),
             (&mut self.cold_waits, &worker.cold_waits),
             (&mut self.loads, &worker.loads),
+            (&mut self.waits, &worker.waits),
+            (&mut self.waiting, &worker.waiting),
             (&mut self.aborted, &worker.aborted),
             (&mut self.damaged, &worker.damaged),
             (&mut self.head_timeouts, &worker.head_timeouts),

@@ -19,6 +19,7 @@ mod refusal;
 mod send;
 mod slots;
 mod tickets;
+mod waits;
 mod warm;
 mod worker;
 

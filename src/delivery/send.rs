@@ -6,13 +6,15 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use nix::errno::Errno;
 
 use super::access_log::Entry;
 use super::bulk::Bulk;
 use super::warm::Warm;
-use crate::base::{Extent, Payload, Piece, limits};
-use crate::http::{Kind, Status};
+use crate::base::growing::End;
+use crate::base::{Extent, Growing, Payload, Piece, Watermark, limits};
+use crate::http::{Framing, Kind, Status};
 use crate::sys::{residency, transfer};
 
 /// An answer on its way out.
@@ -38,9 +40,19 @@ pub(super) struct Sending {
     ahead: Option<Extent>,
     /// The next large send may be made.
     granted: bool,
+    /// What goes on behind `body`.
+    following: Option<Box<Following>>,
     pub(super) record: Option<Record>,
     /// The connection goes on afterwards.
     pub(super) keep_alive: bool,
+}
+
+/// A run that is sent as it grows.
+pub(super) struct Following {
+    growing: Box<Growing>,
+    framing: Framing,
+    /// Offset in the file of the next byte to send.
+    at: u64,
 }
 
 /// What is counted and logged once the answer is gone.
@@ -62,6 +74,10 @@ pub(super) enum Step {
     Bulk,
     /// This stretch of a file has to be read in first.
     Cold(Extent),
+    /// Everything there is was queued, and more is being written.
+    Growth(Watermark),
+    /// Whoever wrote what is followed gave up.
+    GivenUp,
     /// The file ended before the extent did.
     Truncated(Extent),
     /// The client is gone.
@@ -102,14 +118,26 @@ impl Sending {
             was_cold: false,
             ahead: None,
             granted: false,
+            following: None,
             record,
             keep_alive,
         }
     }
 
+    /// Goes on with a run that may still grow, behind the body.
+    pub(super) fn follow(&mut self, growing: Box<Growing>, framing: Framing) {
+        let at = growing.start;
+        self.following = Some(Box::new(Following { growing, framing, at }));
+    }
+
     /// Sends until everything is queued or something has to be waited for. `budget` goes down by what was sent.
     pub(super) fn step(&mut self, socket: BorrowedFd<'_>, budget: &mut u64, turn: &Turn<'_>) -> Step {
         loop {
+            if self.piece == self.body.pieces().len()
+                && let Some(step) = self.refill()
+            {
+                return step;
+            }
             if self.is_done() {
                 return Step::Done;
             }
@@ -161,6 +189,46 @@ impl Sending {
         }
     }
 
+    /// Takes what has been written meanwhile as the next pieces; the step to take if there is nothing.
+    fn refill(&mut self) -> Option<Step> {
+        let following = self.following.as_mut()?;
+        let progress = &following.growing.progress;
+        let (reached, end) = progress.reached();
+        let mut pieces = Payload::Empty;
+        let len = reached.saturating_sub(following.at);
+        let chunked = following.framing == Framing::Chunked;
+        match end {
+            Some(End::Broken) => return Some(Step::GivenUp),
+            None if len == 0 => {
+                // The head goes first.
+                let watermark = Watermark { watch: progress.watch().clone(), target: following.at + 1 };
+                return (self.head_sent == self.head.len()).then_some(Step::Growth(watermark));
+            }
+            _ => {}
+        }
+        if len > 0 {
+            if chunked {
+                pieces.push(Piece::Inline(format!("{len:x}\r\n").into()));
+            }
+            let file = following.growing.file.clone();
+            pieces.push(Piece::Extent(Extent { file, offset: following.at, len }));
+            following.at = reached;
+        }
+        if chunked {
+            // RFC 9112 §7.1: the end of the chunk, and the last chunk of no bytes.
+            pieces.push(Piece::Inline(Bytes::from_static(match (len > 0, end.is_some()) {
+                (true, true) => b"\r\n0\r\n\r\n",
+                (true, false) => b"\r\n",
+                (false, _) => b"0\r\n\r\n",
+            })));
+        }
+        if end.is_some() {
+            self.following = None;
+        }
+        (self.body, self.piece, self.piece_sent, self.resident) = (pieces, 0, 0, 0);
+        None
+    }
+
     /// A helper has read in the stretch that [`Step::Cold`] named.
     pub(super) fn warmed(&mut self) {
         self.insist = true;
@@ -192,6 +260,7 @@ impl Sending {
         self.head.truncate(self.own_head);
         write_head(&mut self.head);
         (self.body, self.piece, self.piece_sent) = (body, 0, 0);
+        self.following = None;
         self.keep_alive = false;
         if let Some(record) = &mut self.record {
             record.status = status;
@@ -214,7 +283,7 @@ impl Sending {
     }
 
     fn is_done(&self) -> bool {
-        self.head_sent == self.head.len() && self.piece == self.body.pieces().len()
+        self.head_sent == self.head.len() && self.piece == self.body.pieces().len() && self.following.is_none()
     }
 
     /// An extent that its file is too short for. The page cache may keep bytes beyond the end in a large folio, so asking

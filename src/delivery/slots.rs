@@ -38,6 +38,8 @@ pub(super) enum Phase {
     Sending,
     /// A helper, or its turn on the worker: nothing the client could do anything about.
     Helper,
+    /// Something to grow: a live part, a file that is being written. Whoever waits has a deadline of its own.
+    Waiting,
     /// The client to close.
     Lingering,
 }

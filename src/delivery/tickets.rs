@@ -1,4 +1,4 @@
-//! A connection that waits for a helper holds a ticket; the inbox brings the outcome.
+//! A connection that waits for a helper, or for something to grow, holds a ticket; the inbox brings the outcome.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -15,6 +15,8 @@ pub(super) enum Outcome {
     Done,
     /// The file is shorter than the catalog says.
     Truncated,
+    /// What was waited for did not come in time.
+    Overdue,
 }
 
 #[derive(Default)]
@@ -63,6 +65,16 @@ impl Tickets {
         .await;
         abandon.id = None;
         outcome
+    }
+}
+
+#[cfg(test)]
+impl Tickets {
+    pub(super) fn outcome(&self, id: TicketId) -> Option<Outcome> {
+        match self.0.borrow().get(id) {
+            Some(Ticket::Closed(outcome)) => Some(*outcome),
+            _ => None,
+        }
     }
 }
 

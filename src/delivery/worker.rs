@@ -25,9 +25,10 @@ use super::listener::Listener;
 use super::metrics::WorkerMetrics;
 use super::slots::{Expired, Phase, Slot, Slots};
 use super::tickets::{TicketId, Tickets};
+use super::waits::Waits;
 use super::warm::Warm;
 use super::{Answers, Options, balance};
-use crate::base::{Extent, limits};
+use crate::base::{Extent, Watermark, limits};
 use crate::service::Load;
 use crate::sys::{Pollable, Ticker, probe, socket, transfer};
 
@@ -57,6 +58,7 @@ pub(super) struct Worker {
     pub(super) buffers: BufferPool,
     pub(super) slots: Slots,
     pub(super) tickets: Tickets,
+    waits: Waits,
     pub(super) warm: Warm,
     pub(super) bulk: Bulk,
     pub(super) log: Option<AccessLog>,
@@ -92,6 +94,7 @@ pub(super) fn run(
         buffers: BufferPool::default(),
         slots: Slots::default(),
         tickets: Tickets::default(),
+        waits: Waits::new(inbox.clone()),
         warm: Warm::default(),
         bulk: Bulk::default(),
         log: log.map(AccessLog::new),
@@ -130,6 +133,8 @@ impl Worker {
             self.clock.advance();
             self.clock.now();
             self.metrics.progress.add(1);
+            self.waits.expire(self.clock.ticks(), &self.tickets);
+            self.metrics.waiting.set(self.waits.len() as u64);
             self.sweep();
             if let Some(log) = &self.log {
                 log.hand_over();
@@ -153,10 +158,12 @@ impl Worker {
             for message in self.inbox.take() {
                 match message {
                     Message::Done(ticket, outcome) => self.tickets.close(ticket, outcome),
+                    Message::Moved(key) => self.waits.moved(key, &self.tickets),
                     Message::Connection(stream, peer) => self.admit(stream, peer),
                     Message::Stop if self.is_stopping() => {}
                     Message::Stop => {
                         self.stopping.set(Some(self.clock.ticks()));
+                        self.waits.expire_all(&self.tickets);
                         // Closing a listener resets what waits in its queue, so that is taken first.
                         for listener in listeners {
                             listener.drain(self);
@@ -252,6 +259,15 @@ impl Worker {
         ticket
     }
 
+    /// Waits until `mark` is reached, for `patience` at most (and up to a tick more).
+    pub(super) fn wait_for(&self, mark: Watermark, patience: Duration) -> TicketId {
+        self.metrics.waits.add(1);
+        let ticket = self.tickets.open();
+        let until = self.clock.ticks().wrapping_add(self.clock.ticks_ceil(patience));
+        self.waits.wait(mark, until, ticket, &self.tickets);
+        ticket
+    }
+
     pub(super) async fn next_tick(&self) {
         let tick = self.clock.ticks();
         poll_fn(|context| {
@@ -286,7 +302,7 @@ impl Worker {
                 Phase::Head => (age > head).then_some(Expired::Head),
                 Phase::Lingering => (age > linger).then_some(Expired::Linger),
                 Phase::Sending => (age > window && is_slow(slot, tick, age, options)).then_some(Expired::SlowReader),
-                Phase::Helper => None,
+                Phase::Helper | Phase::Waiting => None,
             };
             let Some(reason) = expired else { return };
             slot.expired = Some(reason);

@@ -10,4 +10,4 @@ pub mod response;
 pub mod uri;
 
 pub use request::Request;
-pub use response::{Kind, Response, Status};
+pub use response::{Framing, Kind, Response, Status};

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::base::Payload;
+use crate::base::{Growing, Payload};
+
+use super::request::Version;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Status(pub u16);
@@ -58,6 +60,18 @@ pub struct Response {
     pub fields: Bytes,
     /// For HEAD the body is described too; the connection leaves it out.
     pub body: Payload,
+    /// What goes on behind the body as it is written: nobody knows its length yet.
+    pub growing: Option<Box<Growing>>,
+}
+
+/// How the client is told where the body ends (RFC 9112 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// `Content-Length`.
+    Length,
+    Chunked,
+    /// With the connection: HTTP/1.0 knows no chunked coding.
+    Close,
 }
 
 /// What scripts of any page may do with any answer. Part of every answer's fields: a player that cannot read a refusal
@@ -73,23 +87,35 @@ impl Response {
         lines.push_str(fields);
         lines.push_str(CORS_FIELDS);
         let body = Bytes::from([reason, "\n"].concat());
-        Response { status, kind: Kind::Other, fields: Bytes::from(lines), body: Payload::from(body) }
+        Response { status, kind: Kind::Other, fields: Bytes::from(lines), body: Payload::from(body), growing: None }
     }
 
-    /// Appends the whole head, with the empty line.
+    pub fn framing(&self, version: Version) -> Framing {
+        match (&self.growing, version) {
+            (None, _) => Framing::Length,
+            (Some(_), Version::Http11) => Framing::Chunked,
+            (Some(_), Version::Http10) => Framing::Close,
+        }
+    }
+
+    /// Appends the whole head, with the empty line. After [`Framing::Close`] the connection cannot be kept alive.
     ///
     /// `date` is now, as [`super::date::format`] writes it. `Connection: keep-alive` is said although HTTP/1.1 implies it:
     /// an HTTP/1.0 client that asked for it waits for the answer (RFC 9112 §9.3), and it costs a copy of 24 bytes.
-    pub fn write_head(&self, out: &mut Vec<u8>, date: &[u8; 29], keep_alive: bool) {
+    pub fn write_head(&self, out: &mut Vec<u8>, date: &[u8; 29], framing: Framing, keep_alive: bool) {
         out.reserve(self.fields.len() + HEAD_OVERHEAD_BYTES);
         self.status.write_line(out);
         out.extend_from_slice(date);
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&self.fields);
-        if self.status.has_content() {
-            out.extend_from_slice(b"Content-Length: ");
-            write_decimal(out, self.body.len());
-            out.extend_from_slice(b"\r\n");
+        match framing {
+            Framing::Length if self.status.has_content() => {
+                out.extend_from_slice(b"Content-Length: ");
+                write_decimal(out, self.body.len());
+                out.extend_from_slice(b"\r\n");
+            }
+            Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            Framing::Length | Framing::Close => {}
         }
         out.extend_from_slice(if keep_alive {
             b"Connection: keep-alive\r\n\r\n"
@@ -204,8 +230,9 @@ mod tests {
             (Status(599), false, "HTTP/1.1 599 ", "Content-Length: 10\r\nConnection: close\r\n\r\n"),
         ] {
             let mut out = b"before".to_vec();
-            let response = Response { status, kind: Kind::Segment, fields: fields.clone(), body: body.clone() };
-            response.write_head(&mut out, DATE, keep_alive);
+            let response =
+                Response { status, kind: Kind::Segment, fields: fields.clone(), body: body.clone(), growing: None };
+            response.write_head(&mut out, DATE, Framing::Length, keep_alive);
             assert_eq!(String::from_utf8(out).unwrap(), format!("before{first}\r\n{common}{last}"));
         }
     }
@@ -235,7 +262,7 @@ mod tests {
     fn errors_are_one_line_of_text() {
         let error = Response::error(Status::METHOD_NOT_ALLOWED, "GET only", "Allow: GET\r\n");
         let mut out = Vec::new();
-        error.write_head(&mut out, DATE, false);
+        error.write_head(&mut out, DATE, Framing::Length, false);
         let head = String::from_utf8(out).unwrap();
         assert!(head.contains("\r\nAllow: GET\r\n"), "{head}");
         assert!(head.contains("\r\nContent-Length: 9\r\n"), "{head}");

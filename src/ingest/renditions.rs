@@ -10,7 +10,7 @@ use bytes::Bytes;
 use thiserror::Error as ThisError;
 
 use crate::base::limits::{PUBLISHER_RENDITIONS_MAX, WAITING_BYTES_MAX, WAITING_REQUESTS_MAX};
-use crate::media::feed::{Event, Format};
+use crate::media::feed::{Event, Format, TrackKey};
 use crate::media::isobmff::stream::{self, Demuxer};
 use crate::media::track::{Kind, Role};
 
@@ -57,6 +57,8 @@ pub struct Labels {
 #[derive(Debug)]
 struct Rendition {
     demuxer: Demuxer,
+    /// Of its tracks.
+    names: Vec<Arc<str>>,
     labels: Labels,
     /// By when they began. The first is being read, the others wait.
     requests: VecDeque<Waiting>,
@@ -78,7 +80,8 @@ impl Renditions {
         let stem: Arc<str> = stem.into();
         let new = || {
             let name = if stem.is_empty() { "the stream" } else { &*stem };
-            Rendition { demuxer: Demuxer::new(name), labels: Labels::default(), requests: VecDeque::new() }
+            let demuxer = Demuxer::new(name);
+            Rendition { demuxer, names: Vec::new(), labels: Labels::default(), requests: VecDeque::new() }
         };
         let rendition = self.all.entry(stem.clone()).or_insert_with(new);
         let number = self.next;
@@ -125,18 +128,13 @@ impl Renditions {
 
     /// What a manifest says of a rendition. Tracks that this changes are announced again.
     pub fn label(&mut self, stem: &str, labels: Labels) {
-        let Some((stem, rendition)) = self.all.get_key_value(stem).map(|(stem, _)| stem.clone()).and_then(|stem| {
-            let rendition = self.all.get_mut(&stem)?;
-            Some((stem, rendition))
-        }) else {
-            return;
-        };
+        let Some(rendition) = self.all.get_mut(stem) else { return };
         let before = std::mem::replace(&mut rendition.labels, labels);
-        for (track, format) in (0..).zip(rendition.demuxer.formats()) {
+        let tracks = (0..).zip(rendition.demuxer.formats()).zip(&rendition.names);
+        for ((track, format), name) in tracks {
             let labelled = rendition.labels.apply(format.clone());
             if labelled != before.apply(format.clone()) {
-                let name = name(&stem, &rendition.demuxer, track);
-                self.events.push_back((name, Event::Track { track, format: labelled }));
+                self.events.push_back((name.clone(), Event::Track { track, format: labelled }));
             }
         }
     }
@@ -148,8 +146,8 @@ impl Renditions {
 
     /// The encoder says that nothing follows.
     pub fn end(&mut self) {
-        for (stem, rendition) in &self.all {
-            end(stem, &rendition.demuxer, &mut self.events);
+        for rendition in self.all.values() {
+            rendition.end(&mut self.events);
         }
     }
 }
@@ -243,18 +241,27 @@ impl Rendition {
 
     fn drain(&mut self, stem: &Arc<str>, events: &mut Events) {
         while let Some(event) = self.demuxer.poll() {
-            let name = |track| name(stem, &self.demuxer, track);
             match event {
                 Event::Track { track, format } => {
-                    events.push_back((name(track), Event::Track { track, format: self.labels.apply(format) }));
+                    self.names = names(stem, &self.demuxer);
+                    events
+                        .push_back((self.name(stem, track), Event::Track { track, format: self.labels.apply(format) }));
                 }
-                Event::Sample { track, .. } => events.push_back((name(track), event)),
+                Event::Sample { track, .. } => events.push_back((self.name(stem, track), event)),
                 // It is of all tracks of the stream, or there are none.
-                Event::Marker(_) if self.demuxer.formats().next().is_some() => events.push_back((name(0), event)),
-                Event::Marker(_) => events.push_back((stem.clone(), event)),
-                Event::End => end(stem, &self.demuxer, events),
+                Event::Marker(_) => events.push_back((self.name(stem, 0), event)),
+                Event::End => self.end(events),
             }
         }
+    }
+
+    fn name(&self, stem: &Arc<str>, track: TrackKey) -> Arc<str> {
+        self.names.get(track as usize).unwrap_or(stem).clone()
+    }
+
+    /// Every track ends.
+    fn end(&self, events: &mut Events) {
+        events.extend(self.names.iter().map(|name| (name.clone(), Event::End)));
     }
 }
 
@@ -267,24 +274,21 @@ impl Waiting {
     }
 }
 
-/// Every track ends.
-fn end(stem: &Arc<str>, demuxer: &Demuxer, events: &mut Events) {
-    let tracks = (0..).zip(demuxer.formats());
-    events.extend(tracks.map(|(track, _)| (name(stem, demuxer, track), Event::End)));
-}
-
-/// Several tracks of one stream are told apart by their kind and their place among those of the kind.
-fn name(stem: &Arc<str>, demuxer: &Demuxer, track: u32) -> Arc<str> {
-    let kinds = || demuxer.formats().map(|format| format.kind);
-    if kinds().count() == 1 && !stem.is_empty() {
-        return stem.clone();
+/// Of the tracks of one stream, which are told apart by their kind and their place among those of the kind.
+fn names(stem: &Arc<str>, demuxer: &Demuxer) -> Vec<Arc<str>> {
+    let kinds: Vec<Kind> = demuxer.formats().map(|format| format.kind).collect();
+    if kinds.len() == 1 && !stem.is_empty() {
+        return vec![stem.clone()];
     }
-    let kind = kinds().nth(track as usize).unwrap_or(Kind::Video);
-    let number = kinds().take(track as usize + 1).filter(|other| *other == kind).count();
-    let letter = match kind {
-        Kind::Video => 'v',
-        Kind::Audio => 'a',
-        Kind::Text => 't',
+    let separator = if stem.is_empty() { "" } else { "-" };
+    let name = |(place, kind): (usize, &Kind)| {
+        let number = kinds.iter().take(place + 1).filter(|other| *other == kind).count();
+        let letter = match kind {
+            Kind::Video => 'v',
+            Kind::Audio => 'a',
+            Kind::Text => 't',
+        };
+        format!("{stem}{separator}{letter}{number}").into()
     };
-    if stem.is_empty() { format!("{letter}{number}").into() } else { format!("{stem}-{letter}{number}").into() }
+    kinds.iter().enumerate().map(name).collect()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Piece;
-use crate::http::{Kind, Response, request, uri};
+use crate::http::{Framing, Kind, Response, request, uri};
 use crate::media::fixture::Fixture;
 use crate::media::{Presentation, TrackView};
 
@@ -70,7 +70,7 @@ impl Origin {
 
 fn head(response: &Response) -> String {
     let mut out = Vec::new();
-    response.write_head(&mut out, b"Mon, 07 Nov 1994 00:00:00 GMT", true);
+    response.write_head(&mut out, b"Mon, 07 Nov 1994 00:00:00 GMT", Framing::Length, true);
     String::from_utf8(out).unwrap()
 }
 

@@ -9,12 +9,12 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::base::Piece;
-use crate::http::{Response, request};
+use crate::http::{Framing, Response, request};
 use crate::library::{Library, catalog, import};
 
 use super::{Answer, Load, Now, Options, Pages, Service};
 
-const NOW: Now = Now { unix: 1_800_000_000 };
+const NOW: Now = Now { unix: 1_800_000_000, millis: 0 };
 
 struct Origin {
     directory: TempDir,
@@ -60,6 +60,7 @@ impl Origin {
             match self.answer(head, now) {
                 Answer::Ready(response) => return response,
                 Answer::Load(load) => self.service.load(load),
+                Answer::Wait(_) => panic!("nothing of an asset grows"),
             }
         }
         panic!("{head}: still not loaded");
@@ -87,7 +88,7 @@ fn body(response: &Response) -> String {
 
 fn head(response: &Response) -> String {
     let mut out = Vec::new();
-    response.write_head(&mut out, b"Mon, 07 Nov 1994 00:00:00 GMT", true);
+    response.write_head(&mut out, b"Mon, 07 Nov 1994 00:00:00 GMT", Framing::Length, true);
     String::from_utf8(out).unwrap()
 }
 
@@ -173,7 +174,7 @@ fn an_index_that_is_truncated_while_open_makes_no_wrong_manifest() {
     assert_eq!(origin.ask("GET /vod/good/index.m3u8", "").status.0, 200);
     // Somebody puts it back: it is tried again after a while.
     fs::write(&path, whole).unwrap();
-    let later = Now { unix: NOW.unix + 60 };
+    let later = Now { unix: NOW.unix + 60, ..NOW };
     assert_eq!(origin.ask_at(later, &format!("GET {playlist} HTTP/1.0\r\n\r\n")).status.0, 200);
 }
 
@@ -186,7 +187,7 @@ fn an_open_asset_is_looked_at_once_a_second() {
     assert_eq!(origin.ask_at(NOW, &segment).status.0, 200);
     let index = fs::OpenOptions::new().write(true).open(origin.files("film").join("index")).unwrap();
     index.set_len(index.metadata().unwrap().len() - 1).unwrap();
-    let later = Now { unix: NOW.unix + 1 };
+    let later = Now { unix: NOW.unix + 1, ..NOW };
     assert!(matches!(origin.answer(&segment, later), Answer::Load(_)), "a helper sees to it");
     for now in [later, later, NOW] {
         assert_eq!(origin.ask_at(now, &segment).status.0, 500);

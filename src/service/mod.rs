@@ -18,8 +18,8 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
-use crate::base::Payload;
 use crate::base::limits::{MANIFEST_AGE_DEFAULT, MANIFEST_CACHE_BYTES_DEFAULT, MISSING_AGE_DEFAULT};
+use crate::base::{Payload, Watermark};
 use crate::http::request::Method;
 use crate::http::{Kind, Request, Response, Status, response, uri};
 use crate::library::catalog::{Catalog, State};
@@ -36,6 +36,17 @@ pub enum Answer {
     Ready(Response),
     /// Something slow has to happen first: give it to the helper pool, then ask again.
     Load(Load),
+    /// It is not there yet, and will be soon: ask again when it has grown.
+    Wait(Wait),
+}
+
+/// Waiting for something to grow.
+pub struct Wait {
+    pub until: Watermark,
+    /// How long, from the first time the request was answered so.
+    pub patience: Duration,
+    /// What to answer after that.
+    pub otherwise: Box<Response>,
 }
 
 /// Work that must not happen on a delivery worker.
@@ -101,6 +112,8 @@ impl Default for Options {
 pub struct Now {
     /// Seconds since 1970.
     pub unix: u64,
+    /// And milliseconds, below 1000.
+    pub millis: u32,
 }
 
 const ALLOW_FIELD: &str = "Allow: GET, HEAD, OPTIONS\r\n";
@@ -215,5 +228,11 @@ fn options() -> Response {
         Cache-Control, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status\r\n\
         Access-Control-Max-Age: 86400\r\n";
     let fields = [ALLOW_FIELD, PREFLIGHT_FIELDS, response::CORS_FIELDS].concat();
-    Response { status: Status::NO_CONTENT, kind: Kind::Other, fields: Bytes::from(fields), body: Payload::Empty }
+    Response {
+        status: Status::NO_CONTENT,
+        kind: Kind::Other,
+        fields: Bytes::from(fields),
+        body: Payload::Empty,
+        growing: None,
+    }
 }

@@ -127,7 +127,7 @@ impl Representation {
     }
 
     fn response(&self, status: Status, fields: Bytes, body: Payload) -> Response {
-        Response { status, kind: self.kind, fields, body }
+        Response { status, kind: self.kind, fields, body, growing: None }
     }
 
     fn validators(&self) -> Validators<'_> {

@@ -8,3 +8,4 @@ mod limits;
 mod origin;
 mod sending;
 mod stopping;
+mod waiting;

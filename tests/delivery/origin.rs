@@ -10,10 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headwater::base::{Extent, Payload, Piece, Stored};
+use headwater::base::growing::Progress;
+use headwater::base::{Extent, Growing, Payload, Piece, Stored, Watch, Watermark};
 use headwater::delivery::{self, Answers, Options, Plane, Totals};
 use headwater::http::{Kind, Request, Response, Status};
-use headwater::service::{Answer, Load, Now};
+use headwater::service::{Answer, Load, Now, Wait};
 use headwater::sys::MappedFile;
 use tempfile::TempDir;
 
@@ -24,7 +25,20 @@ pub struct Origin {
     plane: Option<Plane>,
     pub dir: TempDir,
     pub asked: Arc<AtomicUsize>,
+    pub live: Live,
 }
+
+/// What grows: `/wait` answers when the watch has reached 5, `/growing` follows a run of `big` from byte 1 000 on.
+#[derive(Clone)]
+pub struct Live {
+    pub watch: Arc<Watch>,
+    pub run: Arc<Progress>,
+}
+
+/// How long `/wait` waits.
+pub const WAIT: Duration = Duration::from_millis(400);
+/// Where the run that `/growing` follows begins.
+pub const RUN_START: u64 = 1_000;
 
 /// Bytes that tell their position.
 pub fn pattern(len: usize) -> Vec<u8> {
@@ -43,9 +57,10 @@ impl Origin {
         let asked = Arc::<AtomicUsize>::default();
         let workers = if options.workers.is_empty() { vec![None] } else { options.workers.clone() };
         let options = Options { workers, listeners: vec!["127.0.0.1:0".parse().unwrap()], ..options };
-        let fixed = Fixed::new(dir.path(), asked.clone());
+        let live = Live { watch: Arc::new(Watch::new(0)), run: Arc::new(Progress::new(RUN_START)) };
+        let fixed = Fixed::new(dir.path(), asked.clone(), live.clone());
         let plane = delivery::start(options, Arc::new(fixed)).unwrap();
-        Origin { plane: Some(plane), dir, asked }
+        Origin { plane: Some(plane), dir, asked, live }
     }
 
     pub fn plane(&self) -> &Plane {
@@ -108,10 +123,12 @@ impl Drop for Origin {
 struct Fixed {
     payloads: HashMap<&'static str, Payload>,
     asked: Arc<AtomicUsize>,
+    live: Live,
+    big: Arc<dyn Stored>,
 }
 
 impl Fixed {
-    fn new(dir: &Path, asked: Arc<AtomicUsize>) -> Fixed {
+    fn new(dir: &Path, asked: Arc<AtomicUsize>, live: Live) -> Fixed {
         let stored = |name: &str, len: usize| -> Arc<dyn Stored> {
             let path = dir.join(name);
             std::fs::write(&path, pattern(len)).unwrap();
@@ -128,6 +145,7 @@ impl Fixed {
         }
         let payloads = HashMap::from([
             ("/text", Payload::from(Bytes::from_static(TEXT.as_bytes()))),
+            ("/wait", Payload::from(Bytes::from_static(b"there"))),
             ("/empty", Payload::Empty),
             ("/large-text", Payload::from(Bytes::from(pattern(3_000_000)))),
             ("/big", Payload::from(extent(&big, 0, BIG as u64))),
@@ -136,7 +154,7 @@ impl Fixed {
             ("/part", Payload::from(extent(&big, 1_234_567, 2_345_678))),
             ("/mixed", mixed),
         ]);
-        Fixed { payloads, asked }
+        Fixed { payloads, asked, live, big }
     }
 }
 
@@ -144,6 +162,17 @@ impl Answers for Fixed {
     fn answer(&self, request: &Request<'_>, _now: Now) -> Answer {
         self.asked.fetch_add(1, Ordering::Relaxed);
         assert_ne!(request.path, "/panic", "this is what a bug looks like");
+        if request.path == "/wait" && self.live.watch.mark() < 5 {
+            let until = Watermark { watch: self.live.watch.clone(), target: 5 };
+            let otherwise = Box::new(Response::error(Status::SERVICE_UNAVAILABLE, "not in time", ""));
+            return Answer::Wait(Wait { until, patience: WAIT, otherwise });
+        }
+        if request.path == "/growing" {
+            let run = Growing { file: self.big.clone(), start: RUN_START, progress: self.live.run.clone() };
+            let mut response = Response::error(Status::OK, "", "");
+            (response.body, response.growing) = (Payload::Empty, Some(Box::new(run)));
+            return Answer::Ready(response);
+        }
         let kind = if request.path == "/text" { Kind::MediaPlaylist } else { Kind::Segment };
         Answer::Ready(match self.payloads.get(request.path) {
             Some(body) => Response {
@@ -151,6 +180,7 @@ impl Answers for Fixed {
                 kind,
                 fields: Bytes::from_static(b"ETag: \"1\"\r\n"),
                 body: body.clone(),
+                growing: None,
             },
             None => Response::error(Status::NOT_FOUND, "nothing here", ""),
         })

@@ -59,8 +59,9 @@ mod tests {
         use Stated::{Long, Short};
         const TOP: i64 = 1 << 32;
         let scale = Timescale::new(90_000).unwrap();
-        // What is stated, and where the fragment ends after it begins.
-        let cases: &[(&str, &[(Option<Stated>, i64)])] = &[
+        // What is stated, and where the fragment begins.
+        type Steps = [(Option<Stated>, i64)];
+        let cases: &[(&str, &Steps)] = &[
             ("none", &[(None, 0), (None, 100)]),
             ("some", &[(Some(Short(500)), 500), (None, 600), (Some(Short(600)), 600)]),
             (

@@ -1,0 +1,154 @@
+//! Who waits for what to grow: this worker's side of the watches. However many requests wait for one live part, its writer
+//! posts one message here.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::inbox::{Inbox, Message};
+use super::tickets::{Outcome, TicketId, Tickets};
+use crate::base::watch::Listener;
+use crate::base::{Watch, Watermark};
+
+/// Watches that somebody on this worker waits on.
+pub(super) struct Waits {
+    watched: RefCell<Slab<Watched>>,
+    /// By the watch's address; it lives as long as its entry.
+    places: RefCell<HashMap<usize, usize>>,
+    listener: Arc<dyn Listener>,
+}
+
+struct Watched {
+    watch: Arc<Watch>,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    target: u64,
+    /// The tick after which it is told that its time is up.
+    until: u32,
+    ticket: TicketId,
+}
+
+impl Listener for Inbox {
+    fn moved(&self, key: u64) {
+        self.post(Message::Moved(key));
+    }
+}
+
+impl Waits {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Waits {
+        Waits { watched: RefCell::default(), places: RefCell::default(), listener: inbox }
+    }
+
+    /// Closes `ticket` when the mark is reached, or after `until`.
+    pub(super) fn wait(&self, mark: Watermark, until: u32, ticket: TicketId, tickets: &Tickets) {
+        let place = *self.places.borrow_mut().entry(address(&mark.watch)).or_insert_with(|| {
+            let watch = mark.watch.clone();
+            let place = self.watched.borrow_mut().insert(Watched { watch, waiting: Vec::new() });
+            mark.watch.subscribe(self.listener.clone(), place as u64);
+            place
+        });
+        self.watched.borrow_mut()[place].waiting.push(Waiting { target: mark.target, until, ticket });
+        // It may have moved since it was looked at, and before anybody listened.
+        if mark.is_reached() {
+            self.moved(place as u64, tickets);
+        }
+    }
+
+    /// A watch has moved. The key may be another watch's by now: looking at that one does no harm.
+    pub(super) fn moved(&self, key: u64, tickets: &Tickets) {
+        self.settle(key as usize, tickets, |waiting, mark| (waiting.target <= mark).then_some(Outcome::Done));
+    }
+
+    /// Ends the waits whose time is up at `tick`.
+    pub(super) fn expire(&self, tick: u32, tickets: &Tickets) {
+        self.settle_all(tickets, |waiting| tick.wrapping_sub(waiting.until) as i32 > 0);
+    }
+
+    /// Ends all waits: the worker stops.
+    pub(super) fn expire_all(&self, tickets: &Tickets) {
+        self.settle_all(tickets, |_| true);
+    }
+
+    /// Requests that wait.
+    pub(super) fn len(&self) -> usize {
+        self.watched.borrow().iter().map(|(_, watched)| watched.waiting.len()).sum()
+    }
+
+    fn settle_all(&self, tickets: &Tickets, is_over: impl Fn(&Waiting) -> bool) {
+        let keys: Vec<usize> = self.watched.borrow().iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.settle(key, tickets, |waiting, mark| {
+                if waiting.target <= mark {
+                    return Some(Outcome::Done);
+                }
+                is_over(waiting).then_some(Outcome::Overdue)
+            });
+        }
+    }
+
+    fn settle(&self, key: usize, tickets: &Tickets, outcome: impl Fn(&Waiting, u64) -> Option<Outcome>) {
+        let mut all = self.watched.borrow_mut();
+        let Some(watched) = all.get_mut(key) else { return };
+        let mark = watched.watch.mark();
+        watched.waiting.retain(|waiting| match outcome(waiting, mark) {
+            Some(outcome) => {
+                tickets.close(waiting.ticket, outcome);
+                false
+            }
+            None => true,
+        });
+        if watched.waiting.is_empty() {
+            let watch = all.remove(key).watch;
+            self.places.borrow_mut().remove(&address(&watch));
+            watch.unsubscribe(&self.listener, key as u64);
+        }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        for (key, watched) in self.watched.borrow().iter() {
+            watched.watch.unsubscribe(&self.listener, key as u64);
+        }
+    }
+}
+
+fn address(watch: &Arc<Watch>) -> usize {
+    Arc::as_ptr(watch) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_end_when_their_mark_is_reached_or_their_time_is_up() {
+        let inbox = Arc::new(Inbox::new().unwrap());
+        let (waits, tickets) = (Waits::new(inbox.clone()), Tickets::default());
+        let watch = Arc::new(Watch::new(10));
+        let wait = |target, until| {
+            let ticket = tickets.open();
+            waits.wait(Watermark { watch: watch.clone(), target }, until, ticket, &tickets);
+            ticket
+        };
+        let posted = || inbox.take().iter().filter(|message| matches!(message, Message::Moved(_))).count();
+        assert_eq!((tickets.outcome(wait(10, 5)), waits.len()), (Some(Outcome::Done), 0), "reached already");
+        let (near, far, late) = (wait(11, 5), wait(20, 5), wait(20, 90));
+        watch.advance(11);
+        assert_eq!(posted(), 1, "one message, however many wait");
+        waits.moved(0, &tickets);
+        assert_eq!([near, far, late].map(|id| tickets.outcome(id)), [Some(Outcome::Done), None, None]);
+        waits.expire(5, &tickets);
+        assert_eq!(tickets.outcome(far), None);
+        waits.expire(6, &tickets);
+        assert_eq!([far, late].map(|id| tickets.outcome(id)), [Some(Outcome::Overdue), None]);
+        waits.expire_all(&tickets);
+        assert_eq!((tickets.outcome(late), waits.len()), (Some(Outcome::Overdue), 0));
+        watch.advance(30);
+        assert_eq!(posted(), 0, "nobody listens any more");
+    }
+}
