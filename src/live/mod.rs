@@ -15,13 +15,21 @@
 //! ```
 
 mod channel;
+mod grid;
+mod marks;
 mod op;
 mod options;
+mod segmenter;
+mod session;
+mod shelf;
 mod snapshot;
+mod state;
+mod timeline;
+mod track;
 mod writer;
 
 pub use channel::{Channel, Channels};
 pub use op::{Failure, FileName, FoundChunk, FoundFile, Lane, Op, Opened, Outcome, Recovered};
 pub use options::{Options, Redundancy, Refusal, SessionId, SourceName};
 pub use snapshot::{Located, Snapshot, TimeRange};
-pub use writer::ChannelWriter;
+pub use writer::{ChannelWriter, Counts};

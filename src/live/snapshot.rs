@@ -31,10 +31,8 @@ pub(super) struct TrackSnapshot {
     pub rate: Bitrate,
     pub part_target: Ticks,
     pub watch: Arc<Watch>,
-    /// In order; the newest is still written to.
-    pub files: Vec<Arc<File>>,
-    /// Rows of each file that are not in the tail.
-    pub listed: Vec<usize>,
+    /// In order; the newest is still written to. Their rows count up to the first segment of the tail.
+    pub files: Arc<Vec<Arc<File>>>,
     pub tail: Vec<TailSegment>,
     /// Of each segment of the tail.
     pub places: Vec<Place>,
@@ -42,6 +40,8 @@ pub(super) struct TrackSnapshot {
 
 /// One track file.
 pub(super) struct File {
+    /// Number of the first segment in it.
+    pub first: u64,
     pub init: Arc<str>,
     pub init_size: u64,
     pub opened: Opened,
@@ -182,12 +182,14 @@ impl Snapshot {
 impl TrackSnapshot {
     /// Segments with numbers from `first` up to `end`, not with it.
     fn view(&self, first: u64, end: u64) -> BroadcastTrack<'_> {
-        let mut runs: Vec<Run<'_>> = Vec::with_capacity(self.files.len());
-        for (file, &listed) in self.files.iter().zip(&self.listed) {
+        let end_of_runs = end.min(self.tail.first().map_or(u64::MAX, |segment| segment.number));
+        // The file before the first that begins behind `first` may hold it.
+        let skipped = self.files.partition_point(|file| file.first <= first).saturating_sub(1);
+        let mut runs: Vec<Run<'_>> = Vec::new();
+        for file in self.files[skipped..].iter().take_while(|file| file.first < end_of_runs) {
             let rows = file.opened.journal.rows();
-            let rows = &rows[..listed.min(rows.len())];
             let start = rows.partition_point(|row| row.number.get() < first);
-            let stop = rows.partition_point(|row| row.number.get() < end);
+            let stop = rows.partition_point(|row| row.number.get() < end_of_runs);
             if start < stop {
                 runs.push(Run { init: &file.init, rows: &rows[start..stop] });
             }
@@ -208,13 +210,12 @@ impl TrackSnapshot {
         Some((&self.tail[at], &self.places[at]))
     }
 
+    /// A segment that is older than the tail.
     fn row(&self, number: u64) -> Option<(&File, &SegmentRow)> {
-        self.files.iter().zip(&self.listed).rev().find_map(|(file, &listed)| {
-            let rows = file.opened.journal.rows();
-            let rows = &rows[..listed.min(rows.len())];
-            let at = rows.binary_search_by_key(&number, |row| row.number.get()).ok()?;
-            Some((&**file, &rows[at]))
-        })
+        let file = self.files.get(self.files.partition_point(|file| file.first <= number).checked_sub(1)?)?;
+        let rows = file.opened.journal.rows();
+        let at = rows.binary_search_by_key(&number, |row| row.number.get()).ok()?;
+        (number < self.tail.first()?.number).then(|| (&**file, &rows[at]))
     }
 }
 

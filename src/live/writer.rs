@@ -1,13 +1,26 @@
 //! One channel being made: publishers' events in, disk operations and snapshots out.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::channel::Channel;
-use super::op::{Failure, Lane, Op, Outcome, Recovered};
-use super::options::{Options, Refusal, SessionId, SourceName};
-use super::snapshot::Snapshot;
-use crate::media::feed::Event;
+use super::grid;
+use super::marks::Marks;
+use super::op::{Failure, FileName, FoundFile, Lane, Op, Outcome, Recovered};
+use super::options::{Options, Redundancy, Refusal, SessionId, SourceName};
+use super::segmenter::{Cut, Made, part_target};
+use super::session::{SILENCE, Session};
+use super::shelf::{Init, Shelf};
+use super::snapshot::{Snapshot, TrackSnapshot, order};
+use super::state::{SavedGrid, State, VERSION};
+use super::timeline::{Anchor, Nanos};
+use super::track::{Taken, TrackWriter};
+use crate::base::Ticks;
+use crate::base::limits::{LIVE_PENDING_BYTES_MAX, LIVE_SESSIONS_MAX, LIVE_TRACKS_MAX};
+use crate::media::Kind;
+use crate::media::broadcast::{self, Grid, SegmentRow};
+use crate::media::feed::{Event, Format, Marker, Sample, TrackKey};
 
 /// The state machine of one channel. All times are wall-clock time since 1970, and never read here.
 ///
@@ -16,14 +29,115 @@ use crate::media::feed::Event;
 pub struct ChannelWriter {
     channel: Arc<Channel>,
     options: Options,
+    grid: Option<Grid>,
+    /// Number of the channel's first segment.
+    origin: u64,
+    anchor: Option<Anchor>,
+    /// From which segment on how many discontinuities there are.
+    discontinuities: Vec<(u64, u32)>,
+    sessions: BTreeMap<SessionId, Session>,
+    last_session: u64,
+    tracks: BTreeMap<Arc<str>, TrackWriter>,
+    /// Of the tracks that viewers see.
+    views: BTreeMap<Arc<str>, Arc<TrackSnapshot>>,
+    marks: Marks,
+    first: u64,
+    state: broadcast::State,
+    /// Since when samples wait for the grid.
+    waiting_since: Option<Duration>,
+    jobs: VecDeque<Job>,
+    job_bytes: usize,
+    upkeep: VecDeque<Op>,
+    media_flight: Option<Flight>,
+    upkeep_flight: Option<Op>,
+    /// Why nothing is written at the moment.
+    held_up: HeldUp,
+    /// Attempts at the first job that failed.
+    attempts: u32,
+    is_state_new: bool,
+    is_unsynced: bool,
+    synced: Duration,
+    counts: Counts,
 }
+
+/// What has happened to a channel since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub samples: u64,
+    pub bytes: u64,
+    /// Stretches that frames were missing in.
+    pub gaps: u64,
+    /// Clocks of publishers that were set anew.
+    pub jumps: u64,
+    /// Samples that were of no use.
+    pub dropped: u64,
+    /// Tracks whose codec configuration made no sense, counted for each sample.
+    pub undescribed: u64,
+    /// Parts that could not be written.
+    pub lost: u64,
+    /// Times that another publisher stepped in.
+    pub failovers: u64,
+}
+
+enum Job {
+    Part { track: Arc<str>, made: Made, init: Arc<Init> },
+    End { track: Arc<str>, number: u64 },
+    Row { file: FileName, row: SegmentRow },
+}
+
+/// The media operation that is under way; it is of the first job.
+enum Flight {
+    Create(FileName),
+    Append,
+    Row,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeldUp {
+    No,
+    /// What was decided has to be on disk before what rests on it is published.
+    ByState,
+    /// Room is being made.
+    BySpace,
+    /// After a failure, until the next tick.
+    ByFailure,
+}
+
+const ATTEMPTS_MAX: u32 = 3;
 
 impl ChannelWriter {
     /// Goes on with what was found on disk. The channel's snapshot has the recovered window at once.
     pub fn new(options: Options, recovered: Recovered, now: Duration) -> ChannelWriter {
-        let _ = (recovered, now);
         let channel = Arc::new(Channel::new(&options.name, Snapshot::empty(Vec::new())));
-        ChannelWriter { channel, options }
+        let mut writer = ChannelWriter {
+            channel,
+            options,
+            grid: None,
+            origin: 0,
+            anchor: None,
+            discontinuities: Vec::new(),
+            sessions: BTreeMap::new(),
+            last_session: 0,
+            tracks: BTreeMap::new(),
+            views: BTreeMap::new(),
+            marks: Marks::default(),
+            first: 0,
+            state: broadcast::State::Ongoing,
+            waiting_since: None,
+            jobs: VecDeque::new(),
+            job_bytes: 0,
+            upkeep: VecDeque::new(),
+            media_flight: None,
+            upkeep_flight: None,
+            held_up: HeldUp::No,
+            attempts: 0,
+            is_state_new: false,
+            is_unsynced: false,
+            synced: now,
+            counts: Counts::default(),
+        };
+        writer.recover(recovered, now);
+        writer
     }
 
     /// What readers hold; the same for as long as the writer lives.
@@ -31,45 +145,736 @@ impl ChannelWriter {
         &self.channel
     }
 
-    /// A publisher wants in.
-    pub fn publish(&mut self, source: SourceName, now: Duration) -> Result<SessionId, Refusal> {
-        let _ = (source, now);
-        Err(Refusal::Busy { channel: self.options.name.clone() })
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
-    /// What a publisher sends. An error: it is no longer wanted, and its connection is to be closed.
-    pub fn feed(&mut self, session: SessionId, event: Event, now: Duration) -> Result<(), Refusal> {
-        let _ = (session, event, now);
+    /// A publisher wants in.
+    ///
+    /// # Errors
+    /// Another one publishes the same already, or there are too many.
+    pub fn publish(&mut self, source: SourceName, now: Duration) -> Result<SessionId, Refusal> {
+        if self.sessions.len() >= LIVE_SESSIONS_MAX {
+            return Err(Refusal::TooMany {
+                channel: self.options.name.clone(),
+                found: self.sessions.len() + 1,
+                max: LIVE_SESSIONS_MAX,
+            });
+        }
+        let rival = self.sessions.values().find(|session| session.is_active && session.source == source);
+        let rival = rival.map(|session| (session.id, session.is_silent(now)));
+        let is_active = match rival {
+            None => true,
+            Some((id, true)) => {
+                self.stand_down(id);
+                true
+            }
+            Some((id, false)) => match self.options.redundancy {
+                Redundancy::Refuse => return Err(Refusal::Busy { channel: self.options.name.clone() }),
+                Redundancy::Standby => false,
+                Redundancy::Takeover => {
+                    self.sessions.remove(&id);
+                    true
+                }
+            },
+        };
+        self.last_session += 1;
+        let id = SessionId(self.last_session);
+        self.sessions.insert(id, Session::new(id, source, is_active, now));
+        Ok(id)
+    }
+
+    /// What a publisher sends.
+    ///
+    /// # Errors
+    /// It is no longer wanted, and its connection is to be closed.
+    pub fn feed(&mut self, id: SessionId, event: Event, now: Duration) -> Result<(), Refusal> {
+        let keep = self.keep_time();
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return Err(Refusal::Displaced { channel: self.options.name.clone() });
+        };
+        session.heard = now;
+        if let Event::Track { track, format } = &event {
+            session.track_id(*track, format);
+        }
+        if !session.is_active {
+            if !matches!(event, Event::End) {
+                session.kept.push(event, now, keep);
+            }
+            self.step_in(now);
+            return Ok(());
+        }
+        self.event(id, event, now);
         Ok(())
     }
 
     /// A publisher is gone, whether it said goodbye or not.
-    pub fn unpublish(&mut self, session: SessionId, now: Duration) {
-        let _ = (session, now);
+    pub fn unpublish(&mut self, id: SessionId, now: Duration) {
+        self.sessions.remove(&id);
+        self.step_in(now);
     }
 
     /// Time passes: silent tracks are closed, standbys step in, old files go, syncs are due.
     pub fn tick(&mut self, now: Duration) {
-        let _ = now;
+        if matches!(self.held_up, HeldUp::ByFailure) {
+            self.held_up = HeldUp::No;
+        }
+        self.step_in(now);
+        if self.grid.is_none()
+            && self.waiting_since.is_some_and(|since| now.saturating_sub(since) > self.options.segment * 3)
+        {
+            self.decide(true, now);
+        }
+        self.close_silent(now);
+        self.expire();
+        if self.is_unsynced && now.saturating_sub(self.synced) >= self.options.sync && self.upkeep.len() < 8 {
+            self.synced = now;
+            self.is_unsynced = false;
+            self.upkeep.push_back(Op::Sync);
+        }
+        self.work();
     }
 
     /// The next thing to do on disk that may be begun now.
     pub fn poll(&mut self) -> Option<Op> {
-        None
+        if self.upkeep_flight.is_none() {
+            if self.is_state_new {
+                self.is_state_new = false;
+                self.upkeep.push_front(Op::SaveState { json: self.saved().write().into() });
+            }
+            if let Some(op) = self.upkeep.pop_front() {
+                self.upkeep_flight = Some(op.clone());
+                return Some(op);
+            }
+        }
+        if self.media_flight.is_some() || self.held_up != HeldUp::No {
+            return None;
+        }
+        self.work();
+        let (op, flight) = match self.jobs.front()? {
+            Job::Row { file, row } => (Op::Row { file: file.clone(), row: *row }, Flight::Row),
+            Job::Part { track, made, init } => {
+                let files_each = self.files_each();
+                let track = self.tracks.get(track)?;
+                match track.shelf.place(made, init, files_each) {
+                    Some((file, offset)) => (Op::Append { file, offset, bytes: made.bytes.clone() }, Flight::Append),
+                    None => {
+                        let file = FileName { track: track.id.clone(), first: made.number, kind: track.format.kind };
+                        let op = Op::Create { file: file.clone(), init: init.bytes.clone() };
+                        (op, Flight::Create(file))
+                    }
+                }
+            }
+            Job::End { .. } => return None,
+        };
+        self.media_flight = Some(flight);
+        Some(op)
     }
 
     /// How the operation of this lane went. What it made visible is published before this returns.
     pub fn completed(&mut self, lane: Lane, outcome: Result<Outcome, Failure>, now: Duration) {
-        let _ = (lane, outcome, now);
+        match lane {
+            Lane::Media => self.media_completed(outcome, now),
+            Lane::Upkeep => self.upkeep_completed(outcome),
+        }
+        self.work();
     }
 
     /// Bytes that wait to be written. A driver stops reading from its publishers while this is high.
     pub fn pending_bytes(&self) -> usize {
-        0
+        self.job_bytes + self.tracks.values().map(|track| track.waiting_bytes).sum::<usize>()
+    }
+
+    /// Whether everything that was sent is written.
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.media_flight.is_none() && self.upkeep_flight.is_none() && self.upkeep.is_empty()
     }
 
     /// New options from the operator. The grid of a channel that has published stays.
     pub fn configure(&mut self, options: Options) {
         self.options = options;
     }
+
+    fn keep_time(&self) -> Duration {
+        let slot = self.grid.map_or(self.options.segment, |grid| grid.slot_duration());
+        SILENCE + slot * 3
+    }
+
+    // Publishers.
+
+    fn stand_down(&mut self, id: SessionId) {
+        if self.options.redundancy != Redundancy::Standby {
+            self.sessions.remove(&id);
+        } else if let Some(session) = self.sessions.get_mut(&id) {
+            session.is_active = false;
+        }
+    }
+
+    /// Lets those who stand by step in where nobody publishes, or who does is silent.
+    fn step_in(&mut self, now: Duration) {
+        let ready = self.sessions.values().find_map(|standby| {
+            if standby.is_active || standby.is_silent(now) {
+                return None;
+            }
+            let active = self.sessions.values().find(|other| other.is_active && other.source == standby.source);
+            match active {
+                None => Some((standby.id, None)),
+                Some(active) if active.is_silent(now) => Some((standby.id, Some(active.id))),
+                Some(_) => None,
+            }
+        });
+        let Some((id, silent)) = ready else { return };
+        if let Some(silent) = silent {
+            self.stand_down(silent);
+        }
+        self.counts.failovers += 1;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.is_active = true;
+        let events: Vec<Event> = session.kept.take().collect();
+        for event in events {
+            self.event(id, event, now);
+        }
+    }
+
+    fn event(&mut self, id: SessionId, event: Event, now: Duration) {
+        match event {
+            Event::Track { track, format } => self.enter(id, track, format, now),
+            Event::Sample { track, sample } => self.sample(id, track, sample, now),
+            Event::Marker(marker) => self.marker(marker, now),
+            Event::End => self.end(id),
+        }
+        self.work();
+    }
+
+    fn enter(&mut self, id: SessionId, key: TrackKey, format: Format, now: Duration) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let name = session.track_id(key, &format);
+        let has_room = self.tracks.len() < LIVE_TRACKS_MAX;
+        match self.tracks.get_mut(&name) {
+            Some(track) if track.owner == id => track.change(format),
+            Some(track) => track.enter(id, format),
+            None if has_room => {
+                self.tracks.insert(name.clone(), TrackWriter::new(name, format, id, now));
+            }
+            None => self.counts.dropped += 1,
+        }
+    }
+
+    fn sample(&mut self, id: SessionId, key: TrackKey, sample: Sample, now: Duration) {
+        let known = self.sessions.get(&id).and_then(|session| session.tracks.get(&key)).cloned();
+        let Some((name, format)) = known else { return };
+        // One that stood by named its tracks before they were its own.
+        if self.tracks.get(&name).is_none_or(|track| track.owner != id) {
+            self.enter(id, key, format, now);
+        }
+        let pending = self.pending_bytes();
+        let Some(track) = self.tracks.get_mut(&name) else { return };
+        self.counts.samples += 1;
+        self.counts.bytes += sample.data.len() as u64;
+        track.heard = now;
+        if pending + sample.data.len() > LIVE_PENDING_BYTES_MAX {
+            self.counts.dropped += 1;
+            if let Some(segmenter) = &mut track.segmenter {
+                segmenter.need_key();
+            }
+            return;
+        }
+        let (samples, is_new_clock) = track.judge(sample);
+        if is_new_clock && let Some(first) = samples.first() {
+            let time = track.nanos(first);
+            self.set_clock(&name, time, now);
+        }
+        for sample in samples {
+            self.take(&name, sample, now);
+        }
+        if self.grid.is_none() {
+            self.waiting_since.get_or_insert(now);
+            self.decide(false, now);
+        }
+    }
+
+    fn set_clock(&mut self, name: &Arc<str>, time: Nanos, now: Duration) {
+        let Some(track) = self.tracks.get(name) else { return };
+        let configured = self.options.anchor.map(Anchor::of);
+        let channel_end = self.tracks.values().filter_map(TrackWriter::end).max();
+        let was = self.anchor;
+        let anchor = Anchor::choose(time, now, was, configured, track.end(), channel_end);
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.anchor_at(anchor);
+        }
+        if was != Some(anchor) {
+            self.anchor = Some(anchor);
+            self.is_state_new = true;
+            if was.is_some() {
+                self.counts.jumps += 1;
+                self.break_up();
+            }
+        }
+    }
+
+    /// From the next segment that no track has begun, a discontinuity more. Returns its number.
+    fn break_up(&mut self) -> Option<u64> {
+        self.grid?;
+        let from = self.tracks.values().filter_map(|track| track.segmenter.as_ref()).map(|s| s.unbegun()).max()?;
+        match self.discontinuities.last_mut() {
+            // Nothing was published since: it is the same one.
+            Some((last, _)) if *last >= from => return Some(*last),
+            last => {
+                let count = last.map_or(0, |(_, count)| *count) + 1;
+                self.discontinuities.push((from, count));
+            }
+        }
+        // Far below what a window holds, segments say themselves how many there were.
+        if self.discontinuities.len() > DISCONTINUITIES_KEPT {
+            self.discontinuities.remove(0);
+        }
+        self.save_first();
+        Some(from)
+    }
+
+    fn save_first(&mut self) {
+        self.is_state_new = true;
+        if self.held_up == HeldUp::No {
+            self.held_up = HeldUp::ByState;
+        }
+    }
+
+    fn take(&mut self, name: &Arc<str>, sample: Sample, now: Duration) {
+        let hold = self.options.segment * 2;
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        let had_learnt = track.learnt.is_some();
+        let mut cuts = Vec::new();
+        // A format that is new to a track with segments is learnt first, and what it held goes where the new format begins.
+        let is_new = !had_learnt && track.segmenter.is_some();
+        let segmenter = if is_new { track.segmenter.take() } else { None };
+        let taken = track.take(sample, hold, &mut cuts);
+        let learnt_now = !had_learnt && track.learnt.is_some();
+        if let Some(mut segmenter) = segmenter {
+            if learnt_now {
+                segmenter.finish(&mut cuts);
+                let next = segmenter.unbegun();
+                self.file_cuts_of(name, cuts);
+                self.renew(name, next);
+                cuts = Vec::new();
+            } else if let Some(track) = self.tracks.get_mut(name) {
+                track.segmenter = Some(segmenter);
+            }
+        } else if learnt_now && self.grid.is_some() {
+            self.begin(name, now);
+        }
+        match taken {
+            Ok(Taken::Fine) => {}
+            Ok(Taken::Gap) => self.counts.gaps += 1,
+            Ok(Taken::Dropped) => self.counts.dropped += 1,
+            Err(_) => self.counts.undescribed += 1,
+        }
+        self.file_cuts_of(name, cuts);
+    }
+
+    /// A track goes on in another format, from a segment on that no track has begun.
+    fn renew(&mut self, name: &Arc<str>, next: u64) {
+        let Some(grid) = self.grid else { return };
+        let begun = self.tracks.values().filter_map(|track| track.segmenter.as_ref()).map(|s| s.unbegun()).max();
+        let from = next.max(begun.unwrap_or(0));
+        let same = self.tracks.get(name).is_some_and(|track| {
+            let of_shelf = track.shelf.files.last().map(|file| file.init.clone());
+            track.learnt.as_ref().is_some_and(|learnt| Some(&learnt.init.name) == of_shelf.as_ref())
+        });
+        let from = if same { next } else { self.break_up_at(from) };
+        let mut cuts = Vec::new();
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.begin(grid, from, &mut cuts);
+        }
+        self.file_cuts_of(name, cuts);
+        self.is_state_new = true;
+    }
+
+    fn break_up_at(&mut self, from: u64) -> u64 {
+        match self.discontinuities.last() {
+            Some(&(last, _)) if last >= from => last,
+            last => {
+                let count = last.map_or(0, |(_, count)| *count) + 1;
+                self.discontinuities.push((from, count));
+                self.save_first();
+                from
+            }
+        }
+    }
+
+    /// A track that appears after the grid was decided.
+    fn begin(&mut self, name: &Arc<str>, now: Duration) {
+        let (Some(grid), origin) = (self.grid, self.origin) else { return };
+        let next = origin.max(self.first);
+        let mut cuts = Vec::new();
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.begin(grid, next, &mut cuts);
+            track.heard = now;
+        }
+        self.file_cuts_of(name, cuts);
+        self.is_state_new = true;
+    }
+
+    /// Decides the grid once enough is known, or in any case if `forced`.
+    fn decide(&mut self, forced: bool, now: Duration) {
+        if forced {
+            for track in self.tracks.values_mut() {
+                if track.is_learning() {
+                    track.learn(&mut Vec::new());
+                }
+            }
+        }
+        let is_video = |track: &&TrackWriter| track.format.kind == Kind::Video;
+        let (segment, part) = (self.options.segment, self.options.part);
+        // Tracks that have a format but no samples yet may still come, until waiting is over.
+        let unheard = self.tracks.values().filter(is_video).any(|track| track.learnt.is_none());
+        if !forced && unheard {
+            return;
+        }
+        let of = |track: &TrackWriter| Some((track.learnt.as_ref()?.pace.timescale, track.queue.first()?.time));
+        let video = self.tracks.values().filter(is_video).find(|track| of(track).is_some());
+        let reference = video.or_else(|| self.tracks.values().find(|track| of(track).is_some()));
+        let Some(track) = reference else { return };
+        let Some((timescale, first)) = of(track) else { return };
+        let (grid, origin) = match track.format.kind {
+            Kind::Video => {
+                let keys: Vec<Ticks> =
+                    track.queue.iter().filter(|timed| timed.start.is_some()).map(|timed| timed.time).collect();
+                let grid = grid::of_video(timescale, &keys, segment, part);
+                (grid, grid.number(keys.first().copied().unwrap_or(first), timescale))
+            }
+            _ => {
+                let span = track.queue.last().map_or(0, |last| last.time.0 - first.0);
+                if !forced && timescale.duration(Ticks(span)) < segment * 2 {
+                    return;
+                }
+                let grid = grid::of_audio(timescale, segment, part);
+                // The slot that its first sample lies in is seldom whole.
+                (grid, grid.number(first, timescale) + 1)
+            }
+        };
+        self.grid = Some(grid);
+        (self.origin, self.first) = (origin, origin);
+        self.waiting_since = None;
+        self.save_first();
+        let names: Vec<_> = self.tracks.keys().cloned().collect();
+        for name in names {
+            self.begin(&name, now);
+        }
+    }
+
+    fn marker(&mut self, marker: Marker, now: Duration) {
+        let anchor = self.anchor.unwrap_or(Anchor::WALL_CLOCK);
+        let at_once = self.tracks.values().filter_map(TrackWriter::end).max();
+        let at_once = at_once.map_or(now, |end| Duration::from_nanos(u64::try_from(end.max(0)).unwrap_or(0)));
+        let time = marker.time.map(|(time, timescale)| {
+            let micros = crate::base::Timescale::new(1_000_000).unwrap_or(timescale);
+            let time = anchor.media_time(time, timescale, micros);
+            Duration::from_micros(u64::try_from(time.0).unwrap_or(0))
+        });
+        if self.marks.add(&marker, time, at_once) {
+            self.show();
+        }
+    }
+
+    fn end(&mut self, id: SessionId) {
+        let names: Vec<_> = self.tracks.values().filter(|track| track.owner == id).map(|t| t.id.clone()).collect();
+        for name in names {
+            self.close(&name);
+        }
+        let others = self.sessions.values().any(|session| session.is_active && session.id != id);
+        if self.options.end && !others {
+            self.state = broadcast::State::Ended;
+        }
+    }
+
+    fn close(&mut self, name: &Arc<str>) {
+        let mut cuts = Vec::new();
+        if let Some(segmenter) = self.tracks.get_mut(name).and_then(|track| track.segmenter.as_mut()) {
+            segmenter.finish(&mut cuts);
+            segmenter.need_key();
+        }
+        self.file_cuts_of(name, cuts);
+    }
+
+    /// Completes segments of tracks that have fallen silent: the others are far ahead of them, or nothing came for long.
+    fn close_silent(&mut self, now: Duration) {
+        let Some(grid) = self.grid else { return };
+        let patience = grid.slot_duration().max(SILENCE) * 2;
+        let silent: Vec<_> = self
+            .tracks
+            .values()
+            .filter(|track| track.segmenter.as_ref().is_some_and(|segmenter| segmenter.is_open()))
+            .filter(|track| now.saturating_sub(track.heard) > patience)
+            .map(|track| track.id.clone())
+            .collect();
+        for name in silent {
+            self.close(&name);
+        }
+    }
+
+    // The disk.
+
+    fn file_cuts_of(&mut self, name: &Arc<str>, cuts: Vec<Cut>) {
+        let Some(track) = self.tracks.get(name) else { return };
+        let Some(learnt) = &track.shown else { return };
+        let init = learnt.init.clone();
+        for cut in cuts {
+            self.jobs.push_back(match cut {
+                Cut::Part(made) => {
+                    self.job_bytes += made.size as usize;
+                    Job::Part { track: name.clone(), made, init: init.clone() }
+                }
+                Cut::End(number) => Job::End { track: name.clone(), number },
+            });
+        }
+    }
+
+    /// Does the jobs that need no disk.
+    fn work(&mut self) {
+        while self.media_flight.is_none() && self.held_up == HeldUp::No {
+            let (name, is_lost) = match self.jobs.front() {
+                Some(Job::End { track, .. }) => (track.clone(), false),
+                Some(Job::Part { track, made, .. }) => {
+                    let is_lost = self.tracks.get(track).is_none_or(|track| track.shelf.is_lost(made));
+                    if !is_lost && made.size > 0 {
+                        return;
+                    }
+                    (track.clone(), is_lost)
+                }
+                Some(Job::Row { .. }) | None => return,
+            };
+            match self.jobs.pop_front() {
+                Some(Job::Part { made, .. }) => {
+                    self.job_bytes -= made.size as usize;
+                    if !is_lost {
+                        self.written(&name, &made);
+                    }
+                }
+                Some(Job::End { number, .. }) => self.ended(&name, number),
+                _ => {}
+            }
+        }
+    }
+
+    fn written(&mut self, name: &Arc<str>, made: &Made) {
+        let discontinuities = self.discontinuities_at(made.number);
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.shelf.written(made, discontinuities);
+        }
+        self.show_track(name);
+    }
+
+    fn ended(&mut self, name: &Arc<str>, number: u64) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        let Some((file, row)) = track.shelf.end(number) else { return };
+        let settled = track.measure();
+        self.is_state_new |= settled;
+        self.jobs.push_front(Job::Row { file, row });
+        self.show_track(name);
+    }
+
+    fn discontinuities_at(&self, number: u64) -> u32 {
+        let at = self.discontinuities.partition_point(|(from, _)| *from <= number);
+        at.checked_sub(1).map_or(0, |at| self.discontinuities[at].1)
+    }
+
+    fn media_completed(&mut self, outcome: Result<Outcome, Failure>, now: Duration) {
+        let Some(flight) = self.media_flight.take() else { return };
+        let _ = now;
+        match (flight, outcome) {
+            (flight, Err(failure)) => return self.failed(flight, failure),
+            (Flight::Create(name), Ok(Outcome::Opened(opened))) => {
+                if let Some(Job::Part { track, init, .. }) = self.jobs.front()
+                    && let Some(track) = self.tracks.get_mut(track)
+                {
+                    track.shelf.created(name, opened, init);
+                    if let Some(previous) = track.shelf.previous() {
+                        self.upkeep.push_back(Op::Close { file: previous.clone() });
+                    }
+                }
+            }
+            (Flight::Create(_), Ok(Outcome::Done)) => {}
+            (Flight::Append, Ok(_)) => {
+                if let Some(Job::Part { track, made, .. }) = self.jobs.pop_front() {
+                    self.job_bytes -= made.size as usize;
+                    self.written(&track, &made);
+                }
+            }
+            (Flight::Row, Ok(_)) => {
+                self.jobs.pop_front();
+                self.expire();
+            }
+        }
+        self.attempts = 0;
+        self.is_unsynced = true;
+    }
+
+    fn failed(&mut self, flight: Flight, failure: Failure) {
+        self.attempts += 1;
+        if failure == Failure::Full && self.make_room() {
+            self.held_up = HeldUp::BySpace;
+            return;
+        }
+        if self.attempts < ATTEMPTS_MAX {
+            self.held_up = HeldUp::ByFailure;
+            return;
+        }
+        // The live edge lives on: what cannot be written is left out.
+        self.attempts = 0;
+        self.counts.lost += 1;
+        match (flight, self.jobs.pop_front()) {
+            (Flight::Create(_) | Flight::Append, Some(Job::Part { track, made, .. })) => {
+                self.job_bytes -= made.size as usize;
+                if let Some(track) = self.tracks.get_mut(&track) {
+                    track.shelf.lose(made.number);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn upkeep_completed(&mut self, outcome: Result<Outcome, Failure>) {
+        let Some(op) = self.upkeep_flight.take() else { return };
+        match (op, self.held_up) {
+            // Without it the channel would have to stand still: what is lost is lost only if there is a crash as well.
+            (Op::SaveState { .. }, HeldUp::ByState) if !self.is_state_new => self.held_up = HeldUp::No,
+            (Op::Delete { .. }, HeldUp::BySpace) if !self.upkeep.iter().any(|op| matches!(op, Op::Delete { .. })) => {
+                self.held_up = HeldUp::No;
+            }
+            (Op::Sync, _) if outcome.is_err() => self.is_unsynced = true,
+            _ => {}
+        }
+    }
+
+    /// Segments in one file: files last a twenty-fourth of the window, between a minute and an hour.
+    fn files_each(&self) -> u64 {
+        let slot = self.grid.map_or(self.options.segment, |grid| grid.slot_duration());
+        let long = (self.options.window / 24).clamp(FILE_MIN, FILE_MAX);
+        (long.as_nanos() / slot.as_nanos().max(1)).max(1) as u64
+    }
+
+    /// Deletes files of which nothing is in the window any more. Players that are about to read from one have three target
+    /// durations to do so.
+    fn expire(&mut self) {
+        let Some(grid) = self.grid else { return };
+        let grace = u64::from(grid.target) * 3 * 1_000_000_000 / (grid.slot_duration().as_nanos().max(1) as u64) + 1;
+        let from = self.first.saturating_sub(grace);
+        let mut changed = Vec::new();
+        for track in self.tracks.values_mut() {
+            while let Some(file) = track.shelf.expire(from) {
+                self.upkeep.push_back(Op::Delete { file });
+                changed.push(track.id.clone());
+            }
+        }
+        for name in changed {
+            self.show_track(&name);
+        }
+    }
+
+    /// Gives up the oldest file of the window; false if only those are left that are being written.
+    fn make_room(&mut self) -> bool {
+        let oldest = self.tracks.values().filter_map(|track| Some((track.shelf.oldest()?, track.id.clone())));
+        let mut oldest: Vec<_> = oldest.collect();
+        oldest.sort();
+        for (_, name) in oldest {
+            let Some(track) = self.tracks.get_mut(&name) else { continue };
+            if let Some(file) = track.shelf.expire(u64::MAX) {
+                self.upkeep.push_back(Op::Delete { file });
+                self.show_track(&name);
+                return true;
+            }
+        }
+        false
+    }
+
+    // What viewers see.
+
+    fn show_track(&mut self, name: &Arc<str>) {
+        let (Some(grid), Some(track)) = (self.grid, self.tracks.get(name)) else { return };
+        match track.snapshot(&grid) {
+            Some(view) => drop(self.views.insert(name.clone(), view)),
+            None => drop(self.views.remove(name)),
+        }
+        let (watch, mark) = (track.shelf.watch.clone(), track.shelf.position().mark());
+        self.show();
+        watch.advance(mark);
+    }
+
+    fn show(&mut self) {
+        let Some(grid) = self.grid else { return };
+        let furthest = self.views.values().filter_map(|view| view.tail.last()).map(|last| last.number).max();
+        let Some(furthest) = furthest else { return };
+        // The first number that is not complete in every track, of those that have not fallen silent.
+        let nexts = self.views.values().filter(|view| view.track.kind() != Kind::Text).filter_map(|view| {
+            let last = view.tail.last()?;
+            (last.number + SILENT_SLOTS > furthest).then_some(last.number + u64::from(last.is_complete))
+        });
+        let next = nexts.min().unwrap_or(furthest);
+        let slots = (self.options.window.as_nanos().div_ceil(grid.slot_duration().as_nanos().max(1))) as u64;
+        let oldest = self.tracks.values().filter_map(|track| track.shelf.oldest()).min().unwrap_or(self.origin);
+        self.first = self.first.max(next.saturating_sub(slots)).max(oldest).max(self.origin);
+        let from = grid.timescale.duration(grid.start(self.first, grid.timescale));
+        self.marks.forget_before(from);
+        let first = self.first;
+        self.views.retain(|_, view| view.tail.last().is_some_and(|last| last.number >= first));
+        let mut tracks: Vec<_> = self.views.values().cloned().collect();
+        tracks.sort_by_cached_key(|view| order(&view.track));
+        self.channel.publish(Snapshot {
+            grid: Some(grid),
+            tracks,
+            first: self.first,
+            next,
+            state: self.state,
+            marks: self.marks.shared(),
+        });
+    }
+
+    // Restarts.
+
+    fn saved(&self) -> State {
+        State {
+            version: VERSION,
+            grid: self.grid.as_ref().map(SavedGrid::of),
+            anchor: self.anchor.map(|anchor| anchor.0),
+            origin: self.origin,
+            discontinuities: self.discontinuities.clone(),
+            tracks: self.tracks.values().filter_map(TrackWriter::save).collect(),
+        }
+    }
+
+    fn recover(&mut self, recovered: Recovered, now: Duration) {
+        let Some(state) = recovered.state.as_deref().and_then(State::read) else { return };
+        let Some(grid) = state.grid.and_then(|grid| grid.grid(self.options.part)) else { return };
+        self.grid = Some(grid);
+        self.anchor = state.anchor.map(Anchor);
+        (self.origin, self.first) = (state.origin, state.origin);
+        self.discontinuities = state.discontinuities;
+        let mut files: BTreeMap<Arc<str>, Vec<FoundFile>> = BTreeMap::new();
+        for file in recovered.files {
+            files.entry(file.name.track.clone()).or_default().push(file);
+        }
+        for saved in &state.tracks {
+            let Some(mut track) = TrackWriter::restore(saved, now) else { continue };
+            if let (Some(found), Some(learnt)) = (files.remove(&track.id), &track.learnt) {
+                let timescale = learnt.pace.timescale;
+                let slot_of = |time: Ticks| grid.number(time, timescale);
+                let discontinuities = |number| self.discontinuities_at(number);
+                let (shelf, rows) = Shelf::recover(found, slot_of, discontinuities, part_target(&grid, &learnt.pace));
+                track.shelf = shelf;
+                self.jobs.extend(rows.into_iter().map(|(file, row)| Job::Row { file, row }));
+            }
+            track.resume(grid, self.origin);
+            self.tracks.insert(track.id.clone(), track);
+        }
+        let names: Vec<_> = self.tracks.keys().cloned().collect();
+        for name in names {
+            self.show_track(&name);
+        }
+    }
 }
+
+/// A track that is so many slots behind the furthest one holds nobody up.
+const SILENT_SLOTS: u64 = 3;
+const DISCONTINUITIES_KEPT: usize = 1_000;
+const FILE_MIN: Duration = Duration::from_secs(60);
+const FILE_MAX: Duration = Duration::from_secs(60 * 60);

@@ -11,6 +11,7 @@ pub mod fragment;
 pub mod isobmff;
 pub mod mpegts;
 pub mod presentation;
+pub mod scte35;
 pub mod track;
 pub mod webvtt;
 

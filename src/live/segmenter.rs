@@ -1,0 +1,418 @@
+//! One track's samples become parts, and parts segments, on the channel's grid.
+//!
+//! A video segment begins at the first key frame of its slot; the segment before goes on until it comes, for as long as the
+//! target duration allows. What else there is is cut at its first sample of the slot. Parts hold as many whole frames as fit
+//! and lie side by side from the segment's start: what is missing for longer than a part is a part without bytes.
+
+use bytes::Bytes;
+
+use super::grid::{longest, patience};
+use super::timeline::Pace;
+use crate::base::Ticks;
+use crate::media::broadcast::{Grid, Position};
+use crate::media::fragment::Start;
+use crate::media::isobmff::write;
+use crate::media::{Kind, Sample};
+
+/// A sample on the channel's timeline.
+#[derive(Clone, Debug)]
+pub struct Timed {
+    /// Decode time in track ticks since 1970, ascending.
+    pub time: Ticks,
+    /// In track ticks, if it is known without the next sample.
+    pub duration: Option<i64>,
+    pub composition_offset: i32,
+    /// `None` if decoding cannot start at it.
+    pub start: Option<Start>,
+    pub data: Bytes,
+}
+
+/// What came of samples, in order.
+#[derive(Clone, Debug)]
+pub enum Cut {
+    Part(Made),
+    /// The segment is complete.
+    End(u64),
+}
+
+/// One part: a chunk to be written, or a hole.
+#[derive(Clone, Debug)]
+pub struct Made {
+    pub number: u64,
+    /// Within its segment.
+    pub index: u32,
+    /// Decode time of the segment's first sample.
+    pub segment_time: Ticks,
+    /// Whether the segment begins with a sample that decoding can start at.
+    pub segment_is_independent: bool,
+    pub time: Ticks,
+    pub duration: Ticks,
+    pub is_independent: bool,
+    /// `moof`, the header of `mdat`, samples. Empty for a hole.
+    pub bytes: Vec<Bytes>,
+    pub size: u32,
+}
+
+pub struct Segmenter {
+    kind: Kind,
+    pace: Pace,
+    grid: Grid,
+    /// The longest part.
+    part: i64,
+    /// Segments of lower numbers are over.
+    next: u64,
+    open: Option<Open>,
+    /// The newest sample, until its duration is known.
+    pending: Option<Timed>,
+    /// Whether samples are of no use before the next key frame.
+    needs_key: bool,
+}
+
+/// The segment that is being made.
+struct Open {
+    number: u64,
+    time: i64,
+    is_independent: bool,
+    /// Of all that is in it.
+    end: i64,
+    part_index: u32,
+    part_start: i64,
+    /// Of the part: decode time of its first sample, rows and bytes of all.
+    first_time: i64,
+    is_part_independent: bool,
+    rows: Vec<Sample>,
+    data: Vec<Bytes>,
+}
+
+/// `sample_flags` of ISO/IEC 14496-12 §8.8.3.1: as `library::import` writes them.
+const FLAGS_SYNC: u32 = 0x0200_0000;
+const FLAGS_OPEN: u32 = 0x0201_0000;
+const FLAGS_OTHER: u32 = 0x0101_0000;
+
+/// Chunks of a channel without parts.
+const CHUNK_SECONDS: i64 = 1;
+
+/// `sequence_number` of a chunk's `mfhd`: recovery reads from it which segment and part the chunk is.
+pub fn sequence(number: u64, index: u32) -> u32 {
+    Position { number, parts: index }.mark() as u32
+}
+
+/// What [`sequence`] was made of; `near` is a number that is less than 2¹⁹ segments away.
+pub fn of_sequence(sequence: u32, near: u64) -> (u64, u32) {
+    let index = sequence & Position::PARTS_MAX;
+    let bits = Position { number: 1, parts: 0 }.mark();
+    let (low, span) = (u64::from(sequence) / bits, (1_u64 << 32) / bits);
+    let base = near - near % span + low;
+    let candidates = [base.checked_sub(span), Some(base), base.checked_add(span)];
+    let number = candidates.into_iter().flatten().min_by_key(|number| number.abs_diff(near)).unwrap_or(base);
+    (number, index)
+}
+
+impl Segmenter {
+    /// Segments from number `next` on.
+    pub fn new(kind: Kind, pace: Pace, grid: Grid, next: u64) -> Segmenter {
+        let part = part_target(&grid, &pace).0;
+        Segmenter { kind, pace, grid, part, next, open: None, pending: None, needs_key: kind == Kind::Video }
+    }
+
+    /// Goes on with a segment that has parts up to `end` already, of which the last had the index before `part_index`.
+    pub fn resume(&mut self, number: u64, time: Ticks, is_independent: bool, end: Ticks, part_index: u32) {
+        self.open = Some(Open {
+            number,
+            time: time.0,
+            is_independent,
+            end: end.0,
+            part_index,
+            part_start: end.0,
+            first_time: end.0,
+            is_part_independent: false,
+            rows: Vec::new(),
+            data: Vec::new(),
+        });
+    }
+
+    /// The lowest number that no part was made for yet.
+    pub fn unbegun(&self) -> u64 {
+        self.open.as_ref().map_or(self.next, |open| open.number + 1)
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Samples from another encoder, or after a loss, follow.
+    pub fn need_key(&mut self) {
+        self.needs_key = self.kind == Kind::Video;
+    }
+
+    /// Takes a sample; false if it is of no use.
+    pub fn push(&mut self, sample: Timed, cuts: &mut Vec<Cut>) -> bool {
+        let (time, is_key) = (sample.time.0, sample.start.is_some());
+        let frame = self.pace.frame.or(sample.duration).unwrap_or(0);
+        let slot = self.grid.number(Ticks(time + frame / 2), self.pace.timescale);
+        if self.needs_key && !is_key {
+            return false;
+        }
+        if let Some(open) = &self.open {
+            let due = self.grid.start(open.number + 1, self.pace.timescale).0;
+            let late = time >= due.saturating_add(patience(&self.grid, self.pace.timescale, frame));
+            if slot > open.number && (self.kind != Kind::Video || is_key || late) {
+                self.settle(Some(time), cuts);
+                self.end(cuts);
+            } else {
+                self.settle(Some(time), cuts);
+                self.bridge(time, cuts);
+            }
+        }
+        if self.open.is_none() {
+            if slot < self.next {
+                return false;
+            }
+            self.begin(slot, &sample);
+        }
+        self.needs_key = false;
+        self.pending = Some(sample);
+        self.settle_early(cuts);
+        true
+    }
+
+    /// Nothing follows for the time being: what there is becomes a complete segment.
+    pub fn finish(&mut self, cuts: &mut Vec<Cut>) {
+        self.settle(None, cuts);
+        self.end(cuts);
+    }
+
+    fn begin(&mut self, number: u64, sample: &Timed) {
+        self.resume(number, sample.time, sample.start.is_some(), sample.time, 0);
+    }
+
+    /// The newest sample lasts until the next one, or as long as samples do; over a hole as far as its part goes.
+    fn settle(&mut self, next: Option<i64>, cuts: &mut Vec<Cut>) {
+        let Some(sample) = self.pending.take() else { return };
+        let (part, limit) = (self.part, longest(&self.grid, self.pace.timescale));
+        let Some(open) = &mut self.open else { return };
+        let time = sample.time.0;
+        let usual = self.pace.frame.or(sample.duration);
+        let length = usual.or(next.map(|next| next - time)).unwrap_or(part).clamp(1, part);
+        if !open.rows.is_empty() && time + length > open.part_start + part {
+            open.close_part(cuts);
+        }
+        let room = (open.part_start + part).min(open.time + limit);
+        let end = next.unwrap_or(time + length).min(room).max(time + 1);
+        if open.rows.is_empty() {
+            open.first_time = time;
+            open.is_part_independent = sample.start.is_some();
+        }
+        open.rows.push(Sample {
+            size: (sample.data.len() as u32).into(),
+            duration: ((end - time) as u32).into(),
+            composition_offset: sample.composition_offset.into(),
+            flags: match (self.kind, sample.start) {
+                (Kind::Video, None) => FLAGS_OTHER,
+                (Kind::Video, Some(Start::Open)) => FLAGS_OPEN,
+                _ => FLAGS_SYNC,
+            }
+            .into(),
+        });
+        open.data.push(sample.data);
+        open.end = end;
+    }
+
+    /// Writes at once what no later sample can change: a part that no other frame fits in; a segment of audio or text after
+    /// which the next slot begins.
+    fn settle_early(&mut self, cuts: &mut Vec<Cut>) {
+        let (Some(sample), Some(open)) = (&self.pending, &self.open) else { return };
+        let sure = if self.kind == Kind::Audio { self.pace.frame } else { None };
+        let Some(duration) = sure.or(sample.duration) else { return };
+        let end = sample.time.0 + duration;
+        let frame = self.pace.frame.unwrap_or(duration);
+        let due = self.grid.start(open.number + 1, self.pace.timescale).0;
+        let is_last = self.kind != Kind::Video && end + frame / 2 >= due;
+        let is_full = end <= open.part_start + self.part && end + frame > open.part_start + self.part;
+        if is_last || is_full {
+            self.settle(Some(end), cuts);
+            if let Some(open) = &mut self.open {
+                open.close_part(cuts);
+            }
+        }
+        if is_last {
+            self.end(cuts);
+        }
+    }
+
+    /// Parts without bytes up to the one that a sample at `time` falls in.
+    fn bridge(&mut self, time: i64, cuts: &mut Vec<Cut>) {
+        let part = self.part;
+        let Some(open) = &mut self.open else { return };
+        if time <= open.end {
+            return;
+        }
+        open.close_part(cuts);
+        while time - open.part_start >= part && open.part_index < Position::PARTS_MAX - 1 {
+            open.end += part;
+            open.is_part_independent = false;
+            open.emit(Vec::new(), 0, cuts);
+        }
+    }
+
+    fn end(&mut self, cuts: &mut Vec<Cut>) {
+        let Some(mut open) = self.open.take() else { return };
+        open.close_part(cuts);
+        self.next = open.number + 1;
+        cuts.push(Cut::End(open.number));
+    }
+}
+
+impl Open {
+    fn close_part(&mut self, cuts: &mut Vec<Cut>) {
+        if self.rows.is_empty() {
+            return;
+        }
+        let mut head = Vec::with_capacity(160 + 12 * self.rows.len());
+        let (rows, data) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.data));
+        let written = write::fragment_header(
+            sequence(self.number, self.part_index),
+            self.first_time.max(0) as u64,
+            &rows,
+            &mut head,
+        );
+        let size = head.len() as u64 + data.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        match (written, u32::try_from(size)) {
+            (Ok(()), Ok(size)) => {
+                let mut bytes = vec![Bytes::from(head)];
+                bytes.extend(data);
+                self.emit(bytes, size, cuts);
+            }
+            // 4 GiB in a part: what waits is bounded far below.
+            _ => self.emit(Vec::new(), 0, cuts),
+        }
+    }
+
+    fn emit(&mut self, bytes: Vec<Bytes>, size: u32, cuts: &mut Vec<Cut>) {
+        cuts.push(Cut::Part(Made {
+            number: self.number,
+            index: self.part_index,
+            segment_time: Ticks(self.time),
+            segment_is_independent: self.is_independent,
+            time: Ticks(self.part_start),
+            duration: Ticks(self.end - self.part_start),
+            is_independent: self.is_part_independent && size > 0,
+            bytes,
+            size,
+        }));
+        self.part_index += 1;
+        self.part_start = self.end;
+    }
+}
+
+/// The longest part there may be: the most whole frames that fit what was asked for.
+pub fn part_target(grid: &Grid, pace: &Pace) -> Ticks {
+    let wanted = grid
+        .part
+        .map_or(i64::from(pace.timescale.per_second()) * CHUNK_SECONDS, |part| pace.timescale.ticks_floor(part).0);
+    Ticks(pace.frame.map_or(wanted, |frame| (wanted / frame).max(1) * frame).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::Timescale;
+
+    fn segmenter(kind: Kind, frame: i64) -> Segmenter {
+        let grid = Grid {
+            timescale: Timescale::MILLIS,
+            slot: Ticks(2_000),
+            phase: Ticks(0),
+            target: 2,
+            part: Some(Duration::from_millis(500)),
+        };
+        Segmenter::new(kind, Pace { timescale: Timescale::MILLIS, frame: Some(frame) }, grid, 0)
+    }
+
+    /// Parts as `number.index time+duration`, holes in brackets, independent ones with a star; ends as `number.`.
+    fn run(mut segmenter: Segmenter, samples: impl IntoIterator<Item = (i64, bool)>) -> Vec<String> {
+        let mut cuts = Vec::new();
+        for (time, is_key) in samples {
+            let start = is_key.then_some(Start::Closed);
+            let data = Bytes::from_static(b"x");
+            let sample = Timed { time: Ticks(time), duration: None, composition_offset: 0, start, data };
+            segmenter.push(sample, &mut cuts);
+        }
+        segmenter.finish(&mut cuts);
+        let text = cuts.iter().map(|cut| match cut {
+            Cut::End(number) => format!("{number}."),
+            Cut::Part(made) if made.size == 0 => {
+                format!("[{}.{} {}+{}]", made.number, made.index, made.time.0, made.duration.0)
+            }
+            Cut::Part(made) => {
+                let star = if made.is_independent { "*" } else { "" };
+                format!("{}.{} {}+{}{star}", made.number, made.index, made.time.0, made.duration.0)
+            }
+        });
+        text.collect()
+    }
+
+    #[test]
+    fn segments_begin_with_key_frames() {
+        let steady = (0..101).map(|at| (at * 40, at % 50 == 0));
+        let got = run(segmenter(Kind::Video, 40), steady);
+        let want = [
+            "0.0 0+480*",
+            "0.1 480+480",
+            "0.2 960+480",
+            "0.3 1440+480",
+            "0.4 1920+80",
+            "0.",
+            "1.0 2000+480*",
+            "1.1 2480+480",
+            "1.2 2960+480",
+            "1.3 3440+480",
+            "1.4 3920+80",
+            "1.",
+            "2.0 4000+40*",
+            "2.",
+        ];
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn a_late_key_frame_is_waited_for_and_a_missing_one_is_not() {
+        // 2 s + 0.5 s rounds to 3 s: there are less than 0.5 s to wait.
+        let late = (0..75).map(|at| (at * 40, at == 0 || at == 55));
+        let got = run(segmenter(Kind::Video, 40), late);
+        assert!(got.contains(&"1.0 2200+480*".to_owned()), "{got:?}");
+        let never = (0..75).map(|at| (at * 40, at == 0));
+        let got = run(segmenter(Kind::Video, 40), never);
+        assert!(got.contains(&"1.0 2440+480".to_owned()), "{got:?}");
+    }
+
+    #[test]
+    fn holes_are_bridged() {
+        let samples = (0..100).filter(|at| !(15..60).contains(at)).map(|at| (at * 20, at == 0));
+        let got = run(segmenter(Kind::Video, 20), samples);
+        assert_eq!(got, ["0.0 0+500*", "[0.1 500+500]", "0.2 1000+500", "0.3 1500+500", "0."]);
+        // One frame that is missing only makes the one before last longer.
+        let samples = (0..100).filter(|&at| at != 24).map(|at| (at * 20, at == 0));
+        let got = run(segmenter(Kind::Video, 20), samples);
+        assert_eq!(got, ["0.0 0+500*", "0.1 500+500", "0.2 1000+500", "0.3 1500+500", "0."]);
+    }
+
+    #[test]
+    fn audio_is_cut_at_the_sample_nearest_to_the_grid() {
+        let got = run(segmenter(Kind::Audio, 30), (0..70).map(|at| (at * 30, true)));
+        let want =
+            ["0.0 0+480*", "0.1 480+480*", "0.2 960+480*", "0.3 1440+480*", "0.4 1920+90*", "0.", "1.0 2010+90*", "1."];
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn sequences_tell_segment_and_part() {
+        for number in [0, 1, 900_000_000, (1 << 20) - 1, 1 << 20, 7 << 20] {
+            for near in [number, number + 400_000, number.saturating_sub(400_000)] {
+                assert_eq!(of_sequence(sequence(number, 17), near), (number, 17));
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What of a channel has to survive a restart beside its files: the decisions that were taken once and are kept.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Ticks, Timescale};
+use crate::media::broadcast::{Bitrate, Grid};
+use crate::media::feed::Format;
+use crate::media::track::{Kind, Role};
+
+use super::timeline::Pace;
+
+/// Written as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub version: u32,
+    pub grid: Option<SavedGrid>,
+    /// In units of 10 ms.
+    pub anchor: Option<i64>,
+    /// Number of the channel's first segment.
+    pub origin: u64,
+    /// From which segment on how many discontinuities there are, ascending.
+    pub discontinuities: Vec<(u64, u32)>,
+    pub tracks: Vec<SavedTrack>,
+}
+
+pub const VERSION: u32 = 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedGrid {
+    pub timescale: u32,
+    pub slot: i64,
+    pub phase: i64,
+    pub target: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedTrack {
+    pub id: String,
+    pub kind: u8,
+    pub input_timescale: u32,
+    /// Hexadecimal.
+    pub sample_entry: String,
+    /// The beginning of the first sample, hexadecimal.
+    pub first_sample: String,
+    pub language: String,
+    pub name: Option<String>,
+    pub role: u8,
+    pub bit_rate: Option<u32>,
+    pub timescale: u32,
+    pub frame: Option<i64>,
+    pub reorder: i64,
+    pub peak: u64,
+    pub average: u64,
+    /// Whether the bit rates are final.
+    pub rated: bool,
+}
+
+const KINDS: [Kind; 3] = [Kind::Video, Kind::Audio, Kind::Text];
+const ROLES: [Role; 6] =
+    [Role::Main, Role::Alternate, Role::Commentary, Role::Description, Role::Forced, Role::Caption];
+
+impl State {
+    /// `None` for what this build did not write.
+    pub fn read(json: &[u8]) -> Option<State> {
+        serde_json::from_slice(json).ok().filter(|state: &State| state.version == VERSION)
+    }
+
+    pub fn write(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl SavedGrid {
+    pub fn of(grid: &Grid) -> SavedGrid {
+        SavedGrid {
+            timescale: grid.timescale.per_second(),
+            slot: grid.slot.0,
+            phase: grid.phase.0,
+            target: grid.target,
+        }
+    }
+
+    /// `part` is the operator's, and may change.
+    pub fn grid(&self, part: Option<std::time::Duration>) -> Option<Grid> {
+        let grid = Grid {
+            timescale: Timescale::new(self.timescale)?,
+            slot: Ticks(self.slot),
+            phase: Ticks(self.phase),
+            target: self.target,
+            part,
+        };
+        (self.slot > 0 && (0..self.slot).contains(&self.phase) && self.target > 0).then_some(grid)
+    }
+}
+
+impl SavedTrack {
+    pub fn of(
+        id: &str,
+        format: &Format,
+        first_sample: &[u8],
+        pace: &Pace,
+        reorder: i64,
+        rate: Bitrate,
+        rated: bool,
+    ) -> SavedTrack {
+        SavedTrack {
+            id: id.to_owned(),
+            kind: KINDS.iter().position(|kind| *kind == format.kind).unwrap_or(0) as u8,
+            input_timescale: format.timescale.per_second(),
+            sample_entry: hex(&format.sample_entry),
+            first_sample: hex(first_sample),
+            language: format.language.clone(),
+            name: format.name.clone(),
+            role: ROLES.iter().position(|role| *role == format.role).unwrap_or(0) as u8,
+            bit_rate: format.bit_rate,
+            timescale: pace.timescale.per_second(),
+            frame: pace.frame,
+            reorder,
+            peak: rate.peak,
+            average: rate.average,
+            rated,
+        }
+    }
+
+    pub fn format(&self) -> Option<Format> {
+        Some(Format {
+            kind: *KINDS.get(usize::from(self.kind))?,
+            timescale: Timescale::new(self.input_timescale)?,
+            sample_entry: bytes(&self.sample_entry)?.into(),
+            language: self.language.clone(),
+            name: self.name.clone(),
+            role: *ROLES.get(usize::from(self.role))?,
+            bit_rate: self.bit_rate,
+        })
+    }
+
+    pub fn first_sample(&self) -> Option<Vec<u8>> {
+        bytes(&self.first_sample)
+    }
+
+    pub fn pace(&self) -> Option<Pace> {
+        let frame = self.frame.filter(|frame| *frame > 0);
+        Some(Pace { timescale: Timescale::new(self.timescale)?, frame })
+    }
+
+    pub fn rate(&self) -> Bitrate {
+        Bitrate { peak: self.peak, average: self.average }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let digits = hex.as_bytes();
+    let pairs = digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok());
+    (digits.len() % 2 == 0).then(|| pairs.collect())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_saved_is_read_again() {
+        let format = Format {
+            kind: Kind::Audio,
+            timescale: Timescale::MILLIS,
+            sample_entry: vec![0, 1, 0xFE].into(),
+            language: "de".to_owned(),
+            name: Some("Ton".to_owned()),
+            role: Role::Description,
+            bit_rate: Some(128_000),
+        };
+        let pace = Pace { timescale: Timescale::new(48_000).unwrap(), frame: Some(1_024) };
+        let rate = Bitrate { peak: 130_000, average: 120_000 };
+        let track = SavedTrack::of("a1", &format, &[7, 8], &pace, 0, rate, true);
+        assert_eq!((track.format(), track.first_sample()), (Some(format), Some(vec![7, 8])));
+        assert_eq!((track.pace(), track.rate()), (Some(pace), rate));
+        let state = State {
+            version: VERSION,
+            grid: Some(SavedGrid { timescale: 90_000, slot: 180_000, phase: 7, target: 2 }),
+            anchor: Some(5),
+            origin: 900,
+            discontinuities: vec![(901, 1)],
+            tracks: vec![track],
+        };
+        assert_eq!(State::read(&state.write()), Some(state.clone()));
+        for json in ["", "{}", "null", "{\"version\": 2}"] {
+            assert_eq!(State::read(json.as_bytes()), None);
+        }
+        assert!(State::read(&State { version: 9, ..state }.write()).is_none());
+        assert!(SavedGrid { timescale: 0, slot: 1, phase: 0, target: 1 }.grid(None).is_none());
+        assert!(SavedGrid { timescale: 1, slot: 0, phase: 0, target: 1 }.grid(None).is_none());
+    }
+}

@@ -1,0 +1,325 @@
+//! A publisher's clock, and what its times are on the channel's timeline.
+//!
+//! Media time is counted since 1970. A publisher's clock is brought there by an anchor, which is added to it; and the times
+//! of a track lie on a lattice of whole frames where its frames are equally long, so that a clock of milliseconds does not
+//! show in what is published.
+
+use std::time::Duration;
+
+use crate::base::limits::{LIVE_JUMP, LIVE_WALL_CLOCK};
+use crate::base::units::rescale_nearest;
+use crate::base::{Ticks, Timescale};
+
+/// Nanoseconds, as all clocks are compared.
+pub type Nanos = i128;
+
+pub fn to_nanos(ticks: Ticks, timescale: Timescale) -> Nanos {
+    Nanos::from(ticks.0) * 1_000_000_000 / Nanos::from(timescale.per_second())
+}
+
+/// What is added to a publisher's times, in units of 10 ms: a whole number of ticks in every usual timescale, that of
+/// 44.1 kHz audio included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor(pub i64);
+
+const ANCHOR_NANOS: Nanos = 10_000_000;
+
+/// A reconnecting publisher may repeat as much of what it sent before without being taken for one that started over.
+const REPEATED: Nanos = 1_000_000_000;
+
+impl Anchor {
+    pub const WALL_CLOCK: Anchor = Anchor(0);
+
+    pub fn of(time: Duration) -> Anchor {
+        Anchor(i64::try_from(time.as_millis() / 10).unwrap_or(i64::MAX))
+    }
+
+    fn nanos(self) -> Nanos {
+        Nanos::from(self.0) * ANCHOR_NANOS
+    }
+
+    /// A publisher's time as media time.
+    pub fn media_time(self, time: Ticks, from: Timescale, to: Timescale) -> Ticks {
+        let anchor = Nanos::from(self.0) * Nanos::from(to.per_second());
+        let anchor = (anchor + anchor.signum() * 50) / 100;
+        let time = rescale_nearest(time, from, to).map_or(Nanos::MAX / 4, |time| Nanos::from(time.0));
+        Ticks(i64::try_from(time + anchor).unwrap_or(i64::MAX / 4))
+    }
+
+    /// The anchor for a track whose clock begins, or begins anew, at `time`.
+    ///
+    /// `known` is the channel's, `configured` the operator's. `track_end` is where the track's published media ends,
+    /// `channel_end` the latest such end of all tracks.
+    pub fn choose(
+        time: Nanos,
+        now: Duration,
+        known: Option<Anchor>,
+        configured: Option<Anchor>,
+        track_end: Option<Nanos>,
+        channel_end: Option<Nanos>,
+    ) -> Anchor {
+        let now = now.as_nanos() as Nanos;
+        let jump = LIVE_JUMP.as_nanos() as Nanos;
+        let follows =
+            |anchor: Anchor, repeated: Nanos| track_end.is_none_or(|end| time + anchor.nanos() >= end - repeated);
+        let is_near = |anchor: Anchor| (time + anchor.nanos() - now).abs() <= jump;
+        if (time - now).abs() <= LIVE_WALL_CLOCK.as_nanos() as Nanos && follows(Anchor::WALL_CLOCK, jump) {
+            return Anchor::WALL_CLOCK;
+        }
+        if let Some(anchor) = known
+            && is_near(anchor)
+            && follows(anchor, REPEATED)
+        {
+            return anchor;
+        }
+        // Of use for as long as the publisher's clock was not set back.
+        if let Some(anchor) = configured
+            && follows(anchor, REPEATED)
+            && time + anchor.nanos() <= now + LIVE_WALL_CLOCK.as_nanos() as Nanos
+        {
+            return anchor;
+        }
+        let begin = now.max(channel_end.unwrap_or(Nanos::MIN));
+        Anchor(i64::try_from(-(time - begin).div_euclid(ANCHOR_NANOS)).unwrap_or(0))
+    }
+}
+
+/// Whether the times that a publisher gives a track go on from each other. Judged on its own clock.
+#[derive(Debug, Default)]
+pub struct Continuity {
+    last: Option<Nanos>,
+    /// The newest of a few samples that do not go on from `last`, but from each other.
+    suspect: Option<(Nanos, u32)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Goes,
+    /// Not where it was expected: to be kept until the next samples tell whether it was a slip.
+    Suspect,
+    /// The suspects before were a slip; this one goes on from what was before them.
+    Slipped,
+    /// The clock was set anew: the suspects are the first samples of it.
+    Jumped,
+}
+
+/// So many samples in a row that go on from each other are a clock that was set anew.
+const JUMP_SAMPLES: u32 = 3;
+
+impl Continuity {
+    pub fn judge(&mut self, time: Nanos) -> Verdict {
+        let jump = LIVE_JUMP.as_nanos() as Nanos;
+        let goes_on = |from: Nanos| time > from && time - from <= jump;
+        let Some(last) = self.last else {
+            self.last = Some(time);
+            return Verdict::Goes;
+        };
+        if goes_on(last) {
+            self.last = Some(time);
+            return if self.suspect.take().is_some() { Verdict::Slipped } else { Verdict::Goes };
+        }
+        let count = match self.suspect {
+            Some((suspect, count)) if goes_on(suspect) => count + 1,
+            Some(_) | None => 1,
+        };
+        if count >= JUMP_SAMPLES {
+            (self.last, self.suspect) = (Some(time), None);
+            return Verdict::Jumped;
+        }
+        self.suspect = Some((time, count));
+        Verdict::Suspect
+    }
+}
+
+/// The times of a track's frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Of what is published.
+    pub timescale: Timescale,
+    /// Length of every frame in ticks of it, if they are equally long.
+    pub frame: Option<i64>,
+}
+
+impl Pace {
+    /// Where a sample goes whose time is `time`, behind one that was published at `last`. `None`: it comes too late.
+    pub fn place(&self, time: Ticks, last: Option<Ticks>) -> Option<Ticks> {
+        let Some(last) = last else { return Some(time) };
+        let Some(frame) = self.frame else { return (time > last).then_some(time) };
+        let off = time.0.saturating_sub(last.0 + frame);
+        match off {
+            _ if off.abs() < frame => Some(Ticks(last.0 + frame)),
+            _ if off < 0 => None,
+            _ => {
+                let frames = (time.0 - last.0 + frame / 2) / frame;
+                Some(Ticks(last.0 + frames * frame))
+            }
+        }
+    }
+
+    /// Learns the frame rate from decode times in `timescale`, in order: the usual rates are tried. At equal distances in
+    /// a timescale that is finer than milliseconds the distance is exact already.
+    pub fn learn(times: &[Ticks], timescale: Timescale) -> Pace {
+        let plain =
+            Pace { timescale: if timescale.per_second() < 10_000 { Timescale::MPEG } else { timescale }, frame: None };
+        let steps: Vec<i64> = times.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+        if steps.len() < LEARN_STEPS_MIN {
+            return plain;
+        }
+        let exact = timescale.per_second() >= 10_000;
+        if exact && steps.iter().all(|&step| step == steps[0] && step > 0) {
+            return Pace { timescale, frame: Some(steps[0]) };
+        }
+        let fitting = RATES.iter().filter_map(|&rate| Some((fit(times, timescale, rate)?, rate)));
+        match fitting.min_by(|a, b| a.0.total_cmp(&b.0)) {
+            Some((_, (frames, period))) => {
+                let timescale = if period == 1_001 { Timescale::new(frames) } else { Some(Timescale::MPEG) };
+                let timescale = timescale.unwrap_or(Timescale::MPEG);
+                let frame = u64::from(timescale.per_second()) * u64::from(period) / u64::from(frames);
+                Pace { timescale, frame: Some(frame as i64) }
+            }
+            None => plain,
+        }
+    }
+}
+
+/// Fewer frames say nothing about their rate.
+const LEARN_STEPS_MIN: usize = 8;
+
+/// Frames in how many seconds.
+const RATES: [(u32, u32); 17] = [
+    (5, 1),
+    (10, 1),
+    (12, 1),
+    (25, 2),
+    (15, 1),
+    (20, 1),
+    (24_000, 1_001),
+    (24, 1),
+    (25, 1),
+    (30_000, 1_001),
+    (30, 1),
+    (48, 1),
+    (50, 1),
+    (60_000, 1_001),
+    (60, 1),
+    (100, 1),
+    (120, 1),
+];
+
+/// How well the times lie at whole frames of a rate: the mean square of what they are off, in ticks. `None`: one is off by
+/// more than a tick, or every other frame would be missing.
+fn fit(times: &[Ticks], timescale: Timescale, (frames, period): (u32, u32)) -> Option<f64> {
+    let frame = f64::from(timescale.per_second()) * f64::from(period) / f64::from(frames);
+    let first = times.first()?.0;
+    let (mut at, mut steps_of_one) = (0_i64, 0);
+    let mut off = Vec::with_capacity(times.len());
+    for time in times {
+        let time = (time.0 - first) as f64;
+        let number = (time / frame).round() as i64;
+        if number < at || (number == at && !off.is_empty()) {
+            return None;
+        }
+        steps_of_one += usize::from(number == at + 1);
+        at = number;
+        off.push(time - number as f64 * frame);
+    }
+    let mean = off.iter().sum::<f64>() / off.len() as f64;
+    let is_near = off.iter().all(|off| (off - mean).abs() <= 1.0);
+    let variance = off.iter().map(|off| (off - mean).powi(2)).sum::<f64>() / off.len() as f64;
+    (is_near && steps_of_one * 4 >= (times.len() - 1) * 3).then_some(variance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Nanos = 1_000_000_000;
+
+    #[test]
+    fn anchors_are_kept_as_long_as_time_goes_on() {
+        let now = Duration::from_secs(1_800_000_000);
+        let unix = now.as_nanos() as Nanos;
+        let known = Some(Anchor(179_999_999_000));
+        for (name, time, known, configured, track_end, channel_end, want) in [
+            ("wall clock", unix - 3 * S, None, None, None, None, Anchor(0)),
+            ("wall clock an hour off", unix + 3600 * S, None, None, None, None, Anchor(0)),
+            ("from zero", 0, None, None, None, None, Anchor(180_000_000_000)),
+            ("going on", 12 * S, known, None, Some(unix), Some(unix), Anchor(179_999_999_000)),
+            ("repeating a little", 9 * S + S / 2, known, None, Some(unix), Some(unix), Anchor(179_999_999_000)),
+            ("jumping back", 5 * S, known, None, Some(unix), Some(unix), Anchor(179_999_999_500)),
+            (
+                "at zero, published ahead of time",
+                0,
+                known,
+                None,
+                Some(unix + S),
+                Some(unix + 2 * S),
+                Anchor(180_000_000_200),
+            ),
+            ("as configured", 7 * S, None, Some(Anchor(170_000_000_000)), None, None, Anchor(170_000_000_000)),
+            ("clock set back by a minute", unix - 60 * S, Some(Anchor(0)), None, Some(unix), Some(unix), Anchor(6_000)),
+        ] {
+            assert_eq!(Anchor::choose(time, now, known, configured, track_end, channel_end), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_slip_is_not_a_jump() {
+        use Verdict::*;
+        for (name, times, want) in [
+            ("steady", &[0, 1, 2, 3][..], &[Goes, Goes, Goes, Goes][..]),
+            ("a slip back", &[5, 6, 2, 7], &[Goes, Goes, Suspect, Slipped]),
+            ("a spike", &[5, 6, 60, 7], &[Goes, Goes, Suspect, Slipped]),
+            ("set to zero", &[50, 51, 0, 1, 2, 3], &[Goes, Goes, Suspect, Suspect, Jumped, Goes]),
+            ("set ahead", &[5, 6, 60, 61, 62], &[Goes, Goes, Suspect, Suspect, Jumped]),
+            ("noise", &[5, 3, 3, 3, 6], &[Goes, Suspect, Suspect, Suspect, Slipped]),
+        ] {
+            let mut continuity = Continuity::default();
+            let got: Vec<_> = times.iter().map(|&time| continuity.judge(Nanos::from(time) * S)).collect();
+            assert_eq!(got, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn rates_are_learnt_through_milliseconds() {
+        for (rate, want) in [
+            ((25, 1), Pace { timescale: Timescale::MPEG, frame: Some(3_600) }),
+            ((30, 1), Pace { timescale: Timescale::MPEG, frame: Some(3_000) }),
+            ((30_000, 1_001), Pace { timescale: Timescale::new(30_000).unwrap(), frame: Some(1_001) }),
+            ((24_000, 1_001), Pace { timescale: Timescale::new(24_000).unwrap(), frame: Some(1_001) }),
+            ((60_000, 1_001), Pace { timescale: Timescale::new(60_000).unwrap(), frame: Some(1_001) }),
+            ((50, 1), Pace { timescale: Timescale::MPEG, frame: Some(1_800) }),
+        ] {
+            let (frames, period): (i64, i64) = rate;
+            for start in [0, 17, 1_234_567] {
+                let times: Vec<_> =
+                    (0..2 * frames / period).map(|at| Ticks(start + at * 1_000 * period / frames)).collect();
+                assert_eq!(Pace::learn(&times, Timescale::MILLIS), want, "{rate:?} from {start}");
+                // One that is missing changes nothing.
+                let mut times = times;
+                times.remove(7);
+                assert_eq!(Pace::learn(&times, Timescale::MILLIS), want, "{rate:?} from {start}");
+            }
+        }
+        let uneven: Vec<_> = (0..60_i64).map(|at| Ticks(at * 33 + at * at % 17)).collect();
+        assert_eq!(Pace::learn(&uneven, Timescale::MILLIS), Pace { timescale: Timescale::MPEG, frame: None });
+    }
+
+    #[test]
+    fn frames_stay_on_their_lattice() {
+        let pace = Pace { timescale: Timescale::MPEG, frame: Some(3_000) };
+        for (time, last, want) in [
+            (17, None, Some(17)),
+            (3_000, Some(0), Some(3_000)),
+            (3_089, Some(0), Some(3_000)),
+            (10, Some(0), Some(3_000)),
+            (5_999, Some(0), Some(3_000)),
+            (6_000, Some(0), Some(6_000)),
+            (8_900, Some(0), Some(9_000)),
+            (0, Some(0), None),
+            (-9_000, Some(0), None),
+        ] {
+            assert_eq!(pace.place(Ticks(time), last.map(Ticks)), want.map(Ticks), "{time} behind {last:?}");
+        }
+    }
+}

@@ -1,0 +1,527 @@
+//! One track of a channel: from its publisher's samples to what is on its shelf.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::options::SessionId;
+use super::segmenter::{Cut, Segmenter, Timed, part_target};
+use super::shelf::{Init, Shelf};
+use super::snapshot::TrackSnapshot;
+use super::state::SavedTrack;
+use super::timeline::{Anchor, Continuity, Nanos, Pace, Verdict, to_nanos};
+use crate::base::units::rescale_nearest;
+use crate::base::{Ticks, Timescale};
+use crate::media::broadcast::{Bitrate, Grid};
+use crate::media::codec::{self, Description, Framing};
+use crate::media::feed::{Format, Sample};
+use crate::media::fragment::Start;
+use crate::media::isobmff::Matrix;
+use crate::media::isobmff::write::{Header, header};
+use crate::media::track::Details;
+use crate::media::{Kind, Track};
+
+pub struct TrackWriter {
+    pub id: Arc<str>,
+    pub format: Format,
+    /// Who publishes it.
+    pub owner: SessionId,
+    /// Known from the first sample of a format on.
+    description: Option<Description>,
+    first_sample: Bytes,
+    pub learnt: Option<Learnt>,
+    /// What holds for the segments being made: as `learnt`, but for a format that is still being learnt.
+    pub shown: Option<Learnt>,
+    /// Samples from which the frame rate is learnt.
+    held: Vec<Held>,
+    /// Samples that may be slips of the publisher's clock.
+    suspects: Vec<Sample>,
+    continuity: Continuity,
+    anchor: Option<Anchor>,
+    /// Where the newest sample went.
+    last: Option<Ticks>,
+    /// Samples that wait for the grid.
+    pub queue: Vec<Timed>,
+    pub segmenter: Option<Segmenter>,
+    pub shelf: Shelf,
+    meter: Meter,
+    /// When its newest sample came.
+    pub heard: Duration,
+    /// Bytes in `held`, `suspects` and `queue`.
+    pub waiting_bytes: usize,
+}
+
+/// What is known of a track once its first samples were seen.
+#[derive(Clone)]
+pub struct Learnt {
+    pub pace: Pace,
+    /// Composition offset of the first key frame, in track ticks: added to decode times, and taken away by the edit list.
+    pub reorder: i64,
+    pub track: Arc<Track>,
+    pub init: Arc<Init>,
+}
+
+struct Held {
+    sample: Sample,
+    anchor: Anchor,
+}
+
+/// The bit rate, until it is settled.
+#[derive(Clone, Copy, Default)]
+struct Meter {
+    rate: Bitrate,
+    segments: u32,
+    bits: f64,
+    seconds: f64,
+    peak: f64,
+    is_settled: bool,
+}
+
+/// Segments after which a measured bit rate is settled.
+const METER_SEGMENTS: u32 = 3;
+
+/// Of a first sample, for describing the track again.
+const FIRST_SAMPLE_BYTES: usize = 1_024;
+
+/// What became of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Fine,
+    /// Frames are missing before it.
+    Gap,
+    /// It was of no use: out of order, or before a key frame.
+    Dropped,
+}
+
+impl TrackWriter {
+    pub fn new(id: Arc<str>, format: Format, owner: SessionId, now: Duration) -> TrackWriter {
+        let meter = Meter::declared(&format);
+        TrackWriter {
+            id,
+            format,
+            owner,
+            description: None,
+            first_sample: Bytes::new(),
+            learnt: None,
+            shown: None,
+            held: Vec::new(),
+            suspects: Vec::new(),
+            continuity: Continuity::default(),
+            anchor: None,
+            last: None,
+            queue: Vec::new(),
+            segmenter: None,
+            shelf: Shelf::default(),
+            meter,
+            heard: now,
+            waiting_bytes: 0,
+        }
+    }
+
+    /// A track as it was before a restart. `None` if what was saved makes no sense.
+    pub fn restore(saved: &SavedTrack, now: Duration) -> Option<TrackWriter> {
+        let format = saved.format()?;
+        let mut track = TrackWriter::new(saved.id.as_str().into(), format, SessionId(0), now);
+        track.first_sample = saved.first_sample()?.into();
+        track.describe().ok()?;
+        track.settle_learnt(saved.pace()?, saved.reorder)?;
+        track.meter =
+            Meter { rate: saved.rate(), is_settled: saved.rated, segments: 0, ..Meter::declared(&track.format) };
+        Some(track)
+    }
+
+    pub fn save(&self) -> Option<SavedTrack> {
+        let learnt = self.learnt.as_ref()?;
+        let Meter { rate, is_settled, .. } = self.meter;
+        Some(SavedTrack::of(&self.id, &self.format, &self.first_sample, &learnt.pace, learnt.reorder, rate, is_settled))
+    }
+
+    /// A publisher begins, or begins again, to send this track.
+    pub fn enter(&mut self, owner: SessionId, format: Format) {
+        self.owner = owner;
+        (self.continuity, self.anchor) = (Continuity::default(), None);
+        self.forget_waiting();
+        if let Some(segmenter) = &mut self.segmenter {
+            segmenter.need_key();
+        }
+        self.change(format);
+    }
+
+    /// What follows is in this format.
+    pub fn change(&mut self, format: Format) {
+        if self.format != format {
+            self.meter = if self.meter.is_settled && same_coding(&self.format, &format) {
+                self.meter
+            } else {
+                Meter::declared(&format)
+            };
+            if !same_coding(&self.format, &format) {
+                self.learnt = None;
+                self.description = None;
+            }
+            self.format = format;
+        }
+    }
+
+    /// The publisher's clock was set anew, or its first sample came: the samples that follow count from here.
+    pub fn anchor_at(&mut self, anchor: Anchor) {
+        self.anchor = Some(anchor);
+    }
+
+    /// Judges a sample by its publisher's clock. Those to be taken now are returned, in order, with whether the clock has to
+    /// be anchored at the first of them.
+    pub fn judge(&mut self, sample: Sample) -> (Vec<Sample>, bool) {
+        let time = self.nanos(&sample);
+        match self.continuity.judge(time) {
+            Verdict::Goes => (vec![sample], self.anchor.is_none()),
+            Verdict::Slipped => {
+                self.suspects.clear();
+                (vec![sample], self.anchor.is_none())
+            }
+            Verdict::Suspect => {
+                // Suspects that do not go on from each other are slips.
+                if self.suspects.last().is_some_and(|last| last.decode_time >= sample.decode_time) {
+                    self.suspects.clear();
+                }
+                self.suspects.push(sample);
+                (Vec::new(), false)
+            }
+            Verdict::Jumped => {
+                let mut samples = std::mem::take(&mut self.suspects);
+                samples.push(sample);
+                (samples, true)
+            }
+        }
+    }
+
+    pub fn nanos(&self, sample: &Sample) -> Nanos {
+        to_nanos(sample.decode_time, self.format.timescale)
+    }
+
+    /// Where its published and waiting media ends.
+    pub fn end(&self) -> Option<Nanos> {
+        let learnt = self.shown.as_ref().or(self.learnt.as_ref())?;
+        let end = self.last.map(|last| Ticks(last.0 + learnt.pace.frame.unwrap_or(0) - learnt.reorder));
+        let end = end.or_else(|| self.shelf.end_time().map(|end| Ticks(end.0 - learnt.reorder)))?;
+        Some(to_nanos(end, learnt.pace.timescale))
+    }
+
+    /// Takes a sample behind [`TrackWriter::judge`]. `hold` is how much media is waited for to learn the frame rate.
+    ///
+    /// # Errors
+    /// The codec configuration makes no sense.
+    pub fn take(&mut self, sample: Sample, hold: Duration, cuts: &mut Vec<Cut>) -> Result<Taken, codec::Error> {
+        let anchor = self.anchor.unwrap_or(Anchor::WALL_CLOCK);
+        if self.learnt.is_some() {
+            return Ok(self.place(sample, anchor, cuts));
+        }
+        if self.description.is_none() {
+            self.first_sample = sample.data.slice(..sample.data.len().min(FIRST_SAMPLE_BYTES));
+            self.describe()?;
+        }
+        let is_key = self.start(&sample).is_some();
+        if self.held.is_empty() && self.format.kind == Kind::Video && !is_key {
+            return Ok(Taken::Dropped);
+        }
+        let first = self.held.first().map_or(sample.decode_time, |held| held.sample.decode_time);
+        let span = self.format.timescale.duration(Ticks(sample.decode_time.0.saturating_sub(first.0)));
+        let enough = self.format.kind != Kind::Video || (!self.held.is_empty() && is_key) || span >= hold;
+        self.waiting_bytes += sample.data.len();
+        self.held.push(Held { sample, anchor });
+        Ok(if enough { self.learn(cuts) } else { Taken::Fine })
+    }
+
+    /// Makes do with the samples there are.
+    pub fn learn(&mut self, cuts: &mut Vec<Cut>) -> Taken {
+        let Some(description) = &self.description else { return Taken::Dropped };
+        let held = std::mem::take(&mut self.held);
+        let Some(first) = held.first() else { return Taken::Dropped };
+        let input = self.format.timescale;
+        let pace = match &description.framing {
+            Framing::Audio { frame_length } => {
+                let rate = match &description.details {
+                    Details::Audio(audio) => Timescale::new(audio.sample_rate),
+                    _ => None,
+                };
+                match (rate, *frame_length) {
+                    (Some(rate), Some(length)) if length > 0 => {
+                        Pace { timescale: rate, frame: Some(i64::from(length)) }
+                    }
+                    (rate, _) => {
+                        Pace { timescale: rate.filter(|_| input.per_second() < 8_000).unwrap_or(input), frame: None }
+                    }
+                }
+            }
+            _ => {
+                let times: Vec<_> = held
+                    .iter()
+                    .filter(|held| held.anchor == first.anchor)
+                    .map(|held| held.sample.decode_time)
+                    .collect();
+                Pace::learn(&times, input)
+            }
+        };
+        let pace = self.kept_timescale(pace);
+        let reorder = match self.format.kind {
+            Kind::Video => offset(&first.sample, input, &pace).max(0),
+            _ => 0,
+        };
+        if self.settle_learnt(pace, i64::from(reorder)).is_none() {
+            return Taken::Dropped;
+        }
+        self.meter.guess(&held, input);
+        let mut taken = Taken::Fine;
+        for held in held {
+            self.waiting_bytes -= held.sample.data.len().min(self.waiting_bytes);
+            taken = self.place(held.sample, held.anchor, cuts);
+        }
+        taken
+    }
+
+    /// A track has one timescale for as long as it lives, whatever formats follow each other: the times of its segments are
+    /// compared. Frames that are no whole number of its ticks are not put on a lattice.
+    fn kept_timescale(&self, pace: Pace) -> Pace {
+        let Some(timescale) = self.shown.as_ref().map(|shown| shown.pace.timescale) else { return pace };
+        let (from, to) = (i64::from(pace.timescale.per_second()), i64::from(timescale.per_second()));
+        let frame = pace.frame.filter(|frame| frame * to % from == 0).map(|frame| frame * to / from);
+        Pace { timescale, frame }
+    }
+
+    fn place(&mut self, sample: Sample, anchor: Anchor, cuts: &mut Vec<Cut>) -> Taken {
+        let start = self.start(&sample);
+        let Some(learnt) = &self.learnt else { return Taken::Dropped };
+        let (pace, input) = (learnt.pace, self.format.timescale);
+        let time = anchor.media_time(sample.decode_time, input, pace.timescale);
+        let time = Ticks(time.0.saturating_add(learnt.reorder));
+        let last = self.last;
+        let Some(placed) = pace.place(time, last) else { return Taken::Dropped };
+        if placed.0 < 0 {
+            return Taken::Dropped;
+        }
+        self.last = Some(placed);
+        let duration = sample.duration.and_then(|duration| {
+            let duration = rescale_nearest(Ticks(i64::from(duration)), input, pace.timescale)?.0;
+            (duration > 0).then_some(pace.frame.unwrap_or(duration))
+        });
+        let timed = Timed {
+            time: placed,
+            duration,
+            composition_offset: offset(&sample, input, &pace),
+            start,
+            data: sample.data,
+        };
+        let is_gap = pace.frame.zip(last).is_some_and(|(frame, last)| placed.0 - last.0 > frame);
+        match &mut self.segmenter {
+            Some(segmenter) => match segmenter.push(timed, cuts) {
+                false => Taken::Dropped,
+                true if is_gap => Taken::Gap,
+                true => Taken::Fine,
+            },
+            None => {
+                self.waiting_bytes += timed.data.len();
+                self.queue.push(timed);
+                Taken::Fine
+            }
+        }
+    }
+
+    /// The grid is known: what waited for it goes on, from number `next` on.
+    pub fn begin(&mut self, grid: Grid, next: u64, cuts: &mut Vec<Cut>) {
+        let Some(learnt) = &self.learnt else { return };
+        let mut segmenter = Segmenter::new(self.format.kind, learnt.pace, grid, next);
+        self.shown = Some(learnt.clone());
+        for timed in std::mem::take(&mut self.queue) {
+            segmenter.push(timed, cuts);
+        }
+        self.waiting_bytes = 0;
+        self.segmenter = Some(segmenter);
+    }
+
+    /// Goes on with the open segment of the shelf, or behind its last one.
+    pub fn resume(&mut self, grid: Grid, origin: u64) {
+        let Some(learnt) = &self.learnt else { return };
+        let newest = self.shelf.tail.last();
+        let next = newest.map_or(origin, |segment| segment.number + u64::from(segment.is_complete));
+        let mut segmenter = Segmenter::new(self.format.kind, learnt.pace, grid, next);
+        if let Some(segment) = newest.filter(|segment| !segment.is_complete) {
+            let end = Ticks(segment.time.0 + segment.duration.0);
+            segmenter.resume(segment.number, segment.time, segment.is_independent, end, segment.parts.len() as u32);
+        }
+        self.shown = Some(learnt.clone());
+        self.last = self.shelf.end_time().map(|end| Ticks(end.0 - learnt.pace.frame.unwrap_or(1)));
+        self.segmenter = Some(segmenter);
+    }
+
+    /// Samples that were held back are of no use any more.
+    pub fn forget_waiting(&mut self) {
+        self.held.clear();
+        self.suspects.clear();
+        if self.segmenter.is_some() {
+            self.queue.clear();
+        }
+        self.waiting_bytes = self.queue.iter().map(|timed| timed.data.len()).sum();
+    }
+
+    pub fn is_learning(&self) -> bool {
+        self.learnt.is_none() && !self.held.is_empty()
+    }
+
+    /// A segment is complete.
+    pub fn measure(&mut self) -> bool {
+        let (Some(learnt), Some(segment)) = (&self.shown, self.shelf.tail.last()) else { return false };
+        let bits = super::snapshot::size(segment) as f64 * 8.0;
+        self.meter.add(bits, learnt.pace.timescale.seconds(segment.duration))
+    }
+
+    pub fn snapshot(&self, grid: &Grid) -> Option<Arc<TrackSnapshot>> {
+        let learnt = self.shown.as_ref()?;
+        (!self.shelf.is_empty()).then(|| {
+            Arc::new(TrackSnapshot {
+                track: learnt.track.clone(),
+                rate: self.meter.rate,
+                part_target: part_target(grid, &learnt.pace),
+                watch: self.shelf.watch.clone(),
+                files: self.shelf.files.clone(),
+                tail: self.shelf.tail.clone(),
+                places: self.shelf.places.clone(),
+            })
+        })
+    }
+
+    fn start(&self, sample: &Sample) -> Option<Start> {
+        match &self.description {
+            Some(description) => description.random_access(&sample.data, sample.is_sync),
+            None => sample.is_sync.then_some(Start::Closed),
+        }
+    }
+
+    fn describe(&mut self) -> Result<(), codec::Error> {
+        self.description = Some(match self.format.kind {
+            // Text says nothing of itself beyond what its sample entry is called.
+            Kind::Text => Description {
+                codec: String::from_utf8_lossy(self.format.sample_entry.get(4..8).unwrap_or(b"wvtt")).into_owned(),
+                details: Details::Text,
+                sample_entry: self.format.sample_entry.to_vec(),
+                framing: Framing::Audio { frame_length: None },
+                priming_hint: None,
+            },
+            _ => codec::describe(&self.id, &self.format.sample_entry, 0, &self.first_sample)?,
+        });
+        Ok(())
+    }
+
+    fn settle_learnt(&mut self, pace: Pace, reorder: i64) -> Option<()> {
+        let description = self.description.as_ref()?;
+        let mut details = description.details.clone();
+        let (mut width, mut height) = (0, 0);
+        if let Details::Video(video) = &mut details {
+            video.frame_rate = pace.frame.map_or((0, 1), |frame| {
+                let (mut a, mut b) = (u64::from(pace.timescale.per_second()), frame.max(1) as u64);
+                let rate = (a, b);
+                while b > 0 {
+                    (a, b) = (b, a % b);
+                }
+                ((rate.0 / a) as u32, (rate.1 / a) as u32)
+            });
+            let (across, down) = video.pixel_aspect;
+            // Stretched, never shrunk (ISO/IEC 14496-12 §8.3.2: `tkhd` holds the size as it is shown).
+            let stretch = |size: u32, by: u32, of: u32| {
+                u32::try_from(u64::from(size) * u64::from(by) / u64::from(of.max(1))).unwrap_or(size)
+            };
+            (width, height) = match across >= down {
+                true => (stretch(video.width, across, down), video.height),
+                false => (video.width, stretch(video.height, down, across)),
+            };
+        }
+        let init = header(&Header {
+            timescale: pace.timescale,
+            sample_entry: &description.sample_entry,
+            kind: self.format.kind,
+            language: &self.format.language,
+            name: self.format.name.as_deref(),
+            media_start: reorder.max(0) as u64,
+            width,
+            height,
+            matrix: Matrix::default(),
+            default_duration: pace.frame.and_then(|frame| u32::try_from(frame).ok()).unwrap_or(0),
+            fragment_duration_hint: None,
+        });
+        let track = Track {
+            id: self.id.to_string(),
+            timescale: pace.timescale,
+            codec: description.codec.clone(),
+            language: self.format.language.clone(),
+            name: self.format.name.clone(),
+            role: self.format.role,
+            presentation_offset: Ticks(-reorder),
+            details,
+        };
+        self.learnt = Some(Learnt { pace, reorder, track: Arc::new(track), init: Arc::new(Init::new(init.into())) });
+        Some(())
+    }
+}
+
+/// Whether samples of one format go on in the other.
+fn same_coding(a: &Format, b: &Format) -> bool {
+    let key = |format: &Format| {
+        (format.kind, format.timescale, format.sample_entry.clone(), format.language.clone(), format.name.clone())
+    };
+    key(a) == key(b) && a.role == b.role
+}
+
+/// Composition offset in track ticks; whole frames where frames are equally long.
+fn offset(sample: &Sample, input: Timescale, pace: &Pace) -> i32 {
+    let offset = rescale_nearest(Ticks(i64::from(sample.composition_offset)), input, pace.timescale).map_or(0, |o| o.0);
+    let offset = match pace.frame {
+        Some(frame) => (offset + frame / 2).div_euclid(frame) * frame,
+        None => offset,
+    };
+    i32::try_from(offset).unwrap_or(0)
+}
+
+impl Meter {
+    fn declared(format: &Format) -> Meter {
+        match format.bit_rate {
+            Some(rate) if rate > 0 => {
+                let rate = round_up(f64::from(rate));
+                Meter { rate: Bitrate { peak: rate, average: rate }, is_settled: true, ..Meter::default() }
+            }
+            _ => Meter::default(),
+        }
+    }
+
+    /// From samples that were held back: better than nothing, until segments were measured.
+    fn guess(&mut self, held: &[Held], input: Timescale) {
+        let (Some(first), Some(last)) = (held.first(), held.last()) else { return };
+        if self.is_settled {
+            return;
+        }
+        let bits: f64 = held.iter().map(|held| held.sample.data.len() as f64 * 8.0).sum();
+        let seconds = input.seconds(Ticks(last.sample.decode_time.0.saturating_sub(first.sample.decode_time.0)));
+        let rate = round_up(if seconds > 0.1 { bits / seconds } else { 128_000.0 });
+        self.rate = Bitrate { peak: rate, average: rate };
+    }
+
+    /// Returns whether the rate is settled by this.
+    fn add(&mut self, bits: f64, seconds: f64) -> bool {
+        if self.is_settled || seconds <= 0.0 {
+            return false;
+        }
+        self.segments += 1;
+        (self.bits, self.seconds) = (self.bits + bits, self.seconds + seconds);
+        self.peak = self.peak.max(bits / seconds);
+        self.is_settled = self.segments >= METER_SEGMENTS;
+        if self.is_settled {
+            self.rate = Bitrate { peak: round_up(self.peak), average: round_up(self.bits / self.seconds) };
+        }
+        self.is_settled
+    }
+}
+
+/// To two significant digits.
+fn round_up(rate: f64) -> u64 {
+    let rate = rate.ceil().clamp(1.0, 1e12) as u64;
+    let step = 10_u64.pow(rate.ilog10().saturating_sub(1));
+    rate.div_ceil(step) * step
+}
