@@ -161,7 +161,6 @@ pub const PUSHED_MANIFEST_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(EVENT_MESSAGE_BYTES_MAX <= STREAM_BOX_BYTES_MAX);
 
-
 // Live.
 
 /// Segments a snapshot holds with their parts, at least, and whose chunks are looked up after a restart. Parts are listed for
@@ -209,7 +208,6 @@ pub const RTMP_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 pub const FLV_SCRIPT_BYTES_MAX: usize = 64 * 1024;
 /// Tracks in one stream (Enhanced RTMP counts them in a byte, for audio and for video).
 pub const FLV_TRACKS_MAX: usize = 32;
-
 
 const _: () = assert!(EVENT_MESSAGE_BYTES_MAX <= STREAM_BOX_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= READ_BUFFER_BYTES);

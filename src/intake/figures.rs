@@ -59,7 +59,7 @@ mod tests {
             (5, 5_000, 8_000),
             (6, 5_000, 6_400),
             (20, 5_000, 0),
-            (21, 6_000, 1_333),
+            (21, 6_000, 533),
         ] {
             let got = rate.look(bytes, start + Duration::from_secs(second));
             assert_eq!(got, want, "at {second}");

@@ -45,10 +45,6 @@ impl Stored {
         Ok(stored)
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub fn channels(&self) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
         self.channels.iter().map(|(name, keys)| (name.as_str(), keys))
     }
@@ -112,7 +108,7 @@ mod tests {
         let again = Stored::load(dir.path()).unwrap();
         assert_eq!(again.channels().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(again.channels().next().unwrap().1, &keys("a"));
-        assert_eq!(fs::metadata(again.path()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&again.path).unwrap().permissions().mode() & 0o777, 0o600);
         stored.remove("a").unwrap();
         assert_eq!(Stored::load(dir.path()).unwrap().channels().count(), 1);
     }

@@ -409,7 +409,7 @@ mod tests {
 
     #[test]
     fn sequences_tell_segment_and_part() {
-        for number in [0, 1, 900_000_000, (1 << 20) - 1, 1 << 20, 7 << 20] {
+        for number in [0_u64, 1, 900_000_000, (1 << 20) - 1, 1 << 20, 7 << 20] {
             for near in [number, number + 400_000, number.saturating_sub(400_000)] {
                 assert_eq!(of_sequence(sequence(number, 17), near), (number, 17));
             }

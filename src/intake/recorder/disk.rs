@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -311,6 +310,7 @@ mod tests {
     use crate::media::broadcast::{Journal as _, SegmentRow};
     use crate::media::isobmff::write::fragment_header;
     use crate::media::{Kind, Sample};
+    use std::fs;
 
     const INIT: &[u8] = b"\0\0\0\x0cftypiso6\0\0\0\x0cmoov\0\0\0\0";
 
