@@ -182,6 +182,7 @@ fn row(segment: &TailSegment) -> SegmentRow {
         duration: (segment.duration.0 as u32).into(),
         discontinuities: segment.discontinuities.into(),
         flags: u32::from(segment.is_independent).into(),
+        ..SegmentRow::default()
     }
 }
 
