@@ -81,6 +81,34 @@ pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 /// For a whole connection, however often it is used: no slow reader holds a place for ever.
 pub const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
 
+// Intake.
+
+/// Connections of encoders, HTTP and RTMP together. More are closed unanswered, or told 503.
+pub const INTAKE_CONNECTIONS_DEFAULT: usize = 1_000;
+/// An encoder that sends nothing for so long is disconnected.
+pub const INTAKE_IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+/// For the handshake of RTMP, up to the name of the channel.
+pub const RTMP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Encoders of one channel that are known by what they send over HTTP.
+pub const CHANNEL_ENCODERS_MAX: usize = 64;
+/// Wrong keys an address may present at once, and then again one in so long.
+pub const INTAKE_WRONG_KEYS_MAX: u32 = 10;
+pub const INTAKE_WRONG_KEY_PERIOD: Duration = Duration::from_secs(6);
+/// Addresses whose wrong keys are remembered.
+pub const INTAKE_ADDRESSES_MAX: usize = 4_096;
+/// The body of a request to the admin API.
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
+
+// Live channels.
+
+/// Channels of one server.
+pub const CHANNELS_MAX: usize = 1_000;
+pub const LIVE_SEGMENT_DEFAULT: Duration = Duration::from_secs(2);
+pub const LIVE_PART_DEFAULT: Duration = Duration::from_millis(500);
+pub const LIVE_WINDOW_DEFAULT: Duration = Duration::from_secs(600);
+/// What is older survives a power loss.
+pub const LIVE_SYNC_DEFAULT: Duration = Duration::from_secs(1);
+
 // Library.
 
 pub const SEGMENT_DEFAULT: Duration = Duration::from_secs(4);

@@ -14,8 +14,9 @@ use super::signals::{Order, Signals};
 use super::status::{Status, Watch};
 use crate::base::limits;
 use crate::delivery;
-use crate::intake::{self, Health, Server};
+use crate::intake::{self, ChannelSetup, Health, Server};
 use crate::library::{self, Library};
+use crate::live;
 use crate::service::{self, Service};
 use crate::sys::{files_limit, notify};
 
@@ -66,7 +67,8 @@ impl Appliance {
         share_descriptors(&mut setup, files_limit::raise()?.soft)?;
         let library = Arc::new(Library::open(root, setup.library)?);
         let status = Arc::new(Status::default());
-        let intake = intake::start(setup.intake, library.clone(), status.clone())?;
+        let live = Arc::new(live::Channels::default());
+        let intake = intake::start(setup.intake, library.clone(), live.clone(), status.clone())?;
         let service = Arc::new(Service::new(library.clone(), setup.service));
         let delivery = Arc::new(delivery::start(setup.delivery, service)?);
         status.ready(&delivery);
@@ -80,6 +82,11 @@ impl Appliance {
 
     pub fn library(&self) -> &Arc<Library> {
         &self.library
+    }
+
+    /// The channels of the configuration file, from now on.
+    pub fn reload_channels(&self, channels: Vec<ChannelSetup>) {
+        self.intake.reload(channels);
     }
 
     pub fn workers(&self) -> usize {
@@ -170,6 +177,8 @@ pub struct Descriptors {
 /// Part of the descriptors that is for open tracks: the rest is for connections.
 const TRACKS_SHARE: u64 = 8;
 const CONNECTIONS_LEAST: u64 = 16;
+/// Part of the connections that encoders may have.
+const ENCODERS_SHARE: usize = 8;
 
 /// `tracks_max` are never more than a part of them.
 pub fn descriptors(limit: u64, tracks_max: usize) -> Result<Descriptors, Error> {
@@ -184,7 +193,19 @@ pub fn descriptors(limit: u64, tracks_max: usize) -> Result<Descriptors, Error> 
 
 /// Lowers what was configured to what the limit on open files allows.
 fn share_descriptors(setup: &mut Setup, limit: u64) -> Result<(), Error> {
-    let shares = descriptors(limit, setup.library.open_tracks_max)?;
+    let mut shares = descriptors(limit, setup.library.open_tracks_max)?;
+    let ingest = &mut setup.intake.ingest;
+    if ingest.address.is_some() || ingest.rtmp.is_some() {
+        let encoders = (shares.connections / ENCODERS_SHARE).max(1);
+        if ingest.connections_max > encoders {
+            warn!(
+                "intake.connections_max lowered from {} to {encoders}: the limit on open files is {limit}",
+                ingest.connections_max
+            );
+            ingest.connections_max = encoders;
+        }
+        shares.connections -= ingest.connections_max;
+    }
     setup.library.open_tracks_max = shares.tracks;
     if setup.delivery.connections_max > shares.connections {
         warn!(

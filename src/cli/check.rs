@@ -61,6 +61,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         addresses(&config, &mut report);
         library(&config.library.path, &mut report);
         state(&config.server.state, &mut report);
+        channels(&config, &mut report);
     }
     report.write(&mut io::stdout().lock(), logging::has_colours(&io::stdout()))?;
     match report.problems() {
@@ -199,6 +200,10 @@ fn addresses(config: &Config, report: &mut Report) {
     let running = serve::lock(&config.server.state).is_err_and(|error| error.is_locked());
     let all: Vec<(&str, SocketAddr)> =
         config.listen.iter().map(|&address| ("listen", address)).chain([("admin", config.admin.address)]).collect();
+    // Encoders are listened for as soon as there is a channel.
+    let encoders = [("ingest", config.intake.address), ("rtmp", config.intake.rtmp)];
+    let encoders = encoders.into_iter().filter_map(|(topic, address)| Some((topic, address?)));
+    let all = all.into_iter().chain(encoders.filter(|_| !config.channels.is_empty()));
     for (topic, address) in all {
         match free(address, None) {
             Ok(()) => report.ok(topic, address.to_string()),
@@ -333,6 +338,44 @@ fn state(path: &Path, report: &mut Report) {
             format!("server.state: {}: {error}", path.display()),
             "make it, owned by the server's user",
         ),
+    }
+}
+
+/// Shorter keys are guessed sooner than anybody reads the log.
+const KEY_BYTES_LEAST: usize = 12;
+
+fn channels(config: &Config, report: &mut Report) {
+    const TOPIC: &str = "channels";
+    let path = &config.live.path;
+    match fs::metadata(path) {
+        _ if config.channels.is_empty() => return,
+        Ok(metadata) if !metadata.is_dir() => {
+            report.problem(TOPIC, format!("live.path: {} is not a directory", path.display()), "")
+        }
+        Ok(_) if access(path, AccessFlags::W_OK | AccessFlags::X_OK).is_err() => report.problem(
+            TOPIC,
+            format!("live.path: {}: this user (uid {}) may not write", path.display(), Uid::current()),
+            "chown it, or set live.path to another directory",
+        ),
+        Ok(_) => report.ok(TOPIC, format!("{}, in {}", config.channels.len(), path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {
+            report.ok(TOPIC, format!("{}, in {}: serve makes it", config.channels.len(), path.display()))
+        }
+        Err(error) => report.problem(
+            TOPIC,
+            format!("live.path: {}: {error}", path.display()),
+            "make it, owned by the server's user",
+        ),
+    }
+    for channel in config.channels.iter().filter(|channel| channel.publish_key.len() < KEY_BYTES_LEAST) {
+        report.note(
+            TOPIC,
+            format!("the publish key of {} has {} characters", channel.name, channel.publish_key.len()),
+            &format!("take {KEY_BYTES_LEAST} or more, so that nobody guesses it"),
+        );
+    }
+    if config.channels.iter().any(|channel| channel.enabled) && config.intake.address.or(config.intake.rtmp).is_none() {
+        report.note(TOPIC, "intake.address and intake.rtmp are off: no encoder can send to them".to_owned(), "");
     }
 }
 

@@ -18,11 +18,12 @@ use crate::service::{self, Pages};
 use crate::sys::affinity;
 use crate::{intake, library};
 
-/// Run the appliance: serve the library to players and CDNs
+/// Run the appliance: serve the library and live channels to players and CDNs
 ///
 /// Runs until SIGTERM or SIGINT, then finishes what is in flight (a second signal does not wait for that). The library is
 /// watched: what is imported, replaced or removed meanwhile is served, or gone, within a second. SIGHUP reads the library
-/// and the configuration again; what was changed in the configuration needs a restart, and the log says so.
+/// and the configuration again: channels that were added, removed or changed are applied at once, without touching the
+/// others; what else was changed needs a restart, and the log says so.
 ///
 /// The environment variable HEADWATER_LOG chooses what is logged: error, warn, info (the default), debug or trace, or a
 /// list such as "warn,headwater::library=debug".
@@ -41,6 +42,8 @@ pub enum Error {
     State { path: PathBuf, source: io::Error },
     #[error("library.path: {path}: {source}")]
     Library { path: PathBuf, source: io::Error },
+    #[error("live.path: {path}: {source}")]
+    Live { path: PathBuf, source: io::Error },
     #[error("server.page: {path}: {source}")]
     Page { path: PathBuf, source: io::Error },
     #[error("server.workers: CPU {cpu} is not one that this process may use ({allowed})")]
@@ -66,6 +69,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     create(&config.library.path).map_err(|source| Error::Library { path: config.library.path.clone(), source })?;
     create(&config.server.state).map_err(|source| Error::State { path: config.server.state.clone(), source })?;
     let _lock = lock(&config.server.state)?;
+    if !config.channels.is_empty() {
+        create(&config.live.path).map_err(|source| Error::Live { path: config.live.path.clone(), source })?;
+    }
     let appliance = Appliance::start(&config.library.path, setup(&config)?, None)?;
     let addresses: Vec<String> = appliance.addresses().iter().map(ToString::to_string).collect();
     info!(
@@ -77,7 +83,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         appliance.workers(),
         config.admin.address,
     );
-    appliance.run(&signals, |appliance| reload(&args.config, &config, appliance))
+    let mut running = config;
+    appliance.run(&signals, |appliance| reload(&args.config, &mut running, appliance))
 }
 
 /// A directory that is missing is made, but not those above it: a path that is mistyped should fail rather than be there
@@ -137,7 +144,20 @@ fn setup(config: &Config) -> Result<Setup, Failure> {
             },
             ..delivery::Options::default()
         },
-        intake: intake::Options { admin: Some(config.admin.address), token: config.admin.token.clone() },
+        intake: intake::Options {
+            admin: Some(config.admin.address),
+            token: config.admin.token.clone(),
+            ingest: intake::IngestOptions {
+                address: config.intake.address,
+                rtmp: config.intake.rtmp,
+                connections_max: config.intake.connections_max,
+                idle_timeout: config.intake.idle_timeout,
+                live: config.live.path.clone(),
+                sync: config.live.sync,
+            },
+            channels: config.channels.clone(),
+            state: Some(config.server.state.clone()),
+        },
         library: library::Options {
             segment: config.library.segment,
             grace: config.library.grace,
@@ -170,8 +190,9 @@ pub fn workers(workers: &Workers, allowed: affinity::CpuList) -> Result<Vec<Opti
     Ok(cpus.iter().copied().map(Some).collect())
 }
 
-/// SIGHUP. Workers keep the options they were started with, so what changed is named rather than half applied.
-fn reload(path: &Path, running: &Config, appliance: &Appliance) {
+/// SIGHUP. Channels come and go; workers keep the options they were started with, so what else changed is named rather than
+/// half applied.
+fn reload(path: &Path, running: &mut Config, appliance: &Appliance) {
     match appliance.library().rescan() {
         Ok(()) => info!("reload: {} assets in the library", appliance.library().catalog().len()),
         Err(error) => warn!("reload: library: {error}"),
@@ -179,15 +200,23 @@ fn reload(path: &Path, running: &Config, appliance: &Appliance) {
     match config::load(path) {
         Ok(config) if config == *running => info!("reload: {} is unchanged", path.display()),
         Ok(config) => {
+            if config.channels != running.channels {
+                appliance.reload_channels(config.channels.clone());
+                running.channels.clone_from(&config.channels);
+            }
             let sections = [
                 ("server", config.server != running.server),
                 ("listen", config.listen != running.listen),
+                ("intake", config.intake != running.intake),
                 ("admin", config.admin != running.admin),
                 ("library", config.library != running.library),
+                ("live", config.live != running.live),
             ];
             let changed: Vec<&str> =
                 sections.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect();
-            warn!("reload: {}: [{}] changed; restart to apply it", path.display(), changed.join("], ["));
+            if !changed.is_empty() {
+                warn!("reload: {}: [{}] changed; restart to apply it", path.display(), changed.join("], ["));
+            }
         }
         Err(error) => {
             for line in error.to_string().lines() {

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use crate::config;
 use crate::delivery::{self, Totals};
 use crate::http::Kind;
-use crate::intake::{Exposition, Health, Readiness, Server};
+use crate::intake::{ChannelSetup, Exposition, Health, Readiness, Server};
 
 /// A worker counts up about once a second; one that has not for so long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -49,6 +50,10 @@ impl Server for Status {
             READY => Readiness::Ready,
             _ => Readiness::Stopping,
         }
+    }
+
+    fn channel(&self, keys: &serde_json::Map<String, serde_json::Value>) -> Result<ChannelSetup, Vec<String>> {
+        config::channel(keys)
     }
 
     fn write_metrics(&self, out: &mut Exposition) {

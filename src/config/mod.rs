@@ -3,6 +3,7 @@
 //! Every key is optional, every mistake is reported (not only the first), and sections about what this build does not serve
 //! are accepted, so that one file fits every build, but never without a word. `config/headwater.toml` is the reference.
 
+mod channel;
 mod section;
 mod value;
 
@@ -16,6 +17,7 @@ use thiserror::Error;
 use toml::de::{DeTable, DeValue};
 
 use crate::base::limits;
+use crate::intake::ChannelSetup;
 
 pub use section::Problem;
 use section::{Notes, Section};
@@ -33,8 +35,12 @@ pub struct Config {
     pub server: Server,
     /// Where players and CDNs connect; at least one, no two the same.
     pub listen: Vec<SocketAddr>,
+    pub intake: Intake,
     pub admin: Admin,
     pub library: Library,
+    pub live: Live,
+    /// No two of the same name.
+    pub channels: Vec<ChannelSetup>,
     /// Sections of the file about what this build does not serve.
     pub not_served: Vec<NotServed>,
 }
@@ -99,6 +105,19 @@ pub enum Page {
     File(PathBuf),
 }
 
+/// What encoders connect to. Listened on as soon as there is a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intake {
+    /// HTTP ingest; `None` is off.
+    pub address: Option<SocketAddr>,
+    /// RTMP; `None` is off.
+    pub rtmp: Option<SocketAddr>,
+    /// Of either kind, before it is lowered to what the limit on open files allows.
+    pub connections_max: usize,
+    /// A connection that brings nothing for so long is closed.
+    pub idle_timeout: Duration,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     pub address: SocketAddr,
@@ -120,6 +139,14 @@ pub struct Library {
     pub manifest_age: Duration,
     /// `max-age` of 404, in whole seconds.
     pub missing_age: Duration,
+}
+
+/// Where channels are kept, and how safely.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    pub path: PathBuf,
+    /// What is older than this survives a power loss.
+    pub sync: Duration,
 }
 
 impl Default for Config {
@@ -146,6 +173,11 @@ pub fn load(path: &Path) -> Result<Config, Error> {
     parse(&text).map_err(|problems| Error::Invalid { path: path.to_owned(), problems })
 }
 
+/// One channel as the admin API is told of it: the keys of a `[[channel]]`, as JSON. Every mistake in it.
+pub fn channel(keys: &serde_json::Map<String, serde_json::Value>) -> Result<ChannelSetup, Vec<String>> {
+    channel::from_json(keys)
+}
+
 /// Every mistake in the text, in its order.
 pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
     let notes = Notes::new(text);
@@ -168,14 +200,17 @@ fn read(notes: &Notes<'_>, text: &str) -> Config {
     // Two servers on one library meet there, and it is writable by who owns the library.
     let server = server(root.section("server"), &library.path);
     let listen = listen(&mut root);
-    let admin = admin(root.section("admin"), &listen);
+    let intake = intake(root.section("intake"), &listen);
+    let admin = admin(root.section("admin"), &listen, &intake);
+    let live = live(root.section("live"));
+    let channels = channel::channels(&mut root);
     let not_served = not_served(&mut root);
     root.finish();
     // Ages are sent as whole seconds (RFC 9111 §1.2.2).
     for age in [&mut library.manifest_age, &mut library.missing_age] {
         *age = Duration::from_secs(age.as_secs());
     }
-    Config { server, listen, admin, library, not_served }
+    Config { server, listen, intake, admin, library, live, channels, not_served }
 }
 
 fn server(mut section: Section<'_, '_>, library: &Path) -> Server {
@@ -256,7 +291,47 @@ fn address(text: &str) -> Option<SocketAddr> {
     text.parse().ok().filter(|address: &SocketAddr| address.port() != 0)
 }
 
-fn admin(mut section: Section<'_, '_>, listen: &[SocketAddr]) -> Admin {
+fn intake(mut section: Section<'_, '_>, listen: &[SocketAddr]) -> Intake {
+    let mut listener = |key: &'static str, port: u16| {
+        let found = section.text(key, &format!("\"off\", or {ADDRESS}"), |text| match text {
+            "off" => Some(None),
+            text => address(text).map(Some),
+        });
+        found.unwrap_or(Some(SocketAddr::from(([0, 0, 0, 0], port))))
+    };
+    let (http, rtmp) = (listener("address", 8081), listener("rtmp", 1935));
+    for (key, address) in [("address", http), ("rtmp", rtmp)] {
+        if let Some(address) = address.filter(|address| section.has(key) && listen.contains(address)) {
+            section.problem(key, format!("{address} is also an address of [[listen]]"));
+        }
+    }
+    if let Some(address) = http.filter(|_| http == rtmp) {
+        section.problem("rtmp", format!("{address} is also intake.address"));
+    }
+    let intake = Intake {
+        address: http,
+        rtmp,
+        connections_max: section.count("connections_max", limits::INTAKE_CONNECTIONS_DEFAULT, 1..=100_000),
+        idle_timeout: section.duration(
+            "idle_timeout",
+            limits::INTAKE_IDLE_TIMEOUT_DEFAULT,
+            Duration::from_secs(1)..=minutes(60),
+        ),
+    };
+    section.finish();
+    intake
+}
+
+fn live(mut section: Section<'_, '_>) -> Live {
+    let live = Live {
+        path: section.path("path").unwrap_or_else(|| PathBuf::from("/var/lib/headwater/live")),
+        sync: section.duration("sync", limits::LIVE_SYNC_DEFAULT, millis(100)..=minutes(1)),
+    };
+    section.finish();
+    live
+}
+
+fn admin(mut section: Section<'_, '_>, listen: &[SocketAddr], intake: &Intake) -> Admin {
     let default = SocketAddr::from(([127, 0, 0, 1], 8082));
     let address = section.text("address", ADDRESS, address).unwrap_or(default);
     // What may stand in a header field as a bearer token (RFC 6750 §2.1), long enough not to be guessed.
@@ -272,6 +347,8 @@ fn admin(mut section: Section<'_, '_>, listen: &[SocketAddr]) -> Admin {
     }
     if listen.contains(&address) {
         section.problem("address", format!("{address} is also an address of [[listen]]"));
+    } else if [intake.address, intake.rtmp].contains(&Some(address)) {
+        section.problem("address", format!("{address} is also an address of [intake]"));
     }
     section.finish();
     Admin { address, token }
@@ -292,7 +369,7 @@ fn library(mut section: Section<'_, '_>) -> Library {
 }
 
 fn not_served(root: &mut Section<'_, '_>) -> Vec<NotServed> {
-    [("intake", "HTTP and RTMP ingest"), ("channel", "live channels"), ("store", "the object store")]
+    [("store", "the object store")]
         .into_iter()
         .filter(|(section, _)| root.value(section, "", |_| Some(())).is_some())
         .map(|(section, what)| NotServed { section, what })

@@ -18,8 +18,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 
+use super::channel_api::ChannelApi;
 use super::exposition::{self, Exposition};
-use super::{Health, Readiness, Server, catalog, process};
+use super::{Health, Readiness, Server, auth, catalog, process};
 use crate::base::limits;
 use crate::library::Library;
 
@@ -30,6 +31,7 @@ pub struct Admin {
     pub token: Option<String>,
     pub library: Arc<Library>,
     pub server: Arc<dyn Server>,
+    pub channels: ChannelApi,
 }
 
 impl Admin {
@@ -67,7 +69,7 @@ impl Admin {
     async fn connection(self: Rc<Self>, stream: TcpStream) {
         let answer = service_fn(move |request| {
             let admin = self.clone();
-            async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+            async move { Ok::<_, Infallible>(admin.answer(request).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -81,7 +83,7 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         match authorized(self.token.as_deref(), authorization) {
             Access::Granted => {}
@@ -93,11 +95,16 @@ impl Admin {
             Access::Wrong => return text(StatusCode::FORBIDDEN, "this is not the token\n"),
         }
         let Some(resource) = Resource::parse(request.uri().path()) else {
-            return text(StatusCode::NOT_FOUND, "nothing here; try /healthz, /readyz, /metrics or /api/assets\n");
+            return text(
+                StatusCode::NOT_FOUND,
+                "nothing here; try /healthz, /readyz, /metrics, /api/assets or /api/channels\n",
+            );
         };
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let allowed = resource.methods();
+        if !allowed.split(", ").any(|method| method == request.method().as_str()) {
+            let mut response =
+                text(StatusCode::METHOD_NOT_ALLOWED, &format!("{} only\n", allowed.replace(", ", " and ")));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             return response;
         }
         match resource {
@@ -116,9 +123,17 @@ impl Admin {
                 let mut out = Exposition::default();
                 self.server.write_metrics(&mut out);
                 catalog::write_metrics(&self.library, &mut out);
+                self.channels.write_metrics(&mut out).await;
                 process::write(&mut out);
                 response(StatusCode::OK, exposition::CONTENT_TYPE, out.into_text())
             }
+            Resource::Channels => self.channels.list().await,
+            Resource::Channel(name) => match *request.method() {
+                Method::PUT | Method::POST => self.channels.put(&name, request.into_body(), &*self.server).await,
+                Method::DELETE => self.channels.remove(&name).await,
+                _ => self.channels.describe(&name).await,
+            },
+            Resource::StopChannel(name) => self.channels.stop(&name).await,
             Resource::Assets => json_response(&catalog::assets(&self.library)),
             Resource::Asset(name) => {
                 let library = self.library.clone();
@@ -146,15 +161,36 @@ enum Resource {
     Metrics,
     Assets,
     Asset(String),
+    Channels,
+    Channel(String),
+    StopChannel(String),
 }
 
 impl Resource {
+    /// As in `Allow`.
+    fn methods(&self) -> &'static str {
+        match self {
+            Resource::Channel(_) => "GET, HEAD, PUT, POST, DELETE",
+            Resource::StopChannel(_) => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+
     fn parse(path: &str) -> Option<Resource> {
         Some(match path {
             "/healthz" => Resource::Health,
             "/readyz" => Resource::Readiness,
             "/metrics" => Resource::Metrics,
             "/api/assets" => Resource::Assets,
+            "/api/channels" => Resource::Channels,
+            _ if path.starts_with("/api/channels/") => {
+                let rest = path.strip_prefix("/api/channels/")?;
+                let element = |text: &str| unescaped(text).filter(|name| !name.is_empty());
+                match rest.strip_suffix("/stop") {
+                    Some(name) => Resource::StopChannel(element(name)?),
+                    None => Resource::Channel(element(rest)?),
+                }
+            }
             _ => Resource::Asset(unescaped(path.strip_prefix("/api/assets/")?).filter(|name| !name.is_empty())?),
         })
     }
@@ -187,24 +223,15 @@ enum Access {
 /// RFC 6750 §2.1; the scheme's name is case-insensitive (RFC 9110 §11.1).
 fn authorized(token: Option<&str>, field: Option<&[u8]>) -> Access {
     let Some(token) = token else { return Access::Granted };
-    let Some(field) = field else { return Access::Missing };
-    let (scheme, presented) = field.split_at(field.len().min("bearer ".len()));
-    if !scheme.eq_ignore_ascii_case(b"bearer ") {
-        return Access::Missing;
-    }
-    if same(presented.trim_ascii(), token.as_bytes()) { Access::Granted } else { Access::Wrong }
+    let Some(presented) = field.and_then(|field| auth::after_scheme(field, "bearer")) else { return Access::Missing };
+    if auth::same(presented, token.as_bytes()) { Access::Granted } else { Access::Wrong }
 }
 
-/// Takes as long whichever byte differs.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
-}
-
-fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+pub fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
     response(status, "text/plain; charset=utf-8", body.to_owned())
 }
 
-fn json_response(value: &Value) -> Response<Full<Bytes>> {
+pub fn json_response(value: &Value) -> Response<Full<Bytes>> {
     response(StatusCode::OK, "application/json", json!(value).to_string() + "\n")
 }
 
@@ -229,6 +256,13 @@ mod tests {
             ("/api/assets", Some(Resource::Assets)),
             ("/api/assets/news", Some(Resource::Asset("news".to_owned()))),
             ("/api/assets/a%20b%C3%A4", Some(Resource::Asset("a bä".to_owned()))),
+            ("/api/channels", Some(Resource::Channels)),
+            ("/api/channels/news", Some(Resource::Channel("news".to_owned()))),
+            ("/api/channels/news/stop", Some(Resource::StopChannel("news".to_owned()))),
+            ("/api/channels/stop", Some(Resource::Channel("stop".to_owned()))),
+            ("/api/channels//stop", None),
+            ("/api/channels/a/b", None),
+            ("/api/channels/", None),
             ("/api/assets/", None),
             ("/api/assets/a/b", None),
             ("/api/assets/%", None),

@@ -61,6 +61,11 @@ impl Exposition {
         }
     }
 
+    /// Adds what another has gathered.
+    pub fn append(&mut self, other: Exposition) {
+        self.text.push_str(&other.text);
+    }
+
     pub fn into_text(self) -> String {
         self.text
     }

@@ -1,16 +1,38 @@
-//! The intake plane: admin API, library upkeep; everything that may wait for a disk.
+//! The intake plane: encoders, live channels, admin API, library upkeep; everything that may wait for a disk.
 //!
-//! One thread runs tokio-uring (disk writes through io_uring, and tokio's sockets, so that hyper works as it is). What
-//! only waits for the file system, the watcher and the upkeep of the library, has plain threads.
+//! ```text
+//! ingest, rtmp     sockets of encoders; auth, gate, channels: who is let in
+//!   → encoder        crate::ingest: bytes to media::feed
+//!   → recorder       a task for each channel: live::ChannelWriter, and its files
+//! control          opens and closes channels and listeners, for SIGHUP and the admin API
+//! ```
+//!
+//! One thread runs tokio-uring for encoders and channels (disk writes through io_uring, and tokio's sockets, so that hyper
+//! works as it is), another for the admin API, which answers however much comes in. What only waits for the file system,
+//! the watcher and the upkeep of the library, has plain threads.
 
 mod admin;
+mod auth;
 mod catalog;
+mod channel_api;
+mod channels;
+mod control;
+mod encoder;
 mod exposition;
+mod figures;
+mod gate;
+mod ingest;
 mod process;
-pub mod recorder;
+mod recorder;
+mod refusal;
+mod report;
+mod rtmp;
+mod setup;
+mod stored;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -21,8 +43,14 @@ use tokio::sync::watch;
 use tracing::{error, warn};
 
 use crate::library::{Library, Watcher};
+use crate::live;
 use admin::Admin;
+use channel_api::ChannelApi;
+pub use control::Options as IngestOptions;
+use control::{Command, Control, Orders};
 pub use exposition::{Exposition, Labels};
+pub use setup::{ChannelSetup, is_channel_name, is_publish_key};
+use stored::Stored;
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -30,6 +58,11 @@ pub struct Options {
     pub admin: Option<SocketAddr>,
     /// What a request to it has to present.
     pub token: Option<String>,
+    pub ingest: control::Options,
+    /// The channels of the configuration file.
+    pub channels: Vec<ChannelSetup>,
+    /// Where channels that the admin API makes are remembered; `None`: nowhere.
+    pub state: Option<PathBuf>,
 }
 
 /// What the rest of the server is asked for by the admin API: the planes do not know each other.
@@ -39,6 +72,9 @@ pub trait Server: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
 
     fn write_metrics(&self, out: &mut Exposition);
+
+    /// Reads a channel as it is written in JSON. An error is every mistake, a line each.
+    fn channel(&self, keys: &serde_json::Map<String, serde_json::Value>) -> Result<ChannelSetup, Vec<String>>;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +99,10 @@ pub enum Error {
     Listen { address: SocketAddr, source: io::Error },
     #[error("intake: {0}")]
     Thread(io::Error),
+    #[error("{path}: {source}")]
+    Stored { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Channels(#[from] control::Error),
 }
 
 /// The running plane; stops when told to or dropped.
@@ -70,6 +110,7 @@ pub struct Plane {
     admin: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     upkeep_stop: Arc<AtomicBool>,
+    orders: Orders,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -79,16 +120,42 @@ const UPKEEP_PERIOD_MAX: Duration = Duration::from_secs(60);
 /// How soon an idle thread notices that it is to stop.
 const STOP_PERIOD: Duration = Duration::from_millis(200);
 
-pub fn start(options: Options, library: Arc<Library>, server: Arc<dyn Server>) -> Result<Plane, Error> {
+/// When this returns, channels are open and listened for.
+pub fn start(
+    options: Options,
+    library: Arc<Library>,
+    live: Arc<live::Channels>,
+    server: Arc<dyn Server>,
+) -> Result<Plane, Error> {
     let (stop, stopped) = watch::channel(false);
     let upkeep_stop = Arc::new(AtomicBool::new(false));
-    let mut plane = Plane { admin: None, stop, upkeep_stop: upkeep_stop.clone(), threads: Vec::new() };
+    let (orders, commands) = Orders::new();
+    let mut plane =
+        Plane { admin: None, stop, upkeep_stop: upkeep_stop.clone(), orders: orders.clone(), threads: Vec::new() };
+    let stored = options
+        .state
+        .as_deref()
+        .map(|state| Stored::load(state).map_err(|source| Error::Stored { path: state.to_owned(), source }));
+    let stored = stored.transpose()?;
+    let of_api = stored.iter().flat_map(Stored::channels).filter_map(|(name, keys)| {
+        let setup = server.channel(keys);
+        setup.map_err(|mistakes| warn!("channel {name} of the admin API: {}", mistakes.join("; "))).ok()
+    });
+    let setups = (options.channels, of_api.collect());
+    let (opened, told) = std::sync::mpsc::channel();
+    let (ingest, ingest_stopped) = (options.ingest, stopped.clone());
+    plane.spawn("intake", move || run_channels(ingest, live, setups, commands, ingest_stopped, &opened))?;
+    match told.recv() {
+        Ok(opened) => opened?,
+        Err(_) => return Err(Error::Thread(io::Error::other("the thread of the channels did not start"))),
+    }
     if let Some(address) = options.admin {
         let listen_error = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listen_error)?;
         listener.set_nonblocking(true).map_err(listen_error)?;
         plane.admin = Some(listener.local_addr().map_err(listen_error)?);
-        let admin = Admin { token: options.token, library: library.clone(), server };
+        let channels = ChannelApi { orders, stored: tokio::sync::Mutex::new(stored) };
+        let admin = Admin { token: options.token, library: library.clone(), server, channels };
         plane.spawn("admin", move || run_admin(admin, listener, stopped))?;
     }
     let watcher = Watcher::new(library.clone());
@@ -102,6 +169,11 @@ impl Plane {
     /// Where the admin API really listens.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// These are the channels of the configuration file now: others of it are closed, new ones opened, changed ones changed.
+    pub fn reload(&self, channels: Vec<ChannelSetup>) {
+        self.orders.reload(channels);
     }
 
     /// The watcher and the upkeep begin to end; the admin API goes on.
@@ -142,6 +214,33 @@ fn run_admin(admin: Admin, listener: TcpListener, stopped: watch::Receiver<bool>
         .and_then(|runtime| runtime.block_on(admin.serve(listener, stopped)));
     if let Err(error) = served {
         error!("admin: {error}");
+    }
+}
+
+type Setups = (Vec<ChannelSetup>, Vec<ChannelSetup>);
+
+fn run_channels(
+    options: control::Options,
+    live: Arc<live::Channels>,
+    (of_file, of_api): Setups,
+    commands: tokio::sync::mpsc::Receiver<Command>,
+    stopped: watch::Receiver<bool>,
+    opened: &std::sync::mpsc::Sender<Result<(), control::Error>>,
+) {
+    let served = tokio_uring::Runtime::new(&tokio_uring::builder()).map(|runtime| {
+        runtime.block_on(async move {
+            let mut control = Control::new(options, live);
+            let started = control.start(of_file, of_api).await;
+            let is_open = started.is_ok();
+            // Nobody waits for it if the server is stopping already.
+            let _ = opened.send(started);
+            if is_open {
+                control.run(commands, stopped).await;
+            }
+        });
+    });
+    if let Err(error) = served {
+        error!("intake: {error}");
     }
 }
 

@@ -1,0 +1,252 @@
+//! An encoder that sends over HTTP: many requests, often on many connections, that belong together.
+//!
+//! What they have in common is the protocol, the address they come from and the user name they present; so two encoders
+//! behind one address are told apart by giving them different names. Its publishers' clocks and headers outlive requests,
+//! and connections.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use tracing::debug;
+
+use super::recorder::{Entrance, Publication};
+use super::refusal::Refusal;
+use crate::ingest::name::Protocol;
+use crate::ingest::{cmaf, dash_push, hls_push};
+use crate::live::SourceName;
+use crate::media::feed::{Event, TrackKey};
+
+/// By what the requests of one encoder are known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity {
+    pub protocol: &'static str,
+    pub address: IpAddr,
+    /// Of basic authentication; may be empty.
+    pub user: String,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {}", self.protocol, self.address)?;
+        if self.user.is_empty() { Ok(()) } else { write!(f, " ({:?})", self.user) }
+    }
+}
+
+pub struct Encoder {
+    identity: Identity,
+    since: Instant,
+    /// Held while events are on their way to the channel, so that they arrive in order.
+    state: Mutex<State>,
+    /// Requests that are being read.
+    open: Cell<usize>,
+    last_heard: Cell<Instant>,
+    /// The last request did not end but break.
+    is_broken: Cell<bool>,
+    /// Names of what is being published, for who looks at the channel.
+    tracks: RefCell<Vec<Arc<str>>>,
+}
+
+struct State {
+    publisher: Publisher,
+    entrance: Entrance,
+    /// By the name of what they publish.
+    publications: BTreeMap<Arc<str>, Publication>,
+    /// The tracks that each name has, as last announced: a publication that begins in the middle needs them.
+    announced: BTreeMap<Arc<str>, BTreeMap<TrackKey, Event>>,
+}
+
+enum Publisher {
+    Cmaf(cmaf::Publisher),
+    Dash(dash_push::Publisher),
+    Hls(Box<hls_push::Publisher>),
+}
+
+/// One request being read; the encoder forgets it when it is dropped without [`Upload::finish`].
+pub struct Upload {
+    encoder: Rc<Encoder>,
+    request: Option<Request>,
+}
+
+enum Request {
+    Cmaf(cmaf::Request),
+    Dash(dash_push::Request),
+    Hls(hls_push::Request),
+}
+
+impl Encoder {
+    pub fn new(identity: Identity, protocol: Protocol, entrance: Entrance, now: Instant) -> Encoder {
+        let publisher = match protocol {
+            Protocol::Cmaf => Publisher::Cmaf(cmaf::Publisher::default()),
+            Protocol::DashPush => Publisher::Dash(dash_push::Publisher::default()),
+            Protocol::HlsPush => Publisher::Hls(Box::default()),
+        };
+        Encoder {
+            identity,
+            since: now,
+            state: Mutex::new(State { publisher, entrance, publications: BTreeMap::new(), announced: BTreeMap::new() }),
+            open: Cell::new(0),
+            last_heard: Cell::new(now),
+            is_broken: Cell::new(false),
+            tracks: RefCell::default(),
+        }
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Names of what it publishes.
+    pub fn tracks(&self) -> Vec<Arc<str>> {
+        self.tracks.borrow().clone()
+    }
+
+    /// Whether nothing is to be expected of it: silent for so long between requests, or its connection broke and none has
+    /// followed.
+    pub fn is_gone(&self, now: Instant, idle: Duration) -> bool {
+        let silence = now.duration_since(self.last_heard.get());
+        self.open.get() == 0 && silence >= if self.is_broken.get() { RETURN_TIME.min(idle) } else { idle }
+    }
+
+    /// A request for `name`, the path below the channel.
+    pub async fn begin(self: Rc<Self>, name: &str, now: Instant) -> Result<Upload, Refusal> {
+        let request = match &mut self.state.lock().await.publisher {
+            Publisher::Cmaf(publisher) => Request::Cmaf(publisher.begin(name)?),
+            Publisher::Dash(publisher) => Request::Dash(publisher.begin(name)?),
+            Publisher::Hls(publisher) => Request::Hls(publisher.begin(name)?),
+        };
+        self.open.set(self.open.get() + 1);
+        self.last_heard.set(now);
+        self.is_broken.set(false);
+        Ok(Upload { encoder: self, request: Some(request) })
+    }
+}
+
+/// An encoder whose connection broke comes back within a moment, or another should step in.
+const RETURN_TIME: Duration = Duration::from_secs(1);
+
+impl Upload {
+    /// The next bytes of the body. Waits until the channel has taken what they held. The count of samples in them.
+    pub async fn handle(&mut self, bytes: Bytes, now: Instant) -> Result<u64, Refusal> {
+        self.encoder.last_heard.set(now);
+        let mut state = self.encoder.state.lock().await;
+        let handled = match (&mut state.publisher, &mut self.request) {
+            (Publisher::Cmaf(publisher), Some(Request::Cmaf(request))) => {
+                publisher.handle(request, bytes).map_err(Refusal::from)
+            }
+            (Publisher::Dash(publisher), Some(Request::Dash(request))) => {
+                publisher.handle(request, bytes).map_err(Refusal::from)
+            }
+            (Publisher::Hls(publisher), Some(Request::Hls(request))) => {
+                publisher.handle(request, bytes).map_err(Refusal::from)
+            }
+            _ => Ok(()),
+        };
+        // What was whole before the mistake counts.
+        let samples = self.encoder.pass_on(&mut state).await?;
+        handled.map(|()| samples)
+    }
+
+    /// The body is whole.
+    pub async fn finish(mut self, now: Instant) -> Result<(), Refusal> {
+        let encoder = self.encoder.clone();
+        encoder.last_heard.set(now);
+        let mut state = encoder.state.lock().await;
+        let finished = match (&mut state.publisher, self.request.take()) {
+            (Publisher::Cmaf(publisher), Some(Request::Cmaf(request))) => {
+                publisher.finish(&request).map_err(Refusal::from)
+            }
+            (Publisher::Dash(publisher), Some(Request::Dash(request))) => {
+                publisher.finish(request).map_err(Refusal::from)
+            }
+            (Publisher::Hls(publisher), Some(Request::Hls(request))) => {
+                publisher.finish(request).map_err(Refusal::from)
+            }
+            _ => Ok(()),
+        };
+        encoder.pass_on(&mut state).await?;
+        finished
+    }
+
+    /// The connection broke, or what it brought makes no sense.
+    pub async fn abandon(mut self) -> Result<(), Refusal> {
+        let encoder = self.encoder.clone();
+        let mut state = encoder.state.lock().await;
+        match (&mut state.publisher, self.request.take()) {
+            (Publisher::Cmaf(publisher), Some(Request::Cmaf(request))) => publisher.abandon(&request),
+            (Publisher::Dash(publisher), Some(Request::Dash(request))) => publisher.abandon(request),
+            (Publisher::Hls(publisher), Some(Request::Hls(request))) => publisher.abandon(request),
+            _ => {}
+        }
+        encoder.is_broken.set(true);
+        encoder.pass_on(&mut state).await.map(|_| ())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.encoder.open.set(self.encoder.open.get() - 1);
+    }
+}
+
+impl Encoder {
+    /// Gives the channel what the publisher has made of the bytes so far.
+    async fn pass_on(&self, state: &mut State) -> Result<u64, Refusal> {
+        let mut samples = 0;
+        while let Some((name, event)) = state.publisher.poll() {
+            samples += u64::from(matches!(event, Event::Sample { .. }));
+            let is_end = event == Event::End;
+            let announced = state.announced.entry(name.clone()).or_default();
+            if let Event::Track { track, .. } = event {
+                announced.insert(track, event.clone());
+            }
+            let publication = match state.publications.entry(name.clone()) {
+                Entry::Occupied(found) => found.into_mut(),
+                Entry::Vacant(place) => {
+                    let publication = state.entrance.publish(SourceName::Track(name.to_string())).await?;
+                    self.tracks.borrow_mut().push(name.clone());
+                    for track in announced.values() {
+                        publication.feed(track.clone()).await?;
+                    }
+                    place.insert(publication)
+                }
+            };
+            let fed = publication.feed(event).await;
+            if is_end || fed.is_err() {
+                state.publications.remove(&name);
+                self.tracks.borrow_mut().retain(|other| *other != name);
+            }
+            fed?;
+        }
+        Ok(samples)
+    }
+}
+
+impl Publisher {
+    fn poll(&mut self) -> Option<(Arc<str>, Event)> {
+        match self {
+            Publisher::Cmaf(publisher) => publisher.poll(),
+            Publisher::Dash(publisher) => publisher.poll(),
+            // Wall clocks and discontinuities of playlists come after what they are about has been published: the channel
+            // goes by the timestamps.
+            Publisher::Hls(publisher) => loop {
+                match publisher.poll()? {
+                    (name, hls_push::Output::Event(event)) => return Some((name, event)),
+                    (name, hls_push::Output::Notice(notice)) => debug!("HLS push of {name}: {notice}"),
+                    (_, hls_push::Output::WallClock { .. } | hls_push::Output::Discontinuity { .. }) => {}
+                }
+            },
+        }
+    }
+}

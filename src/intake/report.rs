@@ -1,0 +1,149 @@
+//! What the admin API says of a channel. Its publish key is not among it.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::channels::Channel;
+use super::control::Origin;
+use super::exposition::Exposition;
+use crate::live;
+use crate::media::broadcast::{Broadcast, BroadcastTrack, State};
+use crate::media::track::Details;
+
+/// One line of a list.
+pub fn summary(origin: Origin, channel: &Channel, readers: &live::Channel) -> Value {
+    json!({
+        "name": readers.name(),
+        "origin": origin.name(),
+        "state": state(channel, readers),
+        "publishers": channel.figures.publishers.value(),
+        "bit_rate": channel.figures.bit_rate.value(),
+    })
+}
+
+pub fn channel(origin: Origin, channel: &Channel, readers: &live::Channel) -> Value {
+    let (setup, figures, now) = (channel.setup(), &channel.figures, Instant::now());
+    let over_http = channel.encoders().into_iter().map(|encoder| {
+        let identity = encoder.identity();
+        let tracks = encoder.tracks();
+        json!({
+            "protocol": identity.protocol,
+            "address": identity.address.to_string(),
+            "user": identity.user,
+            "seconds": now.duration_since(encoder.since()).as_secs(),
+            "names": tracks.iter().map(|name| &**name).collect::<Vec<_>>(),
+        })
+    });
+    let connected = channel.publishers().into_iter().map(|publisher| {
+        json!({
+            "protocol": publisher.protocol,
+            "address": publisher.address.to_string(),
+            "seconds": now.duration_since(publisher.since).as_secs(),
+            "names": [publisher.name],
+        })
+    });
+    let publishers: Vec<Value> = over_http.chain(connected).collect();
+    let snapshot = readers.snapshot();
+    let published = snapshot.broadcast(None);
+    json!({
+        "name": setup.name,
+        "origin": origin.name(),
+        "state": state(channel, readers),
+        "enabled": setup.enabled,
+        "segment": setup.segment.as_secs_f64(),
+        "part": setup.part.map(|part| part.as_secs_f64()),
+        "window": setup.window.as_secs_f64(),
+        "takeover": setup.takeover,
+        "standby": setup.standby,
+        "end": setup.end,
+        "cue_tags": setup.cue_tags,
+        "publishers": publishers,
+        "bit_rate": figures.bit_rate.value(),
+        "bytes": figures.bytes.value(),
+        "samples": figures.samples.value(),
+        "refused": figures.refused.value(),
+        "published": published.as_ref().map(described),
+    })
+}
+
+/// The counters of all channels.
+pub fn write_metrics<'a>(channels: impl Iterator<Item = &'a Channel>, out: &mut Exposition) {
+    let channels: Vec<(String, &Channel)> = channels.map(|channel| (channel.name(), channel)).collect();
+    let labels: Vec<[(&str, &str); 1]> = channels.iter().map(|(name, _)| [("channel", name.as_str())]).collect();
+    let of = |figure: fn(&super::figures::Figures) -> u64| {
+        labels.iter().zip(&channels).map(move |(labels, (_, channel))| (&labels[..], figure(&channel.figures)))
+    };
+    out.counter("headwater_channel_input_bytes_total", "Bytes of encoders.", of(|figures| figures.bytes.value()));
+    out.counter("headwater_channel_samples_total", "Samples received.", of(|figures| figures.samples.value()));
+    out.counter(
+        "headwater_channel_publishers_total",
+        "Publishers that were let in.",
+        of(|figures| figures.accepted.value()),
+    );
+    out.counter(
+        "headwater_channel_refused_total",
+        "Publishers and uploads that were refused.",
+        of(|figures| figures.refused.value()),
+    );
+    let gauges: [(&str, &str, fn(&super::figures::Figures) -> u64); 2] = [
+        ("headwater_channel_input_bits_per_second", "Over the last seconds.", |figures| figures.bit_rate.value()),
+        ("headwater_channel_publishers", "Encoders that publish, or stand by.", |figures| figures.publishers.value()),
+    ];
+    for (name, help, figure) in gauges {
+        out.gauge(name, help, of(figure).map(|(labels, value)| (labels, value as f64)));
+    }
+}
+
+fn state(channel: &Channel, readers: &live::Channel) -> &'static str {
+    match (readers.snapshot().state(), channel.figures.publishers.value()) {
+        (State::Ended, _) => "ended",
+        (State::Ongoing, 0) => "waiting",
+        (State::Ongoing, _) => "publishing",
+    }
+}
+
+fn described(broadcast: &Broadcast<'_>) -> Value {
+    json!({
+        "slot": broadcast.grid.slot_duration().as_secs_f64(),
+        "target": broadcast.grid.target,
+        "first": broadcast.first,
+        "next": broadcast.next,
+        "marks": broadcast.marks.len(),
+        "tracks": broadcast.tracks.iter().map(track).collect::<Vec<Value>>(),
+    })
+}
+
+fn track(view: &BroadcastTrack<'_>) -> Value {
+    let track = view.track;
+    let latest = view.tail.last();
+    let bytes: u64 = view.segments(0).map(|segment| segment.size).sum();
+    let mut value = json!({
+        "id": track.id,
+        "codec": track.codec,
+        "language": track.language,
+        "peak": view.rate.peak,
+        "average": view.rate.average,
+        "bytes": bytes,
+        "latest": latest.map(|segment| segment.number),
+        "end": latest.map(|segment| track.timescale.seconds(segment.time) + track.timescale.seconds(segment.duration)),
+    });
+    let details = match &track.details {
+        Details::Video(video) => json!({
+            "kind": "video",
+            "width": video.width,
+            "height": video.height,
+            "frame_rate": f64::from(video.frame_rate.0) / f64::from(video.frame_rate.1.max(1)),
+        }),
+        Details::Audio(audio) => json!({
+            "kind": "audio",
+            "sample_rate": audio.sample_rate,
+            "channels": audio.channels,
+        }),
+        Details::Text => json!({ "kind": "text" }),
+    };
+    if let (Value::Object(value), Value::Object(details)) = (&mut value, details) {
+        value.extend(details);
+    }
+    value
+}
