@@ -55,6 +55,8 @@
 //! {library}/{asset}/current -> {version}/      switched by rename; old versions are kept for a grace time
 //! {library}/{asset}/{version}/v1.cmfv …        one CMAF track file per track: ftyp moov (moof mdat)*
 //! {library}/{asset}/{version}/index            the mapped index of all its tracks (store::index draws its layout)
+//! {live}/{channel}/{track}/{first}.cmfv …      the same track files, growing; harvest links them into an asset
+//! {live}/{channel}/{track}/{first}.idx         a row for each segment that is complete (store::journal draws its layout)
 //! ```
 //!
 //! Every track is normalised at import: one fragment per closed group of pictures, audio and text cut at the same instants.

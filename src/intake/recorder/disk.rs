@@ -306,8 +306,7 @@ fn found_file(name: FileName, scanned: scan::Recovered) -> FoundFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Stored;
-    use crate::media::broadcast::{Journal as _, SegmentRow};
+    use crate::media::broadcast::SegmentRow;
     use crate::media::isobmff::write::fragment_header;
     use crate::media::{Kind, Sample};
     use std::fs;
