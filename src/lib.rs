@@ -71,7 +71,7 @@
 //! | --- | --- | --- |
 //! | 0 | [`base`], [`sys`] | units, payloads, bounded reading, limits, counters; everything unsafe or Linux |
 //! | 1 | [`http`], [`media`] | HTTP/1.1 without sockets; tracks, samples, timelines, containers and codecs without files |
-//! | 2 | [`package`] | formats, described: HLS, DASH, CMAF |
+//! | 2 | [`package`], [`ingest`] | formats, described: HLS, DASH, CMAF; protocols that bring media in, without sockets |
 //! | 3 | [`store`] | track files and their index |
 //! | 4 | [`library`] | assets: catalog, import, grace time |
 //! | 4 | [`live`] | channels: media time, segments, window, without sockets or files |
@@ -87,6 +87,7 @@ pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod http;
+pub mod ingest;
 pub mod intake;
 pub mod library;
 pub mod live;

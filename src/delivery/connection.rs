@@ -3,10 +3,12 @@
 //! [`Connection::turn`] does everything that can be done without waiting and says what to wait for; [`Connection::run`]
 //! waits. While it waits for a request a connection holds no buffer, so that an idle one costs little more than its task.
 
+use std::future::poll_fn;
 use std::net::{IpAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -68,6 +70,8 @@ enum Next {
     Helper(TicketId),
     /// A large send is to be made.
     Bulk,
+    /// The connection could go on, and lets others go first.
+    Later,
     Close,
 }
 
@@ -78,6 +82,7 @@ enum Woken {
     Writable,
     Helper(Outcome),
     Bulk,
+    Later,
 }
 
 impl Connection {
@@ -138,6 +143,10 @@ impl Connection {
                     self.worker.bulk.wait().await;
                     Woken::Bulk
                 }
+                Next::Later => {
+                    yield_once().await;
+                    Woken::Later
+                }
                 Next::Close => return,
             };
             next = self.turn(woken);
@@ -165,7 +174,10 @@ impl Connection {
         }
         let mut budget = limits::TURN_BYTES;
         if let Some(mut sending) = self.sending.take() {
-            sending.resumed();
+            match woken {
+                Woken::Later => {}
+                _ => sending.resumed(),
+            }
             if let Some(stretch) = self.warming.take() {
                 if let Woken::Helper(Outcome::Truncated) = woken {
                     return self.truncated(*sending, &stretch);
@@ -329,6 +341,7 @@ impl Connection {
             warm: &self.worker.warm,
             tick: self.worker.clock.ticks(),
             reading: self.worker.shared.helpers.are_reading(),
+            paced: self.worker.shared.paced,
         };
         let step = sending.step(self.socket.as_fd(), budget, &turn);
         if let Some(ahead) = sending.take_ahead() {
@@ -357,6 +370,12 @@ impl Connection {
                 self.enter(Phase::Helper);
                 self.sending = Some(Box::new(sending));
                 Some(Next::Bulk)
+            }
+            Step::Later => {
+                self.enter(Phase::Sending);
+                self.worker.slots.with(self.slot, |slot| slot.sent += sent as i64);
+                self.sending = Some(Box::new(sending));
+                Some(Next::Later)
             }
             Step::Cold(stretch) => {
                 self.enter(Phase::Helper);
@@ -495,6 +514,19 @@ impl Connection {
     fn peer(&self) -> IpAddr {
         self.worker.slots.with(self.slot, |slot| slot.peer)
     }
+}
+
+/// Ends after the other tasks that can run have run.
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Appends a small inline body to the head, to be sent with the next answer; `false` if it is not small, or not in memory.

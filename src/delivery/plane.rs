@@ -52,7 +52,10 @@ pub fn start(options: Options, answers: Arc<dyn Answers>) -> Result<Plane, Error
     let sibling = |_| Ok(Sibling { inbox: Arc::new(Inbox::new()?), metrics: Arc::default() });
     let siblings = (0..cpus.len()).map(sibling).collect::<Result<_, _>>().map_err(system("make an eventfd"))?;
     let helpers = Arc::<Helpers>::default();
-    let shared = Arc::new(Shared { options, answers, helpers, siblings, connections: AtomicUsize::new(0), ring });
+    // BBR, in all its versions, sends by the clock; the others when something was acknowledged.
+    let paced = socket::congestion_control(&listeners[0][0]).is_ok_and(|name| name.starts_with("bbr"));
+    let connections = AtomicUsize::new(0);
+    let shared = Arc::new(Shared { options, answers, helpers, siblings, connections, ring, paced });
     let mut plane =
         Plane { addresses, shared: shared.clone(), workers: Vec::new(), helpers: Vec::new(), log: log_writer };
     plane.helpers =

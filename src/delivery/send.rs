@@ -72,6 +72,8 @@ pub(super) enum Step {
     Writable,
     /// A large send comes next, and it is others' turn.
     Bulk,
+    /// More can be sent, and is better sent once the other connections that are ready have had their turn.
+    Later,
     /// This stretch of a file has to be read in first.
     Cold(Extent),
     /// Everything there is was queued, and more is being written.
@@ -91,6 +93,8 @@ pub(super) struct Turn<'w> {
     pub(super) tick: u32,
     /// Pages may be on their way from the disk, so that being in the page cache is not enough.
     pub(super) reading: bool,
+    /// The kernel spaces out the packets of a connection (BBR).
+    pub(super) paced: bool,
 }
 
 /// Parts in one send: a head and a few generated boxes and small extents.
@@ -155,11 +159,15 @@ impl Sending {
                 }
                 self.granted = true;
             }
+            let mut later = false;
             let result = match self.next_large() {
                 Some(extent) => {
                     let offset = extent.offset + self.piece_sent;
                     // Something is resident, or `look_ahead` would have said what to do.
-                    let len = (extent.len - self.piece_sent).min(self.resident).min(*budget);
+                    let mut len = (extent.len - self.piece_sent).min(self.resident).min(*budget);
+                    if turn.paced && !self.granted && len > limits::PACED_SEND_BYTES {
+                        (len, later) = (limits::PACED_SEND_BYTES, true);
+                    }
                     match transfer::send_file(socket, extent.file.fd(), offset, len as usize) {
                         Ok(0) => return Step::Truncated(extent.clone()),
                         Ok(sent) => Ok((sent as u64, len)),
@@ -175,6 +183,9 @@ impl Sending {
                     // A short count means a full socket: asking again would only say so.
                     if sent < wanted {
                         return Step::Writable;
+                    }
+                    if later {
+                        return Step::Later;
                     }
                 }
                 Err(Errno::EAGAIN) => return Step::Writable,

@@ -41,6 +41,8 @@ pub(super) struct Shared {
     /// Connections of all workers. Changed per connection, never per request.
     pub(super) connections: AtomicUsize,
     pub(super) ring: probe::Ring,
+    /// The kernel spaces out the packets of a connection.
+    pub(super) paced: bool,
 }
 
 /// What of a worker others may touch.

@@ -6,8 +6,10 @@ pub mod codec;
 pub mod feed;
 #[doc(hidden)]
 pub mod fixture;
+pub mod flv;
 pub mod fragment;
 pub mod isobmff;
+pub mod mpegts;
 pub mod presentation;
 pub mod track;
 pub mod webvtt;

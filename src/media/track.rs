@@ -44,6 +44,21 @@ pub enum Role {
     Caption,
 }
 
+impl Role {
+    /// Of a value of the scheme `urn:mpeg:dash:role:2011` (ISO/IEC 23009-1 §5.8.5.5), if it is one that is told apart here.
+    pub fn of_dash(value: &str) -> Option<Role> {
+        match value {
+            "main" => Some(Role::Main),
+            "alternate" | "supplementary" | "dub" => Some(Role::Alternate),
+            "commentary" => Some(Role::Commentary),
+            "description" => Some(Role::Description),
+            "forced-subtitle" | "forced_subtitle" => Some(Role::Forced),
+            "caption" => Some(Role::Caption),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Details {
     Video(Video),

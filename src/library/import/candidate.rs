@@ -6,13 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::alignment::Rendition;
-use super::input::{Input, role_of_dash};
+use super::input::Input;
 use super::timeline::{NANOS, Timeline};
 use super::{Error, Event, Report};
 use crate::base::Ticks;
 use crate::media::Track;
 use crate::media::codec::{self, Description};
-use crate::media::isobmff::{Handler, Movie, SourceSample, SourceTrack};
+use crate::media::isobmff::{Handler, Movie, SourceSample, SourceTrack, TrackRole};
 use crate::media::track::{Details, Kind, Role};
 use crate::sys::MappedFile;
 
@@ -161,15 +161,12 @@ impl<'a> Candidate<'a> {
             video.frame_rate = timeline.rate;
         }
         let labels = if is_video { Default::default() } else { input.audio_labels(audio_number) };
-        let stated = track.roles.iter().filter(|role| role.scheme == DASH_ROLES);
+        let stated = track.roles.iter().find_map(TrackRole::role);
         Ok(Candidate {
             file,
             language: labels.language.unwrap_or_else(|| track.language.clone()),
             name: labels.name.or_else(|| track.name.clone()),
-            role: labels
-                .role
-                .or_else(|| stated.filter_map(|role| role_of_dash(&role.value)).next())
-                .unwrap_or_default(),
+            role: labels.role.or(stated).unwrap_or_default(),
             source: track.clone(),
             description,
             timeline,
@@ -214,8 +211,6 @@ impl<'a> Candidate<'a> {
         }
     }
 }
-
-const DASH_ROLES: &str = "urn:mpeg:dash:role:2011";
 
 /// The demuxer checked that samples lie within the file; one that does not reads as no bytes.
 pub fn sample_bytes<'a>(file: &'a [u8], sample: &SourceSample) -> &'a [u8] {

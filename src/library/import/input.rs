@@ -177,19 +177,6 @@ pub fn role_name(role: Role) -> &'static str {
     ROLES.iter().find(|(_, other)| *other == role).map_or("main", |(name, _)| name)
 }
 
-/// The role of a DASH role value (ISO/IEC 23009-1 §5.8.5.5), which `kind` boxes use too.
-pub fn role_of_dash(value: &str) -> Option<Role> {
-    match value {
-        "main" => Some(Role::Main),
-        "alternate" | "supplementary" | "dub" => Some(Role::Alternate),
-        "commentary" => Some(Role::Commentary),
-        "description" => Some(Role::Description),
-        "forced-subtitle" | "forced_subtitle" => Some(Role::Forced),
-        "caption" => Some(Role::Caption),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -120,17 +120,8 @@ impl<'a> Entry<'a> {
         colr: Option<&[u8]>,
     ) -> Vec<u8> {
         let mut out = Vec::with_capacity(128 + configuration.len());
-        boxed(&mut out, kind, |out| {
-            out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]); // reserved, data_reference_index
-            out.extend_from_slice(&[0; 16]);
-            out.extend_from_slice(&(size.0.min(0xFFFF) as u16).to_be_bytes());
-            out.extend_from_slice(&(size.1.min(0xFFFF) as u16).to_be_bytes());
-            out.extend_from_slice(&[0, 0x48, 0, 0, 0, 0x48, 0, 0, 0, 0, 0, 0, 0, 1]); // 72 dpi, one frame a sample
-            let mut name = [0; 32];
-            name[0] = compressor.len() as u8;
-            name[1..][..compressor.len()].copy_from_slice(compressor.as_bytes());
-            out.extend_from_slice(&name);
-            out.extend_from_slice(&[0, 0x18, 0xFF, 0xFF]); // depth, pre_defined
+        let size = (size.0.min(0xFFFF) as u16, size.1.min(0xFFFF) as u16);
+        put_visual(&mut out, kind, size, compressor, |out| {
             out.extend_from_slice(configuration);
             out.extend_from_slice(colr.unwrap_or_default());
             for atom in self.atoms.iter().filter(|atom| VISUAL_KEPT.contains(&&atom.kind)) {
@@ -150,16 +141,7 @@ impl<'a> Entry<'a> {
         configuration: &[u8],
     ) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 + configuration.len());
-        boxed(&mut out, kind, |out| {
-            out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
-            out.extend_from_slice(&[0; 8]);
-            out.extend_from_slice(&channels.to_be_bytes());
-            out.extend_from_slice(&sample_size.to_be_bytes());
-            out.extend_from_slice(&[0; 4]);
-            // A rate that 16 bits cannot hold is left to the codec's configuration.
-            let rate = u16::try_from(sample_rate).unwrap_or(0);
-            out.extend_from_slice(&rate.to_be_bytes());
-            out.extend_from_slice(&[0; 2]);
+        put_audio(&mut out, kind, channels, sample_size, sample_rate, |out| {
             out.extend_from_slice(configuration);
             if let Some(btrt) = self.find(b"btrt") {
                 boxed(out, b"btrt", |out| out.extend_from_slice(btrt.body));
@@ -169,12 +151,59 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// Appends a `VisualSampleEntry` whose boxes `fill` writes.
+pub fn put_visual(
+    out: &mut Vec<u8>,
+    kind: &[u8; 4],
+    size: (u16, u16),
+    compressor: &str,
+    fill: impl FnOnce(&mut Vec<u8>),
+) {
+    boxed(out, kind, |out| {
+        out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]); // reserved, data_reference_index
+        out.extend_from_slice(&[0; 16]);
+        out.extend_from_slice(&size.0.to_be_bytes());
+        out.extend_from_slice(&size.1.to_be_bytes());
+        out.extend_from_slice(&[0, 0x48, 0, 0, 0, 0x48, 0, 0, 0, 0, 0, 0, 0, 1]); // 72 dpi, one frame a sample
+        let mut name = [0; 32];
+        name[0] = compressor.len() as u8;
+        name[1..][..compressor.len()].copy_from_slice(compressor.as_bytes());
+        out.extend_from_slice(&name);
+        out.extend_from_slice(&[0, 0x18, 0xFF, 0xFF]); // depth, pre_defined
+        fill(out);
+    });
+}
+
+/// Appends an `AudioSampleEntry` of version 0 whose boxes `fill` writes.
+pub fn put_audio(
+    out: &mut Vec<u8>,
+    kind: &[u8; 4],
+    channels: u16,
+    sample_size: u16,
+    sample_rate: u32,
+    fill: impl FnOnce(&mut Vec<u8>),
+) {
+    boxed(out, kind, |out| {
+        out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
+        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&channels.to_be_bytes());
+        out.extend_from_slice(&sample_size.to_be_bytes());
+        out.extend_from_slice(&[0; 4]);
+        // A rate that 16 bits cannot hold is left to the codec's configuration.
+        let rate = u16::try_from(sample_rate).unwrap_or(0);
+        out.extend_from_slice(&rate.to_be_bytes());
+        out.extend_from_slice(&[0; 2]);
+        fill(out);
+    });
+}
+
 /// Four characters as an error message shows them.
 pub fn fourcc(kind: &[u8; 4]) -> String {
     kind.escape_ascii().to_string()
 }
 
-fn read_atoms<'a>(cursor: Cursor<'a>, atoms: &mut Vec<Atom<'a>>) -> Result<(), Fault> {
+/// Appends the boxes of a list, which ends as QuickTime's do or with the bytes.
+pub fn read_atoms<'a>(cursor: Cursor<'a>, atoms: &mut Vec<Atom<'a>>) -> Result<(), Fault> {
     let mut cursor = cursor;
     // QuickTime ends lists with four zero bytes, and some writers leave a few more.
     while cursor.remaining() >= 8 {

@@ -6,6 +6,7 @@
 //! 4:2:0) or overflow on hostile ones; they serve as oracles in the tests.
 
 mod aac;
+pub mod audio_frame;
 mod av1;
 mod avc;
 mod bits;
@@ -19,19 +20,23 @@ mod esds;
 mod fixtures;
 mod flac;
 mod hevc;
+pub mod make;
 mod mp3;
 mod opus;
+pub mod parameter_sets;
 mod sei;
 #[cfg(test)]
 mod tests;
+mod text;
 mod vp9;
 
 use thiserror::Error;
 
 use crate::base::cursor::{Cursor, Short};
 use crate::media::fragment::Start;
-use crate::media::track::Details;
+use crate::media::track::{Details, Kind};
 
+pub(crate) use bits::Bits;
 use entry::{Entry, fourcc};
 
 /// What a sample entry and its first sample say about a track.
@@ -61,6 +66,8 @@ pub enum Framing {
     /// One frame of audio. `frame_length` is the number of audio samples it decodes to, at `details`' sample rate, if all
     /// frames have the same.
     Audio { frame_length: Option<u32> },
+    /// Cues in boxes, or a document.
+    Text,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,12 +143,30 @@ fn describe_entry(path: &mut String, entry: &[u8], offset: u64, sample: &[u8]) -
         b"fLaC" => flac::describe(&Entry::audio(kind, cursor, offset)?),
         b".mp3" | b"ms\0U" => mp3::describe(&Entry::audio(kind, cursor, offset)?, None, sample),
         b"mp4a" => aac::describe(&Entry::audio(kind, cursor, offset)?, sample),
+        b"wvtt" => text::describe_webvtt(entry, cursor, offset),
+        b"stpp" => text::describe_ttml(entry, cursor, offset),
         b"encv" | b"enca" | b"drmi" | b"drms" => Err(encrypted(kind, cursor, offset)),
         _ => {
             let (name, expected) = unsupported(&kind);
             Err(Fault { kind: FaultKind::Codec(expected), ..Fault::new(offset, name, String::new()) })
         }
     }
+}
+
+/// What a sample entry of pictures or sound states as the bit rate, in bits per second: the peak, or else the average
+/// (`btrt`, ISO/IEC 14496-12 §8.5.2).
+pub fn stated_bit_rate(entry: &[u8], kind: Kind) -> Option<u32> {
+    let mut cursor = Cursor::new(entry, 0);
+    cursor.skip(8).ok()?;
+    let entry = match kind {
+        Kind::Video => Entry::visual([0; 4], cursor, 0),
+        Kind::Audio => Entry::audio([0; 4], cursor, 0),
+        Kind::Text => return None,
+    };
+    let mut body = entry.ok()?.find(b"btrt")?.cursor();
+    body.skip(4).ok()?; // bufferSizeDB
+    let (peak, average) = (body.u32().ok()?, body.u32().ok()?);
+    [peak, average].into_iter().find(|&rate| rate > 0)
 }
 
 /// What is protected, and with which scheme, as far as `sinf` tells.
@@ -209,7 +234,7 @@ impl Description {
             Framing::Nal { length_size, codec: NalCodec::Hevc } => hevc::random_access(sample, length_size),
             Framing::Av1 => av1::random_access(sample),
             Framing::Vp9 => vp9::random_access(sample),
-            Framing::Audio { .. } => Some(Start::Closed),
+            Framing::Audio { .. } | Framing::Text => Some(Start::Closed),
         }
     }
 }

@@ -16,10 +16,10 @@ const OBJECT_MPEG1: u8 = 0x6B;
 
 /// What is used of a frame header (ISO/IEC 11172-3 §2.4.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FrameHeader {
+pub struct FrameHeader {
     mpeg1: bool,
-    sample_rate: u32,
-    channels: u16,
+    pub sample_rate: u32,
+    pub channels: u16,
 }
 
 /// `stream` is there if the entry has an `esds`.
@@ -31,7 +31,7 @@ pub fn describe(entry: &Entry<'_>, stream: Option<&Stream<'_>>, sample: &[u8]) -
         };
         Fault::new(entry.offset, found, "an MPEG audio layer III frame")
     })?;
-    let object_type = if header.mpeg1 { OBJECT_MPEG1 } else { OBJECT_MPEG2 };
+    let object_type = header.object_type();
     let esds = Stream {
         object_type,
         offset: 0,
@@ -57,7 +57,12 @@ pub fn describe(entry: &Entry<'_>, stream: Option<&Stream<'_>>, sample: &[u8]) -
 }
 
 impl FrameHeader {
-    fn read(frame: &[u8]) -> Option<FrameHeader> {
+    /// As `esds` and the `codecs` parameter have it.
+    pub fn object_type(&self) -> u8 {
+        if self.mpeg1 { OBJECT_MPEG1 } else { OBJECT_MPEG2 }
+    }
+
+    pub fn read(frame: &[u8]) -> Option<FrameHeader> {
         let header = u32::from_be_bytes(*frame.first_chunk()?);
         let (sync, version, layer) = (header >> 21, header >> 19 & 3, header >> 17 & 3);
         // Layer III is 1; version 0 is MPEG-2.5, which is not ISO's but everywhere.

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use super::boxes::{Boxed, Boxes, Path};
 use super::error::{Error, Problem};
 use super::groups::{Descriptions, Grouping, Groups};
-use super::moof::{
-    Base, Defaults, Header, MOOF, Moof, Run, TFHD, TRAF, TRUN_COMPOSITION, TRUN_DURATION, TRUN_FLAGS, TRUN_SIZE, Traf,
-    decode_time,
-};
+use super::moof::{Base, Defaults, Header, MOOF, Moof, Row, Run, TFHD, TRAF, Traf, decode_time};
 use super::samples::{FLAG_NON_SYNC, SourceSample};
 
 /// What a track needs to find its fragments.
@@ -74,27 +71,9 @@ impl<'a> Fragments<'a> {
         }
         let Some(traf) = &mut self.traf else { return Ok(None) };
         let run = &mut self.run;
-        let defaults = &traf.header.defaults;
-        let (mut duration, mut size, mut flags, mut composition) =
-            (defaults.duration, defaults.size, defaults.flags, 0);
-        if run.row_size > 0 {
-            for (bit, field) in [
-                (TRUN_DURATION, &mut duration),
-                (TRUN_SIZE, &mut size),
-                (TRUN_FLAGS, &mut flags),
-                (TRUN_COMPOSITION, &mut composition),
-            ] {
-                if run.present & bit != 0 {
-                    // The rows were counted when the run was entered.
-                    let Some((word, rest)) = run.rows.split_first_chunk() else { return Ok(None) };
-                    *field = u32::from_be_bytes(*word);
-                    run.rows = rest;
-                }
-            }
-        }
-        if let Some(first) = run.first_flags.take() {
-            flags = first;
-        }
+        // The rows were counted when the run was entered.
+        let Some(row) = run.row(&traf.header.defaults) else { return Ok(None) };
+        let Row { duration, size, mut flags, composition_offset } = row;
         if let Some((&dependencies, rest)) = traf.dependencies.split_first() {
             traf.dependencies = rest;
             flags = flags & !0x0ff0_0000 | u32::from(dependencies) << 20;
@@ -116,8 +95,7 @@ impl<'a> Fragments<'a> {
             size,
             decode_time,
             duration,
-            // Version 0 says unsigned, but 2^31 ticks forward is no composition offset; writers mean it signed.
-            composition_offset: composition as i32,
+            composition_offset,
             sync: flags & FLAG_NON_SYNC == 0,
             flags,
             recovery,

@@ -16,6 +16,7 @@ mod moof;
 mod movie;
 mod samples;
 mod source_track;
+pub mod stream;
 mod tables;
 mod user_data;
 pub mod write;

@@ -42,6 +42,16 @@ pub(super) struct Run<'a> {
     pub data_offset: Option<i32>,
 }
 
+/// What a run says of one sample.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub duration: u32,
+    pub size: u32,
+    pub flags: u32,
+    /// Version 0 says unsigned, but 2^31 ticks forward is no composition offset; writers mean it signed.
+    pub composition_offset: i32,
+}
+
 /// `tfhd` over the defaults of `trex`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
@@ -163,6 +173,31 @@ impl<'a> Run<'a> {
         Ok(Run { at: trun.at, path, left, rows, row_size, present, first_flags, data_offset })
     }
 
+    /// The next of the samples that are left; to count them is the caller's. `None` at the end of the rows.
+    #[inline]
+    pub fn row(&mut self, defaults: &Defaults) -> Option<Row> {
+        let (mut duration, mut size, mut flags, mut composition) =
+            (defaults.duration, defaults.size, defaults.flags, 0);
+        if self.row_size > 0 {
+            for (bit, field) in [
+                (TRUN_DURATION, &mut duration),
+                (TRUN_SIZE, &mut size),
+                (TRUN_FLAGS, &mut flags),
+                (TRUN_COMPOSITION, &mut composition),
+            ] {
+                if self.present & bit != 0 {
+                    let (word, rest) = self.rows.split_first_chunk()?;
+                    *field = u32::from_be_bytes(*word);
+                    self.rows = rest;
+                }
+            }
+        }
+        if let Some(first) = self.first_flags.take() {
+            flags = first;
+        }
+        Some(Row { duration, size, flags, composition_offset: composition as i32 })
+    }
+
     /// Where the data of a run with a data offset begins.
     pub fn begin(&self, base: u64, data_offset: i32) -> Result<u64, Error> {
         base.checked_add_signed(i64::from(data_offset)).ok_or_else(|| {
@@ -209,7 +244,7 @@ const TFHD_DURATION_IS_EMPTY: u32 = 0x1_0000;
 const TFHD_BASE_IS_MOOF: u32 = 0x2_0000;
 const TRUN_OFFSET: u32 = 0x1;
 const TRUN_FIRST_FLAGS: u32 = 0x4;
-pub(super) const TRUN_DURATION: u32 = 0x100;
-pub(super) const TRUN_SIZE: u32 = 0x200;
-pub(super) const TRUN_FLAGS: u32 = 0x400;
-pub(super) const TRUN_COMPOSITION: u32 = 0x800;
+const TRUN_DURATION: u32 = 0x100;
+const TRUN_SIZE: u32 = 0x200;
+const TRUN_FLAGS: u32 = 0x400;
+const TRUN_COMPOSITION: u32 = 0x800;

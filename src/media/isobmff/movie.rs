@@ -16,6 +16,8 @@ use super::{Edit, Handler, user_data};
 pub struct Movie<'a> {
     tracks: Vec<SourceTrack<'a>>,
     fragmented: bool,
+    /// `trex` of all tracks.
+    pub(super) defaults: Arc<[Defaults]>,
 }
 
 /// Tracks in one file. More than an asset may have, since not all need be media.
@@ -117,7 +119,7 @@ impl<'a> Movie<'a> {
         {
             track.edit = Edit::from_smpb(&text, track.duration).unwrap_or_default();
         }
-        Ok(Movie { tracks, fragmented })
+        Ok(Movie { tracks, fragmented, defaults: context.defaults })
     }
 }
 
@@ -135,7 +137,8 @@ const TOP_LEVEL: [&[u8; 4]; 20] = [
     b"prft", b"uuid", b"meta", b"junk", b"pict", b"udta", b"pdin", b"mfra",
 ];
 
-fn is_box(name: &[u8; 4]) -> bool {
+/// Whether files have boxes of that type at their top level.
+pub(super) fn is_box(name: &[u8; 4]) -> bool {
     TOP_LEVEL.contains(&name)
 }
 
@@ -214,7 +217,7 @@ fn read_defaults(mvex: &Boxed<'_>) -> Result<Arc<[Defaults]>, Error> {
 }
 
 /// What a file that is not ours seems to be.
-fn looks_like(bytes: &[u8]) -> String {
+pub(super) fn looks_like(bytes: &[u8]) -> String {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     let at = |offset: usize, magic: &[u8]| bytes.get(offset..).is_some_and(|tail| tail.starts_with(magic));
     let name = match () {

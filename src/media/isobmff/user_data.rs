@@ -1,5 +1,7 @@
 //! What `udta` says about a track (ISO/IEC 14496-12 §8.10 and the QuickTime File Format): a name, roles, priming.
 
+use crate::media::track::Role;
+
 use super::boxes::{Boxed, Boxes, FourCc};
 
 /// A statement about what a track is for (§8.10.4), as `urn:mpeg:dash:role:2011` and `caption`.
@@ -7,6 +9,13 @@ use super::boxes::{Boxed, Boxes, FourCc};
 pub struct TrackRole {
     pub scheme: String,
     pub value: String,
+}
+
+impl TrackRole {
+    /// What it says, if it says it in DASH's scheme.
+    pub fn role(&self) -> Option<Role> {
+        if self.scheme == "urn:mpeg:dash:role:2011" { Role::of_dash(&self.value) } else { None }
+    }
 }
 
 /// Of one track.

@@ -1,0 +1,340 @@
+//! An HLS packager that puts its files to a server: segments (MPEG-TS, fragmented MP4, packed audio), headers and playlists
+//! of RFC 8216, as ffmpeg `-f hls -method PUT` and cloud encoders send them.
+//!
+//! A segment's name says which rendition it is of, so that it need not wait for its playlist, which ffmpeg sends after it; a
+//! playlist that lists it knows better. Playlists say what names leave open: languages, the wall clock, discontinuities, the
+//! end.
+
+mod name;
+mod playlist;
+mod rendition;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error as ThisError;
+
+use crate::base::limits::{
+    PUBLISHER_RENDITIONS_MAX, PUSHED_MANIFEST_BYTES_MAX, RENDITION_NAME_BYTES_MAX, STREAM_BOX_BYTES_MAX,
+};
+use crate::base::{Ticks, Timescale};
+use crate::media::feed::Event;
+use crate::media::isobmff::stream;
+use crate::media::mpegts;
+
+use playlist::{Labels, Media, Playlist};
+use rendition::{Rendition, Segment};
+
+/// What one encoder sends to one channel. Requests may overlap. That it deletes old segments says nothing about the feed,
+/// and is not for this module to know.
+#[derive(Debug, Default)]
+pub struct Publisher {
+    renditions: BTreeMap<Arc<str>, Rendition>,
+    /// Media playlists by path.
+    playlists: BTreeMap<String, Media>,
+    /// What multivariant playlists say of media playlists, by their path.
+    labels: BTreeMap<String, Labels>,
+    /// Headers of fragmented MP4 by path.
+    headers: BTreeMap<String, Bytes>,
+    /// Of the next request.
+    next: u64,
+    outputs: VecDeque<(Arc<str>, Output)>,
+}
+
+/// A request that was begun.
+#[derive(Debug)]
+pub struct Request {
+    path: String,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Playlist(BytesMut),
+    /// What it is is not known yet, or it is a header as far as can be seen.
+    Start(BytesMut),
+    /// In which rendition, and its number.
+    Segment(Arc<str>, u64),
+    Refused,
+}
+
+/// What comes of a rendition.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    Event(Event),
+    /// What is presented at that time was made at that instant, in milliseconds since 1970 (EXT-X-PROGRAM-DATE-TIME).
+    WallClock {
+        media: (Ticks, Timescale),
+        unix_millis: i64,
+    },
+    /// The segment that is presented from that time on does not continue the one before it (EXT-X-DISCONTINUITY); without a
+    /// time, the one that comes next.
+    Discontinuity {
+        media: Option<(Ticks, Timescale)>,
+    },
+    /// Something was left out: for the log.
+    Notice(mpegts::Notice),
+}
+
+/// Why a request is refused.
+#[derive(Debug, ThisError)]
+pub enum Error {
+    #[error("found a name of {len} bytes ({start}…), expected at most {}", name::PATH_BYTES_MAX)]
+    LongName { len: usize, start: String },
+    #[error("found a rendition name of {len} bytes ({start}…), expected at most {RENDITION_NAME_BYTES_MAX}")]
+    LongRendition { len: usize, start: String },
+    #[error("found more than {PUBLISHER_RENDITIONS_MAX} {what} of one publisher, expected fewer")]
+    TooMany { what: &'static str },
+    #[error("{path}: found a playlist of more than {PUSHED_MANIFEST_BYTES_MAX} bytes, expected a smaller one")]
+    LongPlaylist { path: String },
+    #[error("{path}: found no playlist of RFC 8216 ({reason})")]
+    NotPlaylist { path: String, reason: String },
+    #[error("{path}: found {found}, expected whole segments in the clear")]
+    Unsupported { path: String, found: &'static str },
+    #[error("{path}: found a header of more than {STREAM_BOX_BYTES_MAX} bytes, expected a smaller one")]
+    LongHeader { path: String },
+    #[error("{path}: found media without a header, expected the file that EXT-X-MAP names before it")]
+    NoHeader { path: String },
+    #[error("{path}: found a body that begins 0x{found}, expected MPEG-TS, fragmented MP4 or packed audio")]
+    Unknown { path: String, found: String },
+    #[error("another request took the place of {path}")]
+    Superseded { path: String },
+    #[error("{path}: {error}")]
+    Transport { path: String, error: mpegts::Error },
+    #[error(transparent)]
+    Fragmented(#[from] stream::Error),
+}
+
+/// Bytes that tell one kind of segment from another.
+const SNIFFED_BYTES: usize = 8;
+
+impl Publisher {
+    /// `name` is the path below the channel, percent-decoded.
+    pub fn begin(&mut self, name: &str) -> Result<Request, Error> {
+        let path = name::normal(name)?;
+        let is_playlist = [".m3u8", ".m3u"].iter().any(|end| path.to_ascii_lowercase().ends_with(end));
+        let body = if is_playlist { Body::Playlist(BytesMut::new()) } else { Body::Start(BytesMut::new()) };
+        Ok(Request { path, body })
+    }
+
+    /// The next bytes of a request's body. After an error the request's other bytes are ignored.
+    pub fn handle(&mut self, request: &mut Request, bytes: Bytes) -> Result<(), Error> {
+        let result = self.take(request, bytes);
+        if result.is_err() {
+            let body = std::mem::replace(&mut request.body, Body::Refused);
+            if let Body::Segment(rendition, number) = body {
+                self.give_up(&rendition, number);
+            }
+        }
+        result
+    }
+
+    /// The body is whole.
+    pub fn finish(&mut self, request: Request) -> Result<(), Error> {
+        let mut request = request;
+        if let Body::Start(start) = &mut request.body {
+            let start = start.split().freeze();
+            if start.is_empty() {
+                return Ok(());
+            }
+            if is_fragmented(&start) && !has_media(&start) {
+                return self.header(request.path, start);
+            }
+            self.segment(&mut request, start)?;
+        }
+        match request.body {
+            Body::Playlist(body) => self.playlist(&request.path, &body),
+            Body::Segment(rendition, number) => {
+                let known = self.renditions.get_mut(&rendition);
+                let superseded = || Error::Superseded { path: request.path.clone() };
+                let result = known.ok_or_else(superseded)?.finish(number);
+                self.drain(&rendition);
+                result
+            }
+            Body::Start(_) | Body::Refused => Ok(()),
+        }
+    }
+
+    /// The connection broke before the body was whole.
+    pub fn abandon(&mut self, request: Request) {
+        if let Body::Segment(rendition, number) = request.body {
+            self.give_up(&rendition, number);
+        }
+    }
+
+    /// The next of what came of the requests, and the rendition it is of.
+    pub fn poll(&mut self) -> Option<(Arc<str>, Output)> {
+        self.outputs.pop_front()
+    }
+
+    fn take(&mut self, request: &mut Request, bytes: Bytes) -> Result<(), Error> {
+        match &mut request.body {
+            Body::Refused => Ok(()),
+            Body::Playlist(body) => {
+                if body.len() + bytes.len() > PUSHED_MANIFEST_BYTES_MAX {
+                    return Err(Error::LongPlaylist { path: request.path.clone() });
+                }
+                body.extend_from_slice(&bytes);
+                Ok(())
+            }
+            Body::Start(start) => {
+                start.extend_from_slice(&bytes);
+                if start.len() < SNIFFED_BYTES {
+                    return Ok(());
+                }
+                // A header stays until it is whole: nothing but the boxes behind it tell it from a segment.
+                if is_fragmented(start) && !has_media(start) {
+                    let is_long = start.len() as u64 > STREAM_BOX_BYTES_MAX;
+                    return if is_long { Err(Error::LongHeader { path: request.path.clone() }) } else { Ok(()) };
+                }
+                let start = start.split().freeze();
+                self.segment(request, start)
+            }
+            Body::Segment(rendition, number) => {
+                let (rendition, number) = (rendition.clone(), *number);
+                let known = self.renditions.get_mut(&rendition);
+                let superseded = || Error::Superseded { path: request.path.clone() };
+                let result = known.ok_or_else(superseded)?.handle(number, bytes);
+                self.drain(&rendition);
+                result
+            }
+        }
+    }
+
+    /// It has become clear that the request is a segment, which begins with `start`.
+    fn segment(&mut self, request: &mut Request, start: Bytes) -> Result<(), Error> {
+        let path = request.path.clone();
+        let Some(kind) = rendition::Kind::of(&start) else {
+            let found = start.iter().take(SNIFFED_BYTES).map(|byte| format!("{byte:02x}")).collect();
+            return Err(Error::Unknown { path, found });
+        };
+        let listed = self.playlists.iter().find_map(|(playlist, media)| {
+            Some((playlist.clone(), media.segments.iter().find(|listed| listed.path == path)?.clone()))
+        });
+        let playlist = listed.as_ref().map(|(playlist, _)| playlist);
+        let bound = self.renditions.iter().find(|(_, it)| playlist.is_some() && it.playlist.as_ref() == playlist);
+        let rendition = match bound {
+            Some((name, _)) => name.clone(),
+            None => name::rendition(&path)?.into(),
+        };
+        let header = match kind {
+            rendition::Kind::Fragmented if !has_header(&start) => {
+                let known = self.renditions.get(&rendition).and_then(|rendition| rendition.header());
+                let listed = listed.as_ref().and_then(|(_, listed)| listed.header.as_deref());
+                let name = listed.or(known).map(str::to_owned).or_else(|| self.likely_header(&path));
+                let header = name.and_then(|name| Some((name.clone(), self.headers.get(&name)?.clone())));
+                Some(header.ok_or_else(|| Error::NoHeader { path: path.clone() })?)
+            }
+            _ => None,
+        };
+        if !self.renditions.contains_key(&rendition) && self.renditions.len() == PUBLISHER_RENDITIONS_MAX {
+            return Err(Error::TooMany { what: "renditions" });
+        }
+        let number = self.next;
+        self.next += 1;
+        let known = self.renditions.entry(rendition.clone()).or_insert_with(|| Rendition::new(rendition.clone()));
+        if let Some((playlist, _)) = &listed {
+            known.bind(playlist, self.labels.get(playlist));
+        }
+        let listed = listed.map(|(_, listed)| listed);
+        known.begin(Segment::new(number, path, kind, header, listed.as_ref()));
+        request.body = Body::Segment(rendition.clone(), number);
+        let result = known.handle(number, start);
+        self.drain(&rendition);
+        result
+    }
+
+    /// Of a segment that no playlist has listed yet: the only header beside it that is not another rendition's.
+    fn likely_header(&self, path: &str) -> Option<String> {
+        let taken = |header: &str| self.renditions.values().any(|rendition| rendition.header() == Some(header));
+        let beside = |header: &&String| name::directory(header) == name::directory(path);
+        let mut free = self.headers.keys().filter(beside).filter(|header| !taken(header));
+        let first = free.next()?;
+        free.next().is_none().then(|| first.clone())
+    }
+
+    fn header(&mut self, path: String, header: Bytes) -> Result<(), Error> {
+        if !self.headers.contains_key(&path) && self.headers.len() == PUBLISHER_RENDITIONS_MAX {
+            // An encoder that restarts may name its headers anew: those that are in no use go.
+            let renditions = &self.renditions;
+            self.headers.retain(|path, _| renditions.values().any(|it| it.header() == Some(path)));
+            if self.headers.len() == PUBLISHER_RENDITIONS_MAX {
+                return Err(Error::TooMany { what: "headers" });
+            }
+        }
+        self.headers.insert(path, header);
+        Ok(())
+    }
+
+    fn give_up(&mut self, rendition: &Arc<str>, number: u64) {
+        if let Some(known) = self.renditions.get_mut(rendition) {
+            known.abandon(number);
+            self.drain(rendition);
+        }
+    }
+
+    fn playlist(&mut self, path: &str, body: &[u8]) -> Result<(), Error> {
+        match Playlist::read(path, body)? {
+            Playlist::Multivariant(labels) => {
+                for rendition in self.renditions.values_mut() {
+                    let playlist = rendition.playlist.clone();
+                    if let Some((playlist, labels)) = playlist.as_ref().and_then(|it| labels.get_key_value(it)) {
+                        rendition.bind(playlist, Some(labels));
+                    }
+                }
+                self.labels = labels;
+            }
+            Playlist::Media(media) => {
+                if !self.playlists.contains_key(path) && self.playlists.len() == PUBLISHER_RENDITIONS_MAX {
+                    return Err(Error::TooMany { what: "media playlists" });
+                }
+                let is_its = |it: &Rendition| {
+                    it.playlist.as_deref() == Some(path) || media.segments.iter().any(|listed| it.has(&listed.path))
+                };
+                if let Some(rendition) = self.renditions.values_mut().find(|it| is_its(it)) {
+                    rendition.bind(path, self.labels.get(path));
+                    rendition.list(&media);
+                }
+                self.playlists.insert(path.to_owned(), media);
+            }
+        }
+        let names: Vec<Arc<str>> = self.renditions.keys().cloned().collect();
+        names.iter().for_each(|name| self.drain(name));
+        Ok(())
+    }
+
+    fn drain(&mut self, name: &Arc<str>) {
+        let Some(rendition) = self.renditions.get_mut(name) else { return };
+        self.outputs.extend(rendition.outputs().map(|output| (name.clone(), output)));
+    }
+}
+
+/// Whether the first box is one that fragmented MP4 begins with.
+fn is_fragmented(bytes: &[u8]) -> bool {
+    rendition::Kind::of(bytes) == Some(rendition::Kind::Fragmented)
+}
+
+fn has_media(bytes: &[u8]) -> bool {
+    has_box(bytes, &[b"moof", b"mdat", b"styp", b"sidx"])
+}
+
+fn has_header(bytes: &[u8]) -> bool {
+    has_box(bytes, &[b"moov"])
+}
+
+/// Whether one of these boxes begins on the top level, as far as the bytes reach.
+fn has_box(bytes: &[u8], wanted: &[&[u8; 4]]) -> bool {
+    let mut rest = bytes;
+    while let Some((header, _)) = rest.split_first_chunk::<8>() {
+        if wanted.iter().any(|wanted| header[4..] == wanted[..]) {
+            return true;
+        }
+        let size = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let Some(tail) = rest.get(size..).filter(|_| size >= 8) else { return false };
+        rest = tail;
+    }
+    false
+}
