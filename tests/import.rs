@@ -202,7 +202,7 @@ fn versions_come_and_go() {
     server.rescan().unwrap();
     assert!(server.catalog().is_empty());
     assert_eq!(held.presentation().tracks.len(), 1);
-    assert_eq!(&held.presentation().tracks[0].file.mapped().unwrap()[4..8], b"ftyp");
+    assert_eq!(&held.presentation().tracks[0].files[0].mapped().unwrap()[4..8], b"ftyp");
     let missing = Folder::open(root.path()).unwrap().remove("film").unwrap_err().to_string();
     assert!(missing.ends_with("film: no asset of this name in the library"), "{missing}");
     assert_eq!(fs::read_dir(root.path().join(".replaced")).unwrap().count(), 0);
