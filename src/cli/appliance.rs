@@ -16,7 +16,6 @@ use crate::base::limits;
 use crate::delivery;
 use crate::intake::{self, ChannelSetup, Health, Server};
 use crate::library::{self, Library};
-use crate::live;
 use crate::service::{self, Service};
 use crate::sys::{files_limit, notify};
 
@@ -67,9 +66,8 @@ impl Appliance {
         share_descriptors(&mut setup, files_limit::raise()?.soft)?;
         let library = Arc::new(Library::open(root, setup.library)?);
         let status = Arc::new(Status::default());
-        let live = Arc::new(live::Channels::default());
-        let intake = intake::start(setup.intake, library.clone(), live.clone(), status.clone())?;
         let service = Arc::new(Service::new(library.clone(), setup.service));
+        let intake = intake::start(setup.intake, library.clone(), service.channels.clone(), status.clone())?;
         let delivery = Arc::new(delivery::start(setup.delivery, service)?);
         status.ready(&delivery);
         Ok(Appliance { delivery, intake, library, status })
