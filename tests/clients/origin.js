@@ -29,6 +29,8 @@ const made = {
   'video-only': [...picture(25), ...x264, '50'],
 };
 
+const key = 'key-of-the-channel';
+
 const freePort = () => new Promise((done) => {
   const probe = createServer().listen(0, '127.0.0.1', () => {
     const { port } = probe.address();
@@ -84,21 +86,34 @@ export async function startOrigin() {
     }
   }
   const [port, admin, demoPort] = [await freePort(), await freePort(), await freePort()];
+  const [intake, rtmp] = [await freePort(), await freePort()];
   const state = join(directory, 'state');
   mkdirSync(state);
   const config = join(directory, 'headwater.toml');
   writeFileSync(config, `[server]\nworkers = 1\nstate = "${state}"\n[[listen]]\naddress = "127.0.0.1:${port}"\n`
-    + `[admin]\naddress = "127.0.0.1:${admin}"\n[library]\npath = "${library}"\nsegment = "2s"\n`);
+    + `[admin]\naddress = "127.0.0.1:${admin}"\n[library]\npath = "${library}"\nsegment = "2s"\n`
+    + `[intake]\naddress = "127.0.0.1:${intake}"\nrtmp = "127.0.0.1:${rtmp}"\n[live]\npath = "${join(directory, 'live')}"\n`
+    + `[[channel]]\nname = "news"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\nwindow = "2m"\n`);
   const server = start(directory, 'serve', ['serve', '--config', config]);
   const demo = start(directory, 'demo', ['demo', '--listen', `127.0.0.1:${demoPort}`]);
   await reachable(`http://127.0.0.1:${admin}/readyz`, server.child, server.log);
   await reachable(`http://127.0.0.1:${demoPort}/`, demo.child, demo.log);
+  // An encoder in real time; what it shows is its own clock, so a screenshot tells the latency to the eye as well.
+  const encoder = spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-f', 'lavfi',
+    '-i', 'testsrc2=size=320x180:rate=25', '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:beep_factor=4:sample_rate=48000',
+    '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
+    '-sc_threshold', '0', '-b:v', '400k', '-c:a', 'aac', '-f', 'flv', `rtmp://127.0.0.1:${rtmp}/live/news?key=${key}`],
+  { stdio: ['ignore', 'ignore', 'inherit'] });
+  const live = (manifest) => `http://127.0.0.1:${port}/live/news/${manifest}`;
+  await reachable(live('index.mpd'), server.child, server.log);
   return {
     assets,
     url: (asset, manifest) => `http://127.0.0.1:${port}/vod/${asset}/${manifest}`,
+    live,
     demoUrl: `http://127.0.0.1:${demoPort}/`,
     log: () => readFileSync(server.log, 'utf8') + readFileSync(demo.log, 'utf8'),
     stop: async () => {
+      encoder.kill('SIGKILL');
       await Promise.all([server.stop(), demo.stop()]);
       rmSync(directory, { recursive: true, force: true });
     },

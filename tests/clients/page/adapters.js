@@ -59,7 +59,7 @@ const showText = (on) => {
 // Each: open(url) resolves when the player knows the tracks; heights, languages and choices as the player tells them.
 const players = {
   hls: () => {
-    const player = new Hls({ enableWorker: true });
+    const player = new Hls({ enableWorker: true, lowLatencyMode: true });
     player.on(Hls.Events.ERROR, (_, data) => {
       if (data.details === 'bufferStalledError' && ahead(video.currentTime) > 0.5) return;
       if (data.details === 'aborted' && record.switching) return;
@@ -76,6 +76,8 @@ const players = {
       audio: () => player.audioTracks.map((track) => track.lang),
       chooseAudio: (language) => { player.audioTrack = player.audioTracks.findIndex((track) => track.lang === language); },
       currentAudio: () => player.audioTracks[player.audioTrack]?.lang,
+      // Media time of a channel is the time of day.
+      latency: () => (Date.now() - player.playingDate.getTime()) / 1000,
       text: () => player.subtitleTracks.map((track) => track.lang),
       chooseText: (language) => {
         player.subtitleTrack = player.subtitleTracks.findIndex((track) => track.lang === language);
@@ -102,6 +104,7 @@ const players = {
       audio: () => player.getTracksFor('audio').map((track) => track.lang),
       chooseAudio: (language) => player.setCurrentTrack(trackOf('audio', language)),
       currentAudio: () => player.getCurrentTrackFor('audio')?.lang,
+      latency: () => player.getCurrentLiveLatency(),
       text: () => player.getTracksFor('text').map((track) => track.lang),
       chooseText: async (language) => {
         // The first track counts as chosen from the start, though it is not shown, and choosing it then does nothing. dash.js
@@ -118,6 +121,7 @@ const players = {
   shaka: () => {
     shaka.polyfill.installAll();
     const player = new shaka.Player();
+    player.configure({ streaming: { lowLatencyMode: true } });
     player.addEventListener('error', (event) => record.errors.push(`shaka ${event.detail.category} ${event.detail.code} ${event.detail.data}`));
     return {
       open: async (url) => {
@@ -134,6 +138,7 @@ const players = {
       audio: () => [...new Set(player.getAudioTracks().map((track) => track.language))],
       chooseAudio: (language) => player.selectAudioTrack(player.getAudioTracks().find((track) => track.language === language)),
       currentAudio: () => player.getAudioTracks().find((track) => track.active)?.language,
+      latency: () => (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000,
       text: () => player.getTextTracks().map((track) => track.language),
       chooseText: (language) => player.selectTextTrack(player.getTextTracks().find((track) => track.language === language)),
     };
