@@ -38,7 +38,7 @@ fn line(event: Event) -> String {
             format.kind,
             format.timescale.per_second(),
             format.language,
-            std::str::from_utf8(&format.sample_entry[4..8]).unwrap(),
+            format.sample_entry[4..8].escape_ascii(),
             format.role,
         ),
         Event::Sample { track, sample } => format!(
