@@ -52,8 +52,11 @@ pub enum Refused {
     Gone,
 }
 
+/// A session, and where its refusal is left when it is sent away.
+type Admitted = (SessionId, Arc<OnceLock<Refusal>>);
+
 enum Message {
-    Publish { source: SourceName, answer: oneshot::Sender<Result<(SessionId, Arc<OnceLock<Refusal>>), Refusal>> },
+    Publish { source: SourceName, answer: oneshot::Sender<Result<Admitted, Refusal>> },
     Feed { session: SessionId, event: Event, refusal: Arc<OnceLock<Refusal>> },
     Leave { session: SessionId },
     Configure(Options),
@@ -150,10 +153,6 @@ impl Entrance {
 }
 
 impl Publication {
-    pub fn session(&self) -> SessionId {
-        self.session
-    }
-
     /// Waits while the channel has more than it can write. An error may be of an earlier event: the connection is to be
     /// closed.
     pub async fn feed(&self, event: Event) -> Result<(), Refused> {

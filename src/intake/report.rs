@@ -86,7 +86,8 @@ pub fn write_metrics<'a>(channels: impl Iterator<Item = &'a Channel>, out: &mut 
         "Publishers and uploads that were refused.",
         of(|figures| figures.refused.value()),
     );
-    let gauges: [(&str, &str, fn(&super::figures::Figures) -> u64); 2] = [
+    type Gauge = (&'static str, &'static str, fn(&super::figures::Figures) -> u64);
+    let gauges: [Gauge; 2] = [
         ("headwater_channel_input_bits_per_second", "Over the last seconds.", |figures| figures.bit_rate.value()),
         ("headwater_channel_publishers", "Encoders that publish, or stand by.", |figures| figures.publishers.value()),
     ];

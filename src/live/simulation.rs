@@ -416,7 +416,7 @@ fn mishap(world: &mut World, encoder: &mut Encoder) {
 fn simulate(seed: u64, hours: f64) {
     let mut world = World::new(seed);
     let end = world.now + Duration::from_secs_f64(hours * 3_600.0);
-    let offset = if seed % 2 == 0 { 0 } else { world.now.as_millis() as i64 };
+    let offset = if seed.is_multiple_of(2) { 0 } else { world.now.as_millis() as i64 };
     let mut encoder = world.connect(offset);
     while world.now < end {
         for _ in 0..world.random.below(1_500) {

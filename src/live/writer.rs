@@ -730,14 +730,13 @@ impl ChannelWriter {
         // The live edge lives on: what cannot be written is left out.
         self.attempts = 0;
         self.counts.lost += 1;
-        match (flight, self.jobs.pop_front()) {
-            (Flight::Create(_) | Flight::Append, Some(Job::Part { track, made, .. })) => {
-                self.job_bytes -= made.size as usize;
-                if let Some(track) = self.tracks.get_mut(&track) {
-                    track.shelf.lose(made.number);
-                }
+        if let (Flight::Create(_) | Flight::Append, Some(Job::Part { track, made, .. })) =
+            (flight, self.jobs.pop_front())
+        {
+            self.job_bytes -= made.size as usize;
+            if let Some(track) = self.tracks.get_mut(&track) {
+                track.shelf.lose(made.number);
             }
-            _ => {}
         }
     }
 

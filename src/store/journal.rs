@@ -262,7 +262,7 @@ mod tests {
             let mut all = if begun { Header::current().as_bytes().to_vec() } else { Vec::new() };
             all.extend(bytes);
             if let Ok(Some(len)) = sound_len(&all) {
-                prop_assert!(len <= all.len() as u64 && (len - HEADER_SIZE) % ROW_SIZE == 0);
+                prop_assert!(len <= all.len() as u64 && (len - HEADER_SIZE).is_multiple_of(ROW_SIZE));
             }
         }
 

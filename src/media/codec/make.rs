@@ -108,7 +108,7 @@ pub fn ac3_entry(frame: &[u8]) -> Option<Vec<u8>> {
         bits.skip(2)?; // dsurmod
     }
     let low = bits.take(1)?;
-    let packed = fscod << 22 | bsid << 17 | bsmod << 14 | acmod << 11 | low << 10 | frame_size / 2 << 5;
+    let packed = fscod << 22 | bsid << 17 | bsmod << 14 | acmod << 11 | low << 10 | (frame_size / 2) << 5;
     let mut configuration = Vec::new();
     boxed(&mut configuration, b"dac3", |out| out.extend_from_slice(&packed.to_be_bytes()[1..]));
     Some(audio(b"ac-3", 2, 0, &configuration))

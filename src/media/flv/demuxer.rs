@@ -244,7 +244,8 @@ mod tests {
             Value::string("onMetaData"),
             Value::object([("width", Value::Number(640.0)), ("height", Value::Number(360.0))]),
         ]);
-        let cases: [(&str, &[(TagKind, u32, &[u8])], &[&str]); 12] = [
+        type Case<'a> = (&'a str, &'a [(TagKind, u32, &'a [u8])], &'a [&'a str]);
+        let cases: [Case<'_>; 12] = [
             (
                 "metadata that comes late",
                 &[(Video, 0, b"\x17\0\0\0\0\x01record"), (Script, 0, &size), (Video, 0, b"\x17\0\0\0\0\x01record")],

@@ -90,7 +90,10 @@ mod tests {
 
     const MULTITRACK: u8 = 6;
 
-    fn read(bytes: &'static [u8]) -> Result<Vec<(u8, String, u8, Vec<u8>)>, Error> {
+    /// Kind, code, track and body.
+    type Flat = (u8, String, u8, Vec<u8>);
+
+    fn read(bytes: &'static [u8]) -> Result<Vec<Flat>, Error> {
         let packets = packets("video", bytes[0] & 15, MULTITRACK, Bytes::from_static(&bytes[1..]))?;
         let flat = |packet: Packet| {
             (packet.kind, packet.fourcc.escape_ascii().to_string(), packet.track, packet.body.to_vec())

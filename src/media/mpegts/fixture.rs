@@ -91,7 +91,7 @@ impl Writer {
             let (now, later) = rest.split_at(rest.len().min(room));
             let stuffing = 184 - now.len();
             let control = if stuffing > 0 { 0x30 } else { 0x10 } | *counter;
-            *counter = *counter + 1 & 15;
+            *counter = (*counter + 1) & 15;
             let start = if is_first { 0x40 } else { 0 };
             self.bytes.extend_from_slice(&[0x47, start | (pid >> 8) as u8, pid as u8, control]);
             if stuffing > 0 {

@@ -170,7 +170,7 @@ impl Counter {
     pub fn next(&mut self, packet: &Packet<'_>) -> Continuity {
         let last = self.last.replace(packet.counter);
         match last {
-            Some(last) if packet.counter != last + 1 & 15 => {
+            Some(last) if packet.counter != (last + 1) & 15 => {
                 if packet.counter == last && !packet.discontinuity {
                     Continuity::Repeated
                 } else {

@@ -32,7 +32,10 @@ impl Stamps {
     /// Of the access unit that begins at `position`; nothing if another one began in the PES packet before it.
     pub fn take(&mut self, position: u64) -> Stamp {
         let mut found = Stamp::default();
-        while let Some((_, stamp)) = self.waiting.pop_front_if(|(begin, _)| *begin <= position) {
+        while let Some(&(begin, stamp)) = self.waiting.front()
+            && begin <= position
+        {
+            self.waiting.pop_front();
             found = stamp;
         }
         found

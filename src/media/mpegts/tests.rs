@@ -14,8 +14,11 @@ const SPLICE: [u8; 46] = [
     0xC0, 0x2E, 0xFE, 0, 0x52, 0xCC, 0xF5, 0, 0, 0, 0, 0, 0x0A, 0, 0x08, 0x43, 0x55, 0x45, 0x49, 0, 0, 0x01, 0x35,
 ];
 
+/// Track, decode time, composition offset, sync, data.
+type Row = (u32, i64, i32, bool, Vec<u8>);
+
 /// A stream of pictures with B-frames, audio whose frames lie across PES packets, a splice and a tag.
-fn stream(start: u64) -> (Vec<u8>, Vec<(u32, i64, i32, bool, Vec<u8>)>) {
+fn stream(start: u64) -> (Vec<u8>, Vec<Row>) {
     let mut writer = Writer::default();
     let mut samples = Vec::new();
     writer.tables(&STREAMS);
