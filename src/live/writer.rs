@@ -345,7 +345,21 @@ impl ChannelWriter {
         self.counts.failovers += 1;
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.is_active = true;
+        let tracks: Vec<_> =
+            session.tracks.iter().map(|(key, (name, format))| (*key, name.clone(), format.clone())).collect();
         let events: Vec<Event> = session.kept.take().collect();
+        for (key, name, format) in tracks {
+            // Its clock goes by what came last: what was kept begins long before the end of what is published.
+            let newest = events.iter().rev().find_map(|event| match event {
+                Event::Sample { track, sample } if *track == key => Some(sample),
+                _ => None,
+            });
+            self.enter(id, key, format, now);
+            let time = newest.and_then(|newest| Some(self.tracks.get(&name)?.nanos(newest)));
+            if let Some(time) = time {
+                self.set_clock(&name, time, now);
+            }
+        }
         for event in events {
             self.event(id, event, now);
         }
@@ -831,6 +845,8 @@ impl ChannelWriter {
             let Some(track) = self.tracks.get_mut(&name) else { continue };
             if let Some(file) = track.shelf.expire(u64::MAX) {
                 self.upkeep.push_back(Op::Delete { file });
+                // What was listed does not become a gap: the window of all tracks is shorter.
+                self.first = self.first.max(track.shelf.oldest().unwrap_or(0));
                 self.show_track(&name);
                 // The window does not come back after a restart, whether or not the file was deleted by then.
                 self.origin = self.origin.max(self.first);
