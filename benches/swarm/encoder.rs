@@ -109,6 +109,12 @@ pub fn is_key(frame: u64) -> bool {
     frame.is_multiple_of(SEGMENT_FRAMES)
 }
 
+/// When a frame is taken, since 1970.
+fn time_of(frame: u64) -> Duration {
+    Duration::from_secs(frame / FRAMES_PER_SECOND)
+        + Duration::from_secs(frame % FRAMES_PER_SECOND) / FRAMES_PER_SECOND as u32
+}
+
 /// The frame that a decode time is of, if it is the time of one.
 pub fn frame_at(ticks: i64, timescale: Timescale) -> Option<u64> {
     let (ticks, scale) = (u128::try_from(ticks).ok()?, u128::from(timescale.per_second()));
@@ -227,7 +233,7 @@ fn publish(
     }
     let mut chunk = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let end = Duration::from_nanos((frame + PART_FRAMES) * 1_000_000_000 / FRAMES_PER_SECOND) + stagger;
+        let end = time_of(frame + PART_FRAMES) + stagger;
         let due = started + end.saturating_sub(wall);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         for (number, (stream, request)) in streams.iter().zip(&mut requests).enumerate() {
