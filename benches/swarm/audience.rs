@@ -40,6 +40,8 @@ pub struct Figures {
     pub parts: Latencies,
     /// From the last byte of a segment at intake to its last byte at those who took it while it was made.
     pub segments: Latencies,
+    /// … to the end of the response, which says that there is no more.
+    pub segment_ends: Latencies,
     /// Bodies of playlists, parts and segments.
     pub bytes: u64,
     pub playlist_bytes: u64,
@@ -78,6 +80,8 @@ struct Viewer {
     text: Vec<u8>,
     /// How much of the body of media is there.
     taken: usize,
+    /// When the last of it came.
+    taken_at: Instant,
     /// HLS: what comes next. DASH: the number of the segment that does.
     next: Position,
     parts: VecDeque<(Position, String)>,
@@ -135,6 +139,7 @@ impl<'a> Audience<'a> {
                 step: Step::Multivariant,
                 text: Vec::new(),
                 taken: 0,
+                taken_at: Instant::now(),
                 next: (0, 0),
                 parts: VecDeque::new(),
                 since_mpd: 0,
@@ -252,6 +257,7 @@ impl Viewer {
                     Step::Media(_, body) => {
                         body.borrow_mut().take(self.taken, data)?;
                         self.taken += data.len();
+                        self.taken_at = self.alive;
                     }
                     _ => self.text.extend_from_slice(data),
                 },
@@ -321,8 +327,10 @@ impl Viewer {
                         self.next.0 = number + 1;
                         self.since_mpd += 1;
                         shared.waiting -= 1;
-                        // The first one was there in part already.
-                        shared.figures.segments.extend(rendition.sent_segment(number).map(|sent| sent.elapsed()));
+                        if let Some(sent) = rendition.sent_segment(number) {
+                            shared.figures.segments.push(self.taken_at.saturating_duration_since(sent));
+                            shared.figures.segment_ends.push(sent.elapsed());
+                        }
                     }
                 }
                 self.go_on(shared)?;
