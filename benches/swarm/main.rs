@@ -87,7 +87,7 @@ const INGEST_BITS: u64 = 5_000_000;
 /// Until all viewers are in and wait, and what is slow at first has happened.
 const SETTLE: Duration = Duration::from_secs(4);
 const PLAYABLE_WITHIN: Duration = Duration::from_secs(15);
-const PUBLISHED_WITHIN: Duration = Duration::from_secs(3);
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -290,13 +290,17 @@ impl Bench {
         std::thread::sleep(seconds);
         let cores = (origin.cpu_seconds()? - before.0) / before.1.elapsed().as_secs_f64();
         let late = encoders.iter().map(|encoder| encoder.log.late()).max().unwrap_or_default();
-        let mut frames = 0;
-        for (name, encoder) in names.iter().zip(encoders) {
-            let (log, streams) = (encoder.log.clone(), encoder.streams.clone());
+        let mut published = Vec::new();
+        for encoder in encoders {
+            published.push((encoder.streams.clone(), encoder.log.clone()));
             said(&origin, encoder.stop())?;
+        }
+        let mut frames = 0;
+        for (name, (streams, log)) in names.iter().zip(&published) {
             for track in tracks(&origin, &format!("/live/{name}/"))? {
-                let rendition = Rendition::new(name, &streams, &log);
-                frames += said(&origin, recorded(&origin, rendition, &track, log.frames()))?;
+                let rendition = Rendition::new(name, streams, log);
+                let recorded = recorded(&origin, rendition, &track, log.frames());
+                frames += recorded.with_context(|| format!("{name}, at {cores:.2} cores and {late:?} late"))?;
             }
         }
         self.row(
