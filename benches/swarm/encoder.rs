@@ -232,7 +232,8 @@ fn publish(
         (sent.first, sent.parts) = (frame / PART_FRAMES, vec![Vec::new(); streams.len()]);
     }
     let mut chunk = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
+    // Whole segments: a server completes what an encoder leaves behind, however short.
+    while !(stop.load(Ordering::Relaxed) && frame.is_multiple_of(SEGMENT_FRAMES)) {
         let end = time_of(frame + PART_FRAMES) + stagger;
         let due = started + end.saturating_sub(wall);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
