@@ -70,8 +70,8 @@ pub const REFUSALS_MAX: usize = 256;
 pub const RETRY_AFTER_SECS: u32 = 5;
 /// Connections accepted in a row before the worker turns to those it has.
 pub const TURN_ACCEPTS_MAX: usize = 64;
-/// Threads that wait for the disk on behalf of the delivery workers: what keeps a fast disk busy. Waiting costs no CPU.
-pub const HELPERS: usize = 16;
+/// Threads that wait for the disk on behalf of the delivery workers.
+pub const HELPERS: usize = 4;
 /// Access log lines held back by one worker, in bytes; what comes above is dropped, and counted.
 pub const ACCESS_LOG_BYTES_MAX: usize = 1024 * 1024;
 
