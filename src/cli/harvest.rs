@@ -7,6 +7,7 @@ use indicatif::HumanBytes;
 
 use super::Failure;
 use super::track_text::clock;
+use crate::config;
 use crate::library::folder::Published;
 use crate::library::harvest::{Options, harvest};
 
@@ -18,12 +19,15 @@ use crate::library::harvest::{Options, harvest};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLE)]
 pub struct Args {
-    /// Directory of the channels' recordings.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/headwater/live")]
-    live: PathBuf,
-    /// Directory of the library; created if it is missing. On the same file system.
+    /// The server's configuration file, which says where the channels' recordings and the library are
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    /// Directory of the channels' recordings, instead of the configuration's
     #[arg(long, value_name = "DIR")]
-    library: PathBuf,
+    live: Option<PathBuf>,
+    /// Directory of the library, instead of the configuration's; created if it is missing. On the same file system.
+    #[arg(long, value_name = "DIR")]
+    library: Option<PathBuf>,
     /// The channel.
     #[arg(long, value_name = "NAME")]
     channel: String,
@@ -40,16 +44,23 @@ pub struct Args {
 
 const EXAMPLE: &str = "\
 Example:
-  headwater harvest --library /var/lib/headwater/library --channel news --asset news-at-eight \\
+  headwater harvest --channel news --asset news-at-eight \\
     --start 2026-05-01T20:00:00+02:00 --end 2026-05-01T20:15:00+02:00";
 
 pub fn run(args: Args) -> Result<(), Failure> {
+    let (live, library) = match (args.live, args.library) {
+        (Some(live), Some(library)) => (live, library),
+        (live, library) => {
+            let config = config::load(&args.config)?;
+            (live.unwrap_or(config.live.path), library.unwrap_or(config.library.path))
+        }
+    };
     let options = Options {
-        live: args.live,
+        live,
         channel: args.channel,
         start: args.start,
         end: args.end,
-        library: args.library,
+        library,
         asset: args.asset,
         now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
     };
