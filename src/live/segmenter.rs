@@ -133,11 +133,16 @@ impl Segmenter {
 
     /// The lowest number that no part was made for yet.
     pub fn unbegun(&self) -> u64 {
-        self.open.as_ref().map_or(self.next, |open| open.number + 1)
+        self.open.as_ref().map_or(self.next, |open| self.next.max(open.number + 1))
     }
 
     pub fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Viewers were told that there is nothing in segments with lower numbers.
+    pub fn not_before(&mut self, number: u64) {
+        self.next = self.next.max(number);
     }
 
     /// Samples from another encoder, or after a loss, follow.
@@ -262,7 +267,7 @@ impl Segmenter {
     fn end(&mut self, cuts: &mut Vec<Cut>) {
         let Some(mut open) = self.open.take() else { return };
         open.close_part(cuts);
-        self.next = open.number + 1;
+        self.next = self.next.max(open.number + 1);
         cuts.push(Cut::End(open.number));
     }
 }
