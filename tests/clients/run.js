@@ -220,9 +220,44 @@ async function demoPage(context, url, screenshots) {
   check(!last.error, last.error);
   check(Math.abs(last.duration - sampleSeconds) < 0.1, `the presentation lasts ${last.duration} s`);
   check(failures.length === 0, failures.join('; '));
+  const latency = await demoChannel(page, screenshots);
+  check(failures.length === 0, failures.join('; '));
   await page.setViewportSize({ width: 390, height: 844 });
   await page.screenshot({ path: join(screenshots, 'demo-narrow.png') });
-  return `screenshots in ${screenshots}`;
+  return `live ${latency.toFixed(2)} s behind, screenshots in ${screenshots}`;
+}
+
+const demoLiveSeconds = 10;
+const demoLatencyMax = 6;
+
+/** The demo's channel, chosen from the list: plays on and on near the live edge, and can be gone back in. */
+async function demoChannel(page, screenshots) {
+  await page.click('#assets a[data-name^="live/"]');
+  const state = () => page.evaluate(() => {
+    const { currentTime, error, readyState } = document.querySelector('video');
+    const behind = Number.parseFloat(document.getElementById('time').textContent);
+    return { time: currentTime, error: error?.message, readyState, behind, live: !document.getElementById('live').hidden };
+  });
+  const first = await until(state, (now) => now.live && now.readyState > 2 && now.behind > 0, 15, 'the channel plays');
+  await until(state, (now) => now.time > first.time + 2, 10, 'the channel goes on');
+  await page.evaluate(() => {
+    window.waits = 0;
+    document.querySelector('video').addEventListener('waiting', () => { window.waits += 1; });
+  });
+  const before = await state();
+  await sleep(demoLiveSeconds * 1000);
+  const after = await state();
+  check(!after.error, after.error);
+  check(after.time - before.time > demoLiveSeconds * 0.95, `played ${after.time - before.time} s in ${demoLiveSeconds} s`);
+  check(await page.evaluate(() => window.waits) === 0, 'the channel stalled');
+  check(after.behind < demoLatencyMax, `${after.behind} s behind, expected less than ${demoLatencyMax} s`);
+  await page.hover('#stage');
+  await page.screenshot({ path: join(screenshots, 'demo-live.png') });
+  await page.keyboard.press('j');
+  await until(state, (now) => now.behind > after.behind + 5 && now.readyState > 2, 10, 'back in the window');
+  await page.click('#live');
+  await until(state, (now) => now.behind < demoLatencyMax && now.readyState > 2, 10, 'the live edge again');
+  return after.behind;
 }
 
 async function main() {
