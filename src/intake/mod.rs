@@ -21,6 +21,7 @@ mod encoder;
 mod exposition;
 mod figures;
 mod gate;
+mod harvest_api;
 mod ingest;
 mod process;
 mod recorder;
@@ -49,6 +50,7 @@ use channel_api::ChannelApi;
 pub use control::Options as IngestOptions;
 use control::{Command, Control, Orders};
 pub use exposition::{Exposition, Labels};
+use harvest_api::HarvestApi;
 pub use setup::{ChannelSetup, is_channel_name, is_publish_key};
 use stored::Stored;
 
@@ -108,6 +110,7 @@ pub enum Error {
 /// The running plane; stops when told to or dropped.
 pub struct Plane {
     admin: Option<SocketAddr>,
+    ingest: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     upkeep_stop: Arc<AtomicBool>,
     orders: Orders,
@@ -130,8 +133,14 @@ pub fn start(
     let (stop, stopped) = watch::channel(false);
     let upkeep_stop = Arc::new(AtomicBool::new(false));
     let (orders, commands) = Orders::new();
-    let mut plane =
-        Plane { admin: None, stop, upkeep_stop: upkeep_stop.clone(), orders: orders.clone(), threads: Vec::new() };
+    let mut plane = Plane {
+        admin: None,
+        ingest: None,
+        stop,
+        upkeep_stop: upkeep_stop.clone(),
+        orders: orders.clone(),
+        threads: Vec::new(),
+    };
     let stored = options
         .state
         .as_deref()
@@ -143,10 +152,11 @@ pub fn start(
     });
     let setups = (options.channels, of_api.collect());
     let (opened, told) = std::sync::mpsc::channel();
+    let recordings = options.ingest.live.clone();
     let (ingest, ingest_stopped) = (options.ingest, stopped.clone());
     plane.spawn("intake", move || run_channels(ingest, live, setups, commands, ingest_stopped, &opened))?;
     match told.recv() {
-        Ok(opened) => opened?,
+        Ok(opened) => plane.ingest = opened?,
         Err(_) => return Err(Error::Thread(io::Error::other("the thread of the channels did not start"))),
     }
     if let Some(address) = options.admin {
@@ -155,7 +165,8 @@ pub fn start(
         listener.set_nonblocking(true).map_err(listen_error)?;
         plane.admin = Some(listener.local_addr().map_err(listen_error)?);
         let channels = ChannelApi { orders, stored: tokio::sync::Mutex::new(stored) };
-        let admin = Admin { token: options.token, library: library.clone(), server, channels };
+        let harvests = HarvestApi { live: recordings, library: library.clone(), turn: tokio::sync::Mutex::default() };
+        let admin = Admin { token: options.token, library: library.clone(), server, channels, harvests };
         plane.spawn("admin", move || run_admin(admin, listener, stopped))?;
     }
     let watcher = Watcher::new(library.clone());
@@ -169,6 +180,11 @@ impl Plane {
     /// Where the admin API really listens.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Where HTTP ingest really listens. `None`: it is off, or there was no channel at the start.
+    pub fn ingest(&self) -> Option<SocketAddr> {
+        self.ingest
     }
 
     /// These are the channels of the configuration file now: others of it are closed, new ones opened, changed ones changed.
@@ -225,7 +241,7 @@ fn run_channels(
     (of_file, of_api): Setups,
     commands: tokio::sync::mpsc::Receiver<Command>,
     stopped: watch::Receiver<bool>,
-    opened: &std::sync::mpsc::Sender<Result<(), control::Error>>,
+    opened: &std::sync::mpsc::Sender<Result<Option<SocketAddr>, control::Error>>,
 ) {
     let served = tokio_uring::Runtime::new(&tokio_uring::builder()).map(|runtime| {
         runtime.block_on(async move {
@@ -233,7 +249,7 @@ fn run_channels(
             let started = control.start(of_file, of_api).await;
             let is_open = started.is_ok();
             // Nobody waits for it if the server is stopping already.
-            let _ = opened.send(started);
+            let _ = opened.send(started.map(|()| control.address()));
             if is_open {
                 control.run(commands, stopped).await;
             }
