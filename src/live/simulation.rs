@@ -533,7 +533,7 @@ fn a_steady_encoder_is_published_steadily() {
 
 #[test]
 fn nothing_that_encoders_and_disks_do_breaks_a_channel() {
-    let hours = std::env::var("HEADWATER_SIMULATION_HOURS").ok().and_then(|hours| hours.parse().ok()).unwrap_or(0.5);
+    let hours = std::env::var("HEADWATER_SIMULATION_HOURS").ok().and_then(|hours| hours.parse().ok()).unwrap_or(0.4);
     for seed in 1..=4 {
         println!("seed {seed}");
         simulate(seed * 7_919, hours / 4.0);
