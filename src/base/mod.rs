@@ -1,10 +1,11 @@
-//! The words every other module speaks in: units of time, pieces of answers, bounded reading, limits, counters,
+//! The words every other module speaks in: units of time, instants, pieces of answers, bounded reading, limits, counters,
 //! watermarks.
 
 pub mod calendar;
 pub mod counters;
 pub mod cursor;
 pub mod growing;
+pub mod instant;
 pub mod limits;
 pub mod payload;
 pub mod units;

@@ -5,5 +5,6 @@ pub mod cmaf;
 pub mod dash_push;
 pub mod hls_push;
 pub mod name;
+pub mod push;
 pub mod renditions;
 pub mod rtmp;

@@ -10,8 +10,9 @@ use crate::base::limits::RENDITION_NAME_BYTES_MAX;
 /// How a request's body is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// Playlists, and MPEG transport streams. Fragmented segments of HLS look like those of DASH.
+    /// Playlists, and MPEG transport streams.
     HlsPush,
+    /// Fragmented segments of HLS are called like those of DASH: [`super::push`] tells them apart.
     DashPush,
     /// DASH-IF Live Media Ingest, interface 1.
     Cmaf,
@@ -38,6 +39,17 @@ pub fn protocol(name: &str) -> Protocol {
         _ if stem.split(SEPARATORS).any(|word| word == "init") => Protocol::DashPush,
         _ => Protocol::Cmaf,
     }
+}
+
+/// Whether it is called a header, of what ever.
+pub fn is_header(name: &str) -> bool {
+    let (stem, _) = split_extension(file(name));
+    stem.split(SEPARATORS).any(|word| HEADER_WORDS.contains(&word.to_ascii_lowercase().as_str()))
+}
+
+/// Whether it is an MPD.
+pub fn is_manifest(name: &str) -> bool {
+    split_extension(file(name)).1.eq_ignore_ascii_case("mpd")
 }
 
 /// The rendition of a name of CMAF ingest: what stands in `Streams(…)`, else the path without its extension. Empty if that

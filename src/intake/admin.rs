@@ -7,19 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 
 use super::channel_api::ChannelApi;
 use super::exposition::{self, Exposition};
+use super::harvest_api::HarvestApi;
 use super::{Health, Readiness, Server, auth, catalog, process};
 use crate::base::limits;
 use crate::library::Library;
@@ -32,6 +33,7 @@ pub struct Admin {
     pub library: Arc<Library>,
     pub server: Arc<dyn Server>,
     pub channels: ChannelApi,
+    pub harvests: HarvestApi,
 }
 
 impl Admin {
@@ -97,7 +99,7 @@ impl Admin {
         let Some(resource) = Resource::parse(request.uri().path()) else {
             return text(
                 StatusCode::NOT_FOUND,
-                "nothing here; try /healthz, /readyz, /metrics, /api/assets or /api/channels\n",
+                "nothing here; try /healthz, /readyz, /metrics, /api/assets, /api/channels or /api/harvest\n",
             );
         };
         let allowed = resource.methods();
@@ -134,6 +136,7 @@ impl Admin {
                 _ => self.channels.describe(&name).await,
             },
             Resource::StopChannel(name) => self.channels.stop(&name).await,
+            Resource::Harvest => self.harvests.make(request.into_body()).await,
             Resource::Assets => json_response(&catalog::assets(&self.library)),
             Resource::Asset(name) => {
                 let library = self.library.clone();
@@ -164,6 +167,7 @@ enum Resource {
     Channels,
     Channel(String),
     StopChannel(String),
+    Harvest,
 }
 
 impl Resource {
@@ -171,7 +175,7 @@ impl Resource {
     fn methods(&self) -> &'static str {
         match self {
             Resource::Channel(_) => "GET, HEAD, PUT, POST, DELETE",
-            Resource::StopChannel(_) => "POST",
+            Resource::StopChannel(_) | Resource::Harvest => "POST",
             _ => "GET, HEAD",
         }
     }
@@ -183,6 +187,7 @@ impl Resource {
             "/metrics" => Resource::Metrics,
             "/api/assets" => Resource::Assets,
             "/api/channels" => Resource::Channels,
+            "/api/harvest" => Resource::Harvest,
             _ if path.starts_with("/api/channels/") => {
                 let rest = path.strip_prefix("/api/channels/")?;
                 let element = |text: &str| unescaped(text).filter(|name| !name.is_empty());
@@ -227,6 +232,23 @@ fn authorized(token: Option<&str>, field: Option<&[u8]>) -> Access {
     if auth::same(presented, token.as_bytes()) { Access::Granted } else { Access::Wrong }
 }
 
+/// A request's body, which is to be one JSON object.
+pub async fn body(request: Incoming) -> Result<Map<String, Value>, Response<Full<Bytes>>> {
+    let body = match Limited::new(request, limits::ADMIN_BODY_BYTES_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            let line = format!("a body of more than {} bytes\n", limits::ADMIN_BODY_BYTES_MAX);
+            return Err(text(StatusCode::PAYLOAD_TOO_LARGE, &line));
+        }
+        Err(error) => return Err(text(StatusCode::BAD_REQUEST, &format!("{error}\n"))),
+    };
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(keys)) => Ok(keys),
+        Ok(_) => Err(text(StatusCode::BAD_REQUEST, "found JSON that is no object, expected one\n")),
+        Err(error) => Err(text(StatusCode::BAD_REQUEST, &format!("not JSON: {error}\n"))),
+    }
+}
+
 pub fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
     response(status, "text/plain; charset=utf-8", body.to_owned())
 }
@@ -262,6 +284,7 @@ mod tests {
             ("/api/channels/stop", Some(Resource::Channel("stop".to_owned()))),
             ("/api/channels//stop", None),
             ("/api/channels/a/b", None),
+            ("/api/harvest", Some(Resource::Harvest)),
             ("/api/channels/", None),
             ("/api/assets/", None),
             ("/api/assets/a/b", None),

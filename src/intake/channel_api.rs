@@ -1,7 +1,7 @@
 //! `/api/channels`: what the admin API says of channels, and does to them.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value};
@@ -9,12 +9,11 @@ use tokio::sync::Mutex;
 use tracing::error;
 
 use super::Server;
-use super::admin::{json_response, text};
+use super::admin::{self, json_response, text};
 use super::control::{Command, Error, Orders, Put};
 use super::exposition::Exposition;
 use super::setup::ChannelSetup;
 use super::stored::Stored;
-use crate::base::limits;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -94,20 +93,8 @@ impl ChannelApi {
 }
 
 async fn read(name: &str, body: Incoming, server: &dyn Server) -> Result<(Map<String, Value>, ChannelSetup), Answer> {
-    let body = match Limited::new(body, limits::ADMIN_BODY_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            let line = format!("a body of more than {} bytes\n", limits::ADMIN_BODY_BYTES_MAX);
-            return Err(text(StatusCode::PAYLOAD_TOO_LARGE, &line));
-        }
-        Err(error) => return Err(text(StatusCode::BAD_REQUEST, &format!("{error}\n"))),
-    };
+    let mut keys = admin::body(body).await?;
     let mistaken = |what: &str| text(StatusCode::BAD_REQUEST, &format!("{what}\n"));
-    let mut keys = match serde_json::from_slice(&body) {
-        Ok(Value::Object(keys)) => keys,
-        Ok(_) => return Err(mistaken("found JSON that is no object, expected the keys of a channel")),
-        Err(error) => return Err(mistaken(&format!("not JSON: {error}"))),
-    };
     match keys.entry("name").or_insert_with(|| name.into()) {
         Value::String(found) if found == name => {}
         found => return Err(mistaken(&format!("name: found {found}, expected {name:?}, as in the address"))),

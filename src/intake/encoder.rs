@@ -20,7 +20,7 @@ use tracing::debug;
 use super::recorder::{Entrance, Publication};
 use super::refusal::Refusal;
 use crate::ingest::name::Protocol;
-use crate::ingest::{cmaf, dash_push, hls_push};
+use crate::ingest::{cmaf, push};
 use crate::live::SourceName;
 use crate::media::feed::{Event, TrackKey};
 
@@ -65,8 +65,7 @@ struct State {
 
 enum Publisher {
     Cmaf(cmaf::Publisher),
-    Dash(dash_push::Publisher),
-    Hls(Box<hls_push::Publisher>),
+    Push(Box<push::Publisher>),
 }
 
 /// One request being read; the encoder forgets it when it is dropped without [`Upload::finish`].
@@ -77,16 +76,14 @@ pub struct Upload {
 
 enum Request {
     Cmaf(cmaf::Request),
-    Dash(dash_push::Request),
-    Hls(hls_push::Request),
+    Push(push::Request),
 }
 
 impl Encoder {
     pub fn new(identity: Identity, protocol: Protocol, entrance: Entrance, now: Instant) -> Encoder {
         let publisher = match protocol {
             Protocol::Cmaf => Publisher::Cmaf(cmaf::Publisher::default()),
-            Protocol::DashPush => Publisher::Dash(dash_push::Publisher::default()),
-            Protocol::HlsPush => Publisher::Hls(Box::default()),
+            Protocol::DashPush | Protocol::HlsPush => Publisher::Push(Box::default()),
         };
         Encoder {
             identity,
@@ -123,8 +120,7 @@ impl Encoder {
     pub async fn begin(self: Rc<Self>, name: &str, now: Instant) -> Result<Upload, Refusal> {
         let request = match &mut self.state.lock().await.publisher {
             Publisher::Cmaf(publisher) => Request::Cmaf(publisher.begin(name)?),
-            Publisher::Dash(publisher) => Request::Dash(publisher.begin(name)?),
-            Publisher::Hls(publisher) => Request::Hls(publisher.begin(name)?),
+            Publisher::Push(publisher) => Request::Push(publisher.begin(name)?),
         };
         self.open.set(self.open.get() + 1);
         self.last_heard.set(now);
@@ -145,10 +141,7 @@ impl Upload {
             (Publisher::Cmaf(publisher), Some(Request::Cmaf(request))) => {
                 publisher.handle(request, bytes).map_err(Refusal::from)
             }
-            (Publisher::Dash(publisher), Some(Request::Dash(request))) => {
-                publisher.handle(request, bytes).map_err(Refusal::from)
-            }
-            (Publisher::Hls(publisher), Some(Request::Hls(request))) => {
+            (Publisher::Push(publisher), Some(Request::Push(request))) => {
                 publisher.handle(request, bytes).map_err(Refusal::from)
             }
             _ => Ok(()),
@@ -167,10 +160,7 @@ impl Upload {
             (Publisher::Cmaf(publisher), Some(Request::Cmaf(request))) => {
                 publisher.finish(&request).map_err(Refusal::from)
             }
-            (Publisher::Dash(publisher), Some(Request::Dash(request))) => {
-                publisher.finish(request).map_err(Refusal::from)
-            }
-            (Publisher::Hls(publisher), Some(Request::Hls(request))) => {
+            (Publisher::Push(publisher), Some(Request::Push(request))) => {
                 publisher.finish(request).map_err(Refusal::from)
             }
             _ => Ok(()),
@@ -185,8 +175,7 @@ impl Upload {
         let mut state = encoder.state.lock().await;
         match (&mut state.publisher, self.request.take()) {
             (Publisher::Cmaf(publisher), Some(Request::Cmaf(request))) => publisher.abandon(&request),
-            (Publisher::Dash(publisher), Some(Request::Dash(request))) => publisher.abandon(request),
-            (Publisher::Hls(publisher), Some(Request::Hls(request))) => publisher.abandon(request),
+            (Publisher::Push(publisher), Some(Request::Push(request))) => publisher.abandon(request),
             _ => {}
         }
         encoder.is_broken.set(true);
@@ -237,14 +226,10 @@ impl Publisher {
     fn poll(&mut self) -> Option<(Arc<str>, Event)> {
         match self {
             Publisher::Cmaf(publisher) => publisher.poll(),
-            Publisher::Dash(publisher) => publisher.poll(),
-            // Wall clocks and discontinuities of playlists come after what they are about has been published: the channel
-            // goes by the timestamps.
-            Publisher::Hls(publisher) => loop {
+            Publisher::Push(publisher) => loop {
                 match publisher.poll()? {
-                    (name, hls_push::Output::Event(event)) => return Some((name, event)),
-                    (name, hls_push::Output::Notice(notice)) => debug!("HLS push of {name}: {notice}"),
-                    (_, hls_push::Output::WallClock { .. } | hls_push::Output::Discontinuity { .. }) => {}
+                    (name, push::Output::Event(event)) => return Some((name, event)),
+                    (name, push::Output::Notice(notice)) => debug!("push of {name}: {notice}"),
                 }
             },
         }

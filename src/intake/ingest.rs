@@ -188,8 +188,7 @@ fn place(path: &str) -> Option<(String, String)> {
 fn protocol_name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Cmaf => "CMAF ingest",
-        Protocol::DashPush => "DASH push",
-        Protocol::HlsPush => "HLS push",
+        Protocol::DashPush | Protocol::HlsPush => "HLS or DASH push",
     }
 }
 

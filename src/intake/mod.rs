@@ -21,6 +21,7 @@ mod encoder;
 mod exposition;
 mod figures;
 mod gate;
+mod harvest_api;
 mod ingest;
 mod process;
 mod recorder;
@@ -49,6 +50,7 @@ use channel_api::ChannelApi;
 pub use control::Options as IngestOptions;
 use control::{Command, Control, Orders};
 pub use exposition::{Exposition, Labels};
+use harvest_api::HarvestApi;
 pub use setup::{ChannelSetup, is_channel_name, is_publish_key};
 use stored::Stored;
 
@@ -150,6 +152,7 @@ pub fn start(
     });
     let setups = (options.channels, of_api.collect());
     let (opened, told) = std::sync::mpsc::channel();
+    let recordings = options.ingest.live.clone();
     let (ingest, ingest_stopped) = (options.ingest, stopped.clone());
     plane.spawn("intake", move || run_channels(ingest, live, setups, commands, ingest_stopped, &opened))?;
     match told.recv() {
@@ -162,7 +165,8 @@ pub fn start(
         listener.set_nonblocking(true).map_err(listen_error)?;
         plane.admin = Some(listener.local_addr().map_err(listen_error)?);
         let channels = ChannelApi { orders, stored: tokio::sync::Mutex::new(stored) };
-        let admin = Admin { token: options.token, library: library.clone(), server, channels };
+        let harvests = HarvestApi { live: recordings, library: library.clone(), turn: tokio::sync::Mutex::default() };
+        let admin = Admin { token: options.token, library: library.clone(), server, channels, harvests };
         plane.spawn("admin", move || run_admin(admin, listener, stopped))?;
     }
     let watcher = Watcher::new(library.clone());

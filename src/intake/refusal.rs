@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::recorder::Refused;
 use crate::base::limits;
-use crate::ingest::{cmaf, dash_push, hls_push, renditions};
+use crate::ingest::{cmaf, dash_push, hls_push, push, renditions};
 use crate::live;
 use crate::media::isobmff::stream;
 
@@ -40,9 +40,7 @@ pub enum Refusal {
     #[error(transparent)]
     Cmaf(#[from] cmaf::Error),
     #[error(transparent)]
-    DashPush(#[from] dash_push::Error),
-    #[error(transparent)]
-    HlsPush(#[from] hls_push::Error),
+    Push(#[from] push::Error),
 }
 
 impl From<Refused> for Refusal {
@@ -63,13 +61,13 @@ impl Refusal {
             Refusal::NoChannel { .. } | Refusal::NoPlace => StatusCode::NOT_FOUND,
             Refusal::Stopped | Refusal::Connections { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::DashPush(dash_push::Error::ManifestTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Silent { .. } => StatusCode::REQUEST_TIMEOUT,
             Refusal::Broken(_) => StatusCode::BAD_REQUEST,
             Refusal::Live(refusal) => of_live(refusal),
-            Refusal::Cmaf(error) | Refusal::DashPush(dash_push::Error::Media(error)) => of_media(error),
-            Refusal::DashPush(_) => StatusCode::BAD_REQUEST,
-            Refusal::HlsPush(error) => of_hls(error),
+            Refusal::Cmaf(error) | Refusal::Push(push::Error::Dash(dash_push::Error::Media(error))) => of_media(error),
+            Refusal::Push(push::Error::Dash(dash_push::Error::ManifestTooLarge)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Push(push::Error::Dash(dash_push::Error::Manifest(_))) => StatusCode::BAD_REQUEST,
+            Refusal::Push(push::Error::Hls(error)) => of_hls(error),
         }
     }
 
@@ -137,7 +135,7 @@ mod tests {
             (Refusal::Guessing { wait: Duration::from_millis(5_500) }, 429, Some(6)),
             (Refusal::NoChannel { channel: channel() }, 404, None),
             (Refusal::Stopped, 503, Some(5)),
-            (Refusal::DashPush(dash_push::Error::ManifestTooLarge), 413, None),
+            (Refusal::Push(push::Error::Dash(dash_push::Error::ManifestTooLarge)), 413, None),
             (Refusal::Silent { after: Duration::from_secs(60) }, 408, None),
             (Refusal::Live(live::Refusal::Busy { channel: channel() }), 409, None),
             (of_bytes(b"\0\0\0\x08moof\0\0\0\x08mdat"), 412, None),

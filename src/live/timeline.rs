@@ -207,7 +207,8 @@ const RATES: [(u32, u32); 17] = [
 ];
 
 /// How well the times lie at whole frames of a rate: the mean square of what they are off, in ticks. `None`: one is off by
-/// more than a tick, or every other frame would be missing.
+/// more than a tick or a millisecond (through which a fine clock may have come, as that of RTMP copied into MP4), or every
+/// other frame would be missing.
 fn fit(times: &[Ticks], timescale: Timescale, (frames, period): (u32, u32)) -> Option<f64> {
     let frame = f64::from(timescale.per_second()) * f64::from(period) / f64::from(frames);
     let first = times.first()?.0;
@@ -224,7 +225,8 @@ fn fit(times: &[Ticks], timescale: Timescale, (frames, period): (u32, u32)) -> O
         off.push(time - number as f64 * frame);
     }
     let mean = off.iter().sum::<f64>() / off.len() as f64;
-    let is_near = off.iter().all(|off| (off - mean).abs() <= 1.0);
+    let near = (f64::from(timescale.per_second()) / 1_000.0).max(1.0);
+    let is_near = off.iter().all(|off| (off - mean).abs() <= near);
     let variance = off.iter().map(|off| (off - mean).powi(2)).sum::<f64>() / off.len() as f64;
     (is_near && steps_of_one * 4 >= (times.len() - 1) * 3).then_some(variance)
 }
@@ -301,6 +303,10 @@ mod tests {
                 assert_eq!(Pace::learn(&times, Timescale::MILLIS), want, "{rate:?} from {start}");
             }
         }
+        // Milliseconds that were written in a finer clock.
+        let times: Vec<_> = (0..60_i64).map(|at| Ticks((at * 1_001 / 30 + at % 2) * 16)).collect();
+        let want = Pace { timescale: Timescale::new(30_000).unwrap(), frame: Some(1_001) };
+        assert_eq!(Pace::learn(&times, Timescale::new(16_000).unwrap()), want);
         let uneven: Vec<_> = (0..60_i64).map(|at| Ticks(at * 33 + at * at % 17)).collect();
         assert_eq!(Pace::learn(&uneven, Timescale::MILLIS), Pace { timescale: Timescale::MPEG, frame: None });
     }

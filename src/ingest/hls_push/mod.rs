@@ -2,8 +2,8 @@
 //! of RFC 8216, as ffmpeg `-f hls -method PUT` and cloud encoders send them.
 //!
 //! A segment's name says which rendition it is of, so that it need not wait for its playlist, which ffmpeg sends after it; a
-//! playlist that lists it knows better. Playlists say what names leave open: languages, the wall clock, discontinuities, the
-//! end.
+//! playlist that lists it knows better. Playlists say what names leave open: languages and the end. Their wall clock and discontinuities come
+//! after what they are about was published; the channel goes by the timestamps.
 
 mod name;
 mod playlist;
@@ -20,7 +20,6 @@ use thiserror::Error as ThisError;
 use crate::base::limits::{
     PUBLISHER_RENDITIONS_MAX, PUSHED_MANIFEST_BYTES_MAX, RENDITION_NAME_BYTES_MAX, STREAM_BOX_BYTES_MAX,
 };
-use crate::base::{Ticks, Timescale};
 use crate::media::feed::Event;
 use crate::media::isobmff::stream;
 use crate::media::mpegts;
@@ -65,16 +64,6 @@ enum Body {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     Event(Event),
-    /// What is presented at that time was made at that instant, in milliseconds since 1970 (EXT-X-PROGRAM-DATE-TIME).
-    WallClock {
-        media: (Ticks, Timescale),
-        unix_millis: i64,
-    },
-    /// The segment that is presented from that time on does not continue the one before it (EXT-X-DISCONTINUITY); without a
-    /// time, the one that comes next.
-    Discontinuity {
-        media: Option<(Ticks, Timescale)>,
-    },
     /// Something was left out: for the log.
     Notice(mpegts::Notice),
 }
@@ -239,8 +228,7 @@ impl Publisher {
         if let Some((playlist, _)) = &listed {
             known.bind(playlist, self.labels.get(playlist));
         }
-        let listed = listed.map(|(_, listed)| listed);
-        known.begin(Segment::new(number, path, kind, header, listed.as_ref()));
+        known.begin(Segment::new(number, path, kind, header));
         request.body = Body::Segment(rendition.clone(), number);
         let result = known.handle(number, start);
         self.drain(&rendition);

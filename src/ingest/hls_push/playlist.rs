@@ -29,9 +29,6 @@ pub struct Listed {
     pub path: String,
     /// What EXT-X-MAP names.
     pub header: Option<String>,
-    pub discontinuity: bool,
-    /// EXT-X-PROGRAM-DATE-TIME in milliseconds since 1970.
-    pub unix_millis: Option<i64>,
 }
 
 /// What EXT-X-MEDIA says of a rendition.
@@ -103,12 +100,7 @@ fn media(path: &str, playlist: m3u8_rs::MediaPlaylist) -> Result<Media, Error> {
         .iter()
         .map(|segment| {
             header = segment.map.as_ref().map(|map| name::resolve(path, &map.uri)).or(header.take());
-            Listed {
-                path: name::resolve(path, &segment.uri),
-                header: header.clone(),
-                discontinuity: segment.discontinuity,
-                unix_millis: segment.program_date_time.map(|time| time.timestamp_millis()),
-            }
+            Listed { path: name::resolve(path, &segment.uri), header: header.clone() }
         })
         .collect();
     segments.drain(..segments.len().saturating_sub(SEGMENTS_MAX));

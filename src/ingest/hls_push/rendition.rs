@@ -6,13 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::limits::{WAITING_BYTES_MAX, WAITING_REQUESTS_MAX};
-use crate::base::{Ticks, Timescale};
 use crate::media::feed::{Event, Format, TrackKey};
 use crate::media::isobmff::stream;
 use crate::media::mpegts::{self, PackedAudio};
 use crate::media::track;
 
-use super::playlist::{Labels, Listed, Media, SEGMENTS_MAX};
+use super::playlist::{Labels, Media, SEGMENTS_MAX};
 use super::{Error, Output};
 
 /// What a segment is made of.
@@ -51,8 +50,8 @@ pub struct Rendition {
     formats: BTreeMap<TrackKey, Format>,
     /// By when they began. The first is being read, the others wait.
     segments: VecDeque<Segment>,
-    /// Those that were read.
-    past: VecDeque<Past>,
+    /// Paths of those that were read.
+    past: VecDeque<String>,
     outputs: Vec<Output>,
     is_ending: bool,
     is_ended: bool,
@@ -70,45 +69,17 @@ enum Demuxer {
 #[derive(Debug)]
 pub struct Segment {
     number: u64,
+    path: String,
     kind: Kind,
     header: Option<(String, Bytes)>,
     held: VecDeque<Bytes>,
     is_begun: bool,
     is_finished: bool,
-    facts: Past,
-}
-
-/// What is remembered of a segment.
-#[derive(Clone, Debug)]
-struct Past {
-    path: String,
-    /// When its first picture, or else its first sound, is presented.
-    start: Option<(Ticks, Timescale)>,
-    unix_millis: Option<i64>,
-    discontinuity: bool,
-    /// Whether its wall clock time was given out.
-    is_timed: bool,
-    /// Whether its discontinuity was given out.
-    is_broken: bool,
 }
 
 impl Segment {
-    pub fn new(
-        number: u64,
-        path: String,
-        kind: Kind,
-        header: Option<(String, Bytes)>,
-        listed: Option<&Listed>,
-    ) -> Segment {
-        let facts = Past {
-            path,
-            start: None,
-            unix_millis: listed.and_then(|listed| listed.unix_millis),
-            discontinuity: listed.is_some_and(|listed| listed.discontinuity),
-            is_timed: false,
-            is_broken: false,
-        };
-        Segment { number, kind, header, held: VecDeque::new(), is_begun: false, is_finished: false, facts }
+    pub fn new(number: u64, path: String, kind: Kind, header: Option<(String, Bytes)>) -> Segment {
+        Segment { number, path, kind, header, held: VecDeque::new(), is_begun: false, is_finished: false }
     }
 }
 
@@ -136,7 +107,8 @@ impl Rendition {
 
     /// Whether a segment of that name came, as far as is remembered.
     pub fn has(&self, path: &str) -> bool {
-        self.facts().any(|facts| facts.path == path)
+        let held = self.segments.iter().map(|segment| &segment.path);
+        self.past.iter().chain(held).any(|known| known == path)
     }
 
     pub fn outputs(&mut self) -> impl Iterator<Item = Output> + '_ {
@@ -158,14 +130,6 @@ impl Rendition {
 
     /// What its playlist says.
     pub fn list(&mut self, media: &Media) {
-        for listed in &media.segments {
-            let facts = self.past.iter_mut().chain(self.segments.iter_mut().map(|segment| &mut segment.facts));
-            for facts in facts.filter(|facts| facts.path == listed.path) {
-                facts.unix_millis = listed.unix_millis.or(facts.unix_millis);
-                facts.discontinuity |= listed.discontinuity;
-                facts.give_out(&mut self.outputs);
-            }
-        }
         self.is_ending = media.is_ended;
         self.end_when_idle();
     }
@@ -220,10 +184,6 @@ impl Rendition {
         place.ok_or_else(|| Error::Superseded { path: self.name.to_string() })
     }
 
-    fn facts(&self) -> impl Iterator<Item = &Past> {
-        self.past.iter().chain(self.segments.iter().map(|segment| &segment.facts))
-    }
-
     /// Reads bytes of the first segment.
     fn read(&mut self, bytes: Bytes) -> Result<(), Error> {
         self.enter()?;
@@ -246,7 +206,6 @@ impl Rendition {
     fn enter(&mut self) -> Result<(), Error> {
         let Some(segment) = self.segments.front_mut().filter(|segment| !segment.is_begun) else { return Ok(()) };
         segment.is_begun = true;
-        segment.facts.give_out(&mut self.outputs);
         let header = segment.header.take();
         match (segment.kind, &self.demuxer) {
             (Kind::Transport, Demuxer::Transport(_))
@@ -272,7 +231,7 @@ impl Rendition {
     }
 
     fn transport(&self, error: mpegts::Error) -> Error {
-        let path = self.segments.front().map_or_else(|| self.name.to_string(), |first| first.facts.path.clone());
+        let path = self.segments.front().map_or_else(|| self.name.to_string(), |first| first.path.clone());
         Error::Transport { path, error }
     }
 
@@ -315,7 +274,7 @@ impl Rendition {
     }
 
     fn pass_first(&mut self) {
-        self.past.extend(self.segments.pop_front().map(|segment| segment.facts));
+        self.past.extend(self.segments.pop_front().map(|segment| segment.path));
         if self.past.len() > SEGMENTS_MAX {
             self.past.pop_front();
         }
@@ -354,36 +313,12 @@ impl Rendition {
                     self.outputs.push(Output::Event(Event::Track { track, format: labelled }));
                 }
                 Event::Sample { track, sample } => {
-                    if let Some(segment) = self.segments.front_mut() {
-                        let has_video = self.formats.values().any(|format| format.kind == track::Kind::Video);
-                        let format = self.formats.get(&track);
-                        let counts = format.filter(|format| format.kind == track::Kind::Video || !has_video);
-                        if let (None, Some(format)) = (segment.facts.start, counts) {
-                            let time = sample.decode_time.0.saturating_add(sample.composition_offset.into());
-                            segment.facts.start = Some((Ticks(time), format.timescale));
-                            segment.facts.give_out(&mut self.outputs);
-                        }
-                    }
                     self.outputs.push(Output::Event(Event::Sample { track, sample }));
                 }
                 // One stream's end is the rendition's only if the playlist says so too.
                 Event::End => {}
                 Event::Marker(_) => self.outputs.push(Output::Event(event)),
             }
-        }
-    }
-}
-
-impl Past {
-    /// What the playlist says of it, once, as soon as it is known of what time.
-    fn give_out(&mut self, outputs: &mut Vec<Output>) {
-        if self.discontinuity && !self.is_broken {
-            self.is_broken = true;
-            outputs.push(Output::Discontinuity { media: self.start });
-        }
-        if let (Some(media), Some(unix_millis), false) = (self.start, self.unix_millis, self.is_timed) {
-            self.is_timed = true;
-            outputs.push(Output::WallClock { media, unix_millis });
         }
     }
 }

@@ -157,7 +157,10 @@ fn push_video(line: &mut Attributes<'_>, video: &Video) {
     line.plain("RESOLUTION", &format!("{width}x{}", video.height));
     let (frames, seconds) = (u64::from(video.frame_rate.0), u64::from(video.frame_rate.1.max(1)));
     let millis = (frames * 1_000 + seconds / 2) / seconds;
-    line.plain("FRAME-RATE", &format!("{}.{:03}", millis / 1_000, millis % 1_000));
+    // Of a live track whose frames come unevenly it is not known.
+    if millis > 0 {
+        line.plain("FRAME-RATE", &format!("{}.{:03}", millis / 1_000, millis % 1_000));
+    }
     line.plain(
         "VIDEO-RANGE",
         match video.range {
