@@ -240,6 +240,8 @@ async function demoChannel(page, screenshots) {
   });
   const first = await until(state, (now) => now.live && now.readyState > 2 && now.behind > 0, 15, 'the channel plays');
   await until(state, (now) => now.time > first.time + 2, 10, 'the channel goes on');
+  // On a busy machine the first seconds may be played before the next have come.
+  await sleep(liveSettleSeconds * 1000);
   await page.evaluate(() => {
     window.waits = 0;
     document.querySelector('video').addEventListener('waiting', () => { window.waits += 1; });

@@ -11,8 +11,12 @@ const RAISE_SECONDS = 8;
 const IMPROVE_SECONDS = 12;
 const KEEP_SECONDS = 4;
 
-/** Behind the delay that a live channel asks for: above the first playback is a little faster, above the second it jumps. */
-const LATE_SECONDS = 0.4;
+/**
+ * Behind the delay that a live channel asks for: above the first playback is a little faster, until below the second; above
+ * the third it jumps. The edge moves by a part at a time, which is less than what lies between the first two.
+ */
+const LATE_SECONDS = 0.9;
+const CAUGHT_UP_SECONDS = 0.1;
 const LOST_SECONDS = 6;
 const CHASE_RATE = 1.06;
 /** Added to the delay by every stall, up to a limit. */
@@ -158,7 +162,8 @@ class Player extends EventTarget {
     const late = end - video.currentTime - presentation.delay;
     if (!video.paused && video.currentTime < start - 1) video.currentTime = start + 1;
     else if (this.following && !video.seeking && late > LOST_SECONDS) this.goLive();
-    const rate = this.following && late > LATE_SECONDS ? CHASE_RATE : 1;
+    const allowed = video.playbackRate > 1 ? CAUGHT_UP_SECONDS : LATE_SECONDS;
+    const rate = this.following && late > allowed ? CHASE_RATE : 1;
     if (video.playbackRate !== rate) video.playbackRate = rate;
   }
 
