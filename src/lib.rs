@@ -3,7 +3,8 @@
 //! One sentence holds it together: **whatever comes in becomes an extent of a file, and whatever goes out is a few inline
 //! bytes and extents of files** ([`base::Payload`]). Packagers describe; the delivery plane moves.
 //!
-//! This page is the map: the two planes, the way of a request and of an import, what lies on disk, and who may know whom.
+//! This page is the map: the two planes, the way of a request, of an import and of an ingest, what lies on disk, and who may
+//! know whom.
 //!
 //! # Two planes
 //!
@@ -47,6 +48,18 @@
 //!     store::{track_file,index_writer}     one file per track, and the index of all of them
 //! → fsync → rename → fsync                 published whole, or not at all
 //! → library::watcher                       a running server sees it within a second
+//! ```
+//!
+//! # The way of an ingest
+//!
+//! ```text
+//! intake::{ingest,rtmp}    sockets of encoders; who is let in, and to which channel
+//!     ingest::*                RTMP, CMAF ingest, HLS push, DASH push: bytes to media::feed::Event, without sockets
+//! intake::recorder         a task for each channel, fed through a bounded queue
+//!     live::ChannelWriter      media time, grid, segments and parts, window: events to operations, without files or clocks
+//!     intake::recorder::disk   does them: append, row of the journal, delete (store::{channel_dir,journal,scan})
+//! → live::Snapshot         swapped in once its bytes are written
+//! → base::Watch            wakes the requests that wait for it: service answers again, delivery sends
 //! ```
 //!
 //! # On disk

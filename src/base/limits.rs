@@ -51,6 +51,9 @@ pub const MAPPED_SEND_BYTES_MAX: u64 = 16 * 1024;
 pub const FOLLOW_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Answers to pipelined requests are gathered up to this size before they are sent.
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;
+/// An answer in memory up to this size, with its head, is put into one buffer: a send of one part is cheaper for the kernel
+/// by more than the copy costs.
+pub const ONE_SEND_BYTES_MAX: usize = 8 * 1024;
 /// Pipelined requests answered before the worker turns to the next connection.
 pub const TURN_REQUESTS_MAX: usize = 64;
 /// How far ahead of a client its file is read into the page cache, when it is not there.

@@ -78,6 +78,11 @@ impl Appliance {
         self.delivery.addresses()
     }
 
+    /// Where HTTP ingest is listened for.
+    pub fn ingest(&self) -> Option<SocketAddr> {
+        self.intake.ingest()
+    }
+
     pub fn library(&self) -> &Arc<Library> {
         &self.library
     }

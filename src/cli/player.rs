@@ -2,9 +2,10 @@
 
 pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 6] = [
     ("/*{style.css}*/", include_str!("player/style.css")),
     ("/*{presentation.js}*/", include_str!("player/presentation.js")),
+    ("/*{channel.js}*/", include_str!("player/channel.js")),
     ("/*{stream.js}*/", include_str!("player/stream.js")),
     ("/*{player.js}*/", include_str!("player/player.js")),
     ("/*{page.js}*/", include_str!("player/page.js")),
@@ -33,7 +34,7 @@ mod tests {
             assert!(page[at..].starts_with("http://www.w3.org/2000/svg"), "{}", &page[at..at + 60]);
         }
         assert_eq!(page.matches("<script").count(), 1);
-        // What `service` lists assets under, relative to the page.
-        assert!(page.contains("fetch(\"assets.json\""));
+        // What `service` lists assets and channels under, relative to the page.
+        assert!(page.contains("loadNames(\"assets\"") && page.contains("loadNames(\"channels\""));
     }
 }

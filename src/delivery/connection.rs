@@ -293,10 +293,15 @@ impl Connection {
             let record = Record { kind: response.kind, status: response.status, started, log };
             buffer.consume(len);
             self.discard = discard;
-            if keep_alive && growing.is_none() && !buffer.is_empty() && gather(&mut out, &body) {
-                let bytes = (out.len() - own_head) as u64;
-                self.done(record, bytes);
-                continue;
+            let mut body = body;
+            if keep_alive && growing.is_none() && !buffer.is_empty() {
+                if gather(&mut out, &body, limits::GATHER_BYTES_MAX) {
+                    let bytes = (out.len() - own_head) as u64;
+                    self.done(record, bytes);
+                    continue;
+                }
+            } else if gather(&mut out, &body, limits::ONE_SEND_BYTES_MAX) {
+                body = Payload::Empty;
             }
             let mut sending = Sending::new(out, own_head, body, Some(record), keep_alive);
             if let Some(growing) = growing {
@@ -529,10 +534,10 @@ async fn yield_once() {
     .await;
 }
 
-/// Appends a small inline body to the head, to be sent with the next answer; `false` if it is not small, or not in memory.
-fn gather(out: &mut Vec<u8>, body: &Payload) -> bool {
+/// Appends an inline body to the head, if both stay below `bytes_max`; `false` if they do not, or it is not in memory.
+fn gather(out: &mut Vec<u8>, body: &Payload, bytes_max: usize) -> bool {
     let inline = body.pieces().iter().all(|piece| matches!(piece, Piece::Inline(_)));
-    if !inline || out.len() as u64 + body.len() > limits::GATHER_BYTES_MAX as u64 {
+    if !inline || out.len() as u64 + body.len() > bytes_max as u64 {
         return false;
     }
     for piece in body.pieces() {

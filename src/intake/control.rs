@@ -157,6 +157,8 @@ pub struct Control {
     ingest: Rc<Ingest>,
     open: BTreeMap<String, Open>,
     is_listening: bool,
+    /// Where HTTP ingest really listens.
+    address: Option<SocketAddr>,
     listeners: Vec<JoinHandle<()>>,
 }
 
@@ -186,8 +188,14 @@ impl Control {
             ingest: Rc::new(ingest),
             open: BTreeMap::new(),
             is_listening: false,
+            address: None,
             listeners: Vec::new(),
         }
+    }
+
+    /// Where HTTP ingest really listens, if it does.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
     }
 
     /// Until `stop` changes; then what was received is written, and channels are closed.
@@ -361,6 +369,7 @@ impl Control {
         let http = bind("intake.address", self.options.address)?;
         let rtmp = bind("intake.rtmp", self.options.rtmp)?;
         if let Some(listener) = http {
+            self.address = listener.local_addr().ok();
             info!("intake: HTTP ingest on {}", shown(&listener));
             self.listeners.push(tokio_uring::spawn(self.ingest.clone().serve(listener)));
         }

@@ -110,6 +110,7 @@ pub enum Error {
 /// The running plane; stops when told to or dropped.
 pub struct Plane {
     admin: Option<SocketAddr>,
+    ingest: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     upkeep_stop: Arc<AtomicBool>,
     orders: Orders,
@@ -132,8 +133,14 @@ pub fn start(
     let (stop, stopped) = watch::channel(false);
     let upkeep_stop = Arc::new(AtomicBool::new(false));
     let (orders, commands) = Orders::new();
-    let mut plane =
-        Plane { admin: None, stop, upkeep_stop: upkeep_stop.clone(), orders: orders.clone(), threads: Vec::new() };
+    let mut plane = Plane {
+        admin: None,
+        ingest: None,
+        stop,
+        upkeep_stop: upkeep_stop.clone(),
+        orders: orders.clone(),
+        threads: Vec::new(),
+    };
     let stored = options
         .state
         .as_deref()
@@ -149,7 +156,7 @@ pub fn start(
     let (ingest, ingest_stopped) = (options.ingest, stopped.clone());
     plane.spawn("intake", move || run_channels(ingest, live, setups, commands, ingest_stopped, &opened))?;
     match told.recv() {
-        Ok(opened) => opened?,
+        Ok(opened) => plane.ingest = opened?,
         Err(_) => return Err(Error::Thread(io::Error::other("the thread of the channels did not start"))),
     }
     if let Some(address) = options.admin {
@@ -173,6 +180,11 @@ impl Plane {
     /// Where the admin API really listens.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Where HTTP ingest really listens. `None`: it is off, or there was no channel at the start.
+    pub fn ingest(&self) -> Option<SocketAddr> {
+        self.ingest
     }
 
     /// These are the channels of the configuration file now: others of it are closed, new ones opened, changed ones changed.
@@ -229,7 +241,7 @@ fn run_channels(
     (of_file, of_api): Setups,
     commands: tokio::sync::mpsc::Receiver<Command>,
     stopped: watch::Receiver<bool>,
-    opened: &std::sync::mpsc::Sender<Result<(), control::Error>>,
+    opened: &std::sync::mpsc::Sender<Result<Option<SocketAddr>, control::Error>>,
 ) {
     let served = tokio_uring::Runtime::new(&tokio_uring::builder()).map(|runtime| {
         runtime.block_on(async move {
@@ -237,7 +249,7 @@ fn run_channels(
             let started = control.start(of_file, of_api).await;
             let is_open = started.is_ok();
             // Nobody waits for it if the server is stopping already.
-            let _ = opened.send(started);
+            let _ = opened.send(started.map(|()| control.address()));
             if is_open {
                 control.run(commands, stopped).await;
             }

@@ -15,6 +15,13 @@ pub struct Marks {
 }
 
 impl Marks {
+    /// As they were before a restart.
+    pub fn restore(mut marks: Vec<Mark>) -> Marks {
+        marks.truncate(LIVE_MARKS_MAX);
+        marks.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        Marks { marks: marks.into() }
+    }
+
     /// `time` is the marker's own on the channel's timeline; one that has none takes effect at once. Returns whether the
     /// marks are others now: encoders repeat what they tell, and twin encoders tell the same.
     pub fn add(&mut self, marker: &Marker, time: Option<Duration>, at_once: Duration) -> bool {

@@ -133,11 +133,16 @@ impl Segmenter {
 
     /// The lowest number that no part was made for yet.
     pub fn unbegun(&self) -> u64 {
-        self.open.as_ref().map_or(self.next, |open| open.number + 1)
+        self.open.as_ref().map_or(self.next, |open| self.next.max(open.number + 1))
     }
 
     pub fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Viewers were told that there is nothing in segments with lower numbers.
+    pub fn not_before(&mut self, number: u64) {
+        self.next = self.next.max(number);
     }
 
     /// Samples from another encoder, or after a loss, follow.
@@ -219,8 +224,9 @@ impl Segmenter {
         open.end = end;
     }
 
-    /// Writes at once what no later sample can change: a part that no other frame fits in; a segment of audio or text after
-    /// which the next slot begins.
+    /// Writes at once what no later sample can change: a part that no other frame fits in; a segment after which the next
+    /// slot begins. A video segment that itself began with a key frame where its slot does is followed by another such:
+    /// who follows it, and has all of it, is not to wait for the next chunk to be told so.
     fn settle_early(&mut self, cuts: &mut Vec<Cut>) {
         let (Some(sample), Some(open)) = (&self.pending, &self.open) else { return };
         let sure = if self.kind == Kind::Audio { self.pace.frame } else { None };
@@ -228,7 +234,9 @@ impl Segmenter {
         let end = sample.time.0 + duration;
         let frame = self.pace.frame.unwrap_or(duration);
         let due = self.grid.start(open.number + 1, self.pace.timescale).0;
-        let is_last = self.kind != Kind::Video && end + frame / 2 >= due;
+        let begun = self.grid.start(open.number, self.pace.timescale).0;
+        let is_regular = open.is_independent && (open.time - begun).abs() <= frame / 2;
+        let is_last = (self.kind != Kind::Video || is_regular) && end + frame / 2 >= due;
         let is_full = end <= open.part_start + self.part && end + frame > open.part_start + self.part;
         if is_last || is_full {
             self.settle(Some(end), cuts);
@@ -259,7 +267,7 @@ impl Segmenter {
     fn end(&mut self, cuts: &mut Vec<Cut>) {
         let Some(mut open) = self.open.take() else { return };
         open.close_part(cuts);
-        self.next = open.number + 1;
+        self.next = self.next.max(open.number + 1);
         cuts.push(Cut::End(open.number));
     }
 }
@@ -387,6 +395,22 @@ mod tests {
         let never = (0..75).map(|at| (at * 40, at == 0));
         let got = run(segmenter(Kind::Video, 40), never);
         assert!(got.contains(&"1.0 2440+480".to_owned()), "{got:?}");
+    }
+
+    #[test]
+    fn a_regular_segment_ends_with_its_last_frame_where_durations_are_stated() {
+        for (keys, ends) in [([0, 50], true), ([5, 50], false)] {
+            let mut segmenter = segmenter(Kind::Video, 40);
+            let mut cuts = Vec::new();
+            for at in keys[0]..50 {
+                let start = keys.contains(&at).then_some(Start::Closed);
+                let data = Bytes::from_static(b"x");
+                let time = Ticks(at * 40);
+                segmenter.push(Timed { time, duration: Some(40), composition_offset: 0, start, data }, &mut cuts);
+            }
+            let ended = matches!(cuts.last(), Some(Cut::End(0)));
+            assert_eq!(ended, ends, "{keys:?}: {cuts:?}");
+        }
     }
 
     #[test]

@@ -12,10 +12,11 @@ use super::*;
 use crate::base::limits::LIVE_TAIL_SEGMENTS;
 use crate::base::{Stored, Ticks, Timescale};
 use crate::media::Kind;
-use crate::media::broadcast::{Journal, Part, SegmentRow, State};
+use crate::media::broadcast::{Journal, Mark, Part, SegmentRow, State};
 use crate::media::codec::fixtures::{AAC, Fixture, H264, H264_1080, bytes};
-use crate::media::feed::{Event, Format, Sample};
+use crate::media::feed::{Event, Format, Marker, Message, Sample};
 use crate::media::track::Role;
+use crate::package::hls::{self, rules};
 
 struct File {
     name: FileName,
@@ -222,6 +223,10 @@ struct World {
     seen: BTreeMap<String, BTreeMap<u64, Vec<Part>>>,
     first: u64,
     highest: BTreeMap<String, u64>,
+    /// Playlists as they were shown last.
+    listed: BTreeMap<String, rules::Checked>,
+    /// Marks that were sent and are to be shown, by when they take effect.
+    marks: Vec<(Duration, u32)>,
 }
 
 fn options() -> Options {
@@ -249,6 +254,8 @@ impl World {
             seen: BTreeMap::new(),
             first: 0,
             highest: BTreeMap::new(),
+            listed: BTreeMap::new(),
+            marks: Vec::new(),
         }
     }
 
@@ -304,12 +311,60 @@ impl World {
         self.writer.feed(encoder.session, Event::Sample { track, sample }, self.now).unwrap();
     }
 
+    /// A mark that takes effect at once.
+    fn mark(&mut self, encoder: &Encoder) {
+        let id = self.random.below(1 << 30) as u32;
+        let message =
+            Message::Event { scheme: "urn:simulated".to_owned(), value: String::new(), id, data: Bytes::new() };
+        let marker = Marker { time: None, duration: None, message };
+        self.writer.feed(encoder.session, Event::Marker(marker), self.now).unwrap();
+        self.run_disk();
+        let snapshot = self.writer.channel().snapshot();
+        let Some(broadcast) = snapshot.broadcast(None) else { return };
+        let is_it = |mark: &&Mark| matches!(&mark.message, Message::Event { id: other, .. } if *other == id);
+        if let Some(mark) = broadcast.marks.iter().find(is_it) {
+            self.marks.push((mark.time, id));
+        }
+    }
+
+    /// An encoder stands by with the same stream, and steps in when the other is cut off.
+    fn fail_over(&mut self, encoder: &mut Encoder) {
+        let mut standby = Encoder { session: self.writer.publish(SourceName::Main, self.now).unwrap(), ..*encoder };
+        self.announce(&mut standby);
+        let discontinuities = |world: &World| {
+            let snapshot = world.writer.channel().snapshot();
+            let found = snapshot.broadcast(None).and_then(|broadcast| {
+                Some((broadcast.tracks[0].tail.last()?.discontinuities, broadcast.tracks[0].tail.last()?.number))
+            });
+            found.unwrap_or_default()
+        };
+        for _ in 0..self.random.below(300) {
+            let now = self.now;
+            self.step(&mut standby, false);
+            self.now = now;
+            self.step(encoder, false);
+        }
+        let before = (self.writer.counts().failovers, discontinuities(self));
+        self.writer.unpublish(encoder.session, self.now);
+        *encoder = standby;
+        for _ in 0..200 {
+            self.step(encoder, false);
+        }
+        let after = (self.writer.counts().failovers, discontinuities(self));
+        assert_eq!(before.0 + 1, after.0);
+        let is_settled = before.1.1 > 0 && self.disk.failing == 0;
+        assert!(!is_settled || after.1.1 >= before.1.1 + 2, "nothing new after a failover: {before:?} {after:?}");
+    }
+
     fn crash(&mut self, rows_lost: usize) {
         let recovered = self.disk.recovered(rows_lost);
         self.writer = ChannelWriter::new(options(), recovered, self.now);
         self.run_disk();
         // The newest segment, which had lost its row, is open again.
         self.first = if self.disk.failing > 0 { 0 } else { self.first.saturating_sub(rows_lost as u64) };
+        if rows_lost > 0 || self.disk.failing > 0 {
+            self.listed.clear();
+        }
         self.check();
     }
 
@@ -362,6 +417,25 @@ impl World {
                 *highest = number;
             }
         }
+        let mut listed = BTreeMap::new();
+        for track in &broadcast.tracks {
+            let text = hls::live_media(&broadcast, track, &hls::Live::default());
+            let checked = rules::check(&text).unwrap_or_else(|wrong| panic!("{wrong}"));
+            if let Some(before) = self.listed.get(&track.track.id) {
+                rules::check_update(before, &checked).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
+            }
+            if let Some((_, other)) = listed.iter().next() {
+                rules::check_beside(other, &checked).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
+            }
+            listed.insert(track.track.id.clone(), checked);
+        }
+        self.listed = listed;
+        let from = broadcast.grid.timescale.duration(broadcast.grid.start(broadcast.first, broadcast.grid.timescale));
+        self.marks.retain(|(time, _)| *time >= from);
+        for (time, event) in &self.marks {
+            let is_shown = |mark: &Mark| matches!(&mark.message, Message::Event { id, .. } if id == event);
+            assert!(broadcast.marks.iter().any(is_shown), "the mark {event} at {time:?} is gone");
+        }
         for seen in self.seen.values_mut() {
             seen.retain(|number, _| *number >= self.first);
         }
@@ -371,7 +445,7 @@ impl World {
 /// What a channel goes through between one quiet stretch and the next.
 fn mishap(world: &mut World, encoder: &mut Encoder) {
     let wall = world.now.as_millis() as i64;
-    match world.random.below(11) {
+    match world.random.below(13) {
         0 => {
             for _ in 0..1 + world.random.below(40) {
                 world.step(encoder, true);
@@ -410,6 +484,8 @@ fn mishap(world: &mut World, encoder: &mut Encoder) {
             encoder.frame += (50 - encoder.frame % 50) % 50;
             world.announce(encoder);
         }
+        10 => world.mark(encoder),
+        11 => world.fail_over(encoder),
         _ => world.disk.failing = if world.disk.failing == 0 { 20 } else { 0 },
     }
 }

@@ -1,10 +1,12 @@
 //! What of a channel has to survive a restart beside its files: the decisions that were taken once and are kept.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Ticks, Timescale};
-use crate::media::broadcast::{Bitrate, Grid};
-use crate::media::feed::Format;
+use crate::media::broadcast::{Bitrate, Grid, Mark};
+use crate::media::feed::{Format, Message};
 use crate::media::track::{Kind, Role};
 
 use super::timeline::Pace;
@@ -21,6 +23,11 @@ pub struct State {
     /// From which segment on how many discontinuities there are, ascending.
     pub discontinuities: Vec<(u64, u32)>,
     pub tracks: Vec<SavedTrack>,
+    #[serde(default)]
+    pub marks: Vec<SavedMark>,
+    /// Whether the encoder has ended the channel.
+    #[serde(default)]
+    pub is_ended: bool,
 }
 
 pub const VERSION: u32 = 1;
@@ -53,6 +60,22 @@ pub struct SavedTrack {
     pub average: u64,
     /// Whether the bit rates are final.
     pub rated: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedMark {
+    pub id: String,
+    /// Since 1970.
+    pub time: Duration,
+    pub duration: Option<Duration>,
+    pub message: SavedMessage,
+}
+
+/// Bytes are hexadecimal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SavedMessage {
+    Scte35(String),
+    Event { scheme: String, value: String, id: u32, data: String },
 }
 
 const KINDS: [Kind; 3] = [Kind::Video, Kind::Audio, Kind::Text];
@@ -148,6 +171,28 @@ impl SavedTrack {
     }
 }
 
+impl SavedMark {
+    pub fn of(mark: &Mark) -> SavedMark {
+        let message = match &mark.message {
+            Message::Scte35(section) => SavedMessage::Scte35(hex(section)),
+            Message::Event { scheme, value, id, data } => {
+                SavedMessage::Event { scheme: scheme.clone(), value: value.clone(), id: *id, data: hex(data) }
+            }
+        };
+        SavedMark { id: mark.id.clone(), time: mark.time, duration: mark.duration, message }
+    }
+
+    pub fn mark(&self) -> Option<Mark> {
+        let message = match &self.message {
+            SavedMessage::Scte35(section) => Message::Scte35(bytes(section)?.into()),
+            SavedMessage::Event { scheme, value, id, data } => {
+                Message::Event { scheme: scheme.clone(), value: value.clone(), id: *id, data: bytes(data)?.into() }
+            }
+        };
+        Some(Mark { id: self.id.clone(), time: self.time, duration: self.duration, message })
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -178,6 +223,19 @@ mod tests {
         let track = SavedTrack::of("a1", &format, &[7, 8], &pace, 0, rate, true);
         assert_eq!((track.format(), track.first_sample()), (Some(format), Some(vec![7, 8])));
         assert_eq!((track.pace(), track.rate()), (Some(pace), rate));
+        let messages = [
+            Message::Scte35(vec![0xFC, 0x30].into()),
+            Message::Event { scheme: "urn:x".to_owned(), value: "1".to_owned(), id: 7, data: vec![9].into() },
+        ];
+        let marks = messages.map(|message| Mark {
+            id: "m".to_owned(),
+            time: Duration::new(1_800_000_000, 40_000_000),
+            duration: Some(Duration::from_secs(30)),
+            message,
+        });
+        for mark in &marks {
+            assert_eq!(SavedMark::of(mark).mark().as_ref(), Some(mark));
+        }
         let state = State {
             version: VERSION,
             grid: Some(SavedGrid { timescale: 90_000, slot: 180_000, phase: 7, target: 2 }),
@@ -185,11 +243,17 @@ mod tests {
             origin: 900,
             discontinuities: vec![(901, 1)],
             tracks: vec![track],
+            marks: marks.iter().map(SavedMark::of).collect(),
+            is_ended: true,
         };
         assert_eq!(State::read(&state.write()), Some(state.clone()));
         for json in ["", "{}", "null", "{\"version\": 2}"] {
             assert_eq!(State::read(json.as_bytes()), None);
         }
+        // Of before marks were kept.
+        let older =
+            format!(r#"{{"version":{VERSION},"grid":null,"anchor":null,"origin":1,"discontinuities":[],"tracks":[]}}"#);
+        assert!(State::read(older.as_bytes()).is_some_and(|state| !state.is_ended));
         assert!(State::read(&State { version: 9, ..state }.write()).is_none());
         assert!(SavedGrid { timescale: 0, slot: 1, phase: 0, target: 1 }.grid(None).is_none());
         assert!(SavedGrid { timescale: 1, slot: 0, phase: 0, target: 1 }.grid(None).is_none());

@@ -13,13 +13,14 @@ use super::segmenter::{Cut, Made, part_target};
 use super::session::{SILENCE, Session};
 use super::shelf::{Init, Shelf};
 use super::snapshot::{Snapshot, TrackSnapshot, order};
-use super::state::{SavedGrid, State, VERSION};
+use super::state::{SavedGrid, SavedMark, State, VERSION};
 use super::timeline::{Anchor, Nanos};
 use super::track::{Taken, TrackWriter};
 use crate::base::Ticks;
 use crate::base::limits::{LIVE_PENDING_BYTES_MAX, LIVE_SESSIONS_MAX, LIVE_TRACKS_MAX};
+use crate::base::watch::{ENDED, Watch};
 use crate::media::Kind;
-use crate::media::broadcast::{self, Grid, SegmentRow};
+use crate::media::broadcast::{self, Grid, Position, SegmentRow};
 use crate::media::feed::{Event, Format, Marker, Sample, TrackKey};
 
 /// The state machine of one channel. All times are wall-clock time since 1970, and never read here.
@@ -42,7 +43,11 @@ pub struct ChannelWriter {
     views: BTreeMap<Arc<str>, Arc<TrackSnapshot>>,
     marks: Marks,
     first: u64,
+    /// The first number that is not complete, as viewers were told.
+    next: u64,
     state: broadcast::State,
+    /// The encoder is at its end, and the channel once all is written.
+    is_ending: bool,
     /// Since when samples wait for the grid.
     waiting_since: Option<Duration>,
     jobs: VecDeque<Job>,
@@ -129,7 +134,9 @@ impl ChannelWriter {
             views: BTreeMap::new(),
             marks: Marks::default(),
             first: 0,
+            next: 0,
             state: broadcast::State::Ongoing,
+            is_ending: false,
             waiting_since: None,
             jobs: VecDeque::new(),
             job_bytes: 0,
@@ -383,6 +390,8 @@ impl ChannelWriter {
         self.counts.samples += 1;
         self.counts.bytes += sample.data.len() as u64;
         track.heard = now;
+        self.reopen();
+        let Some(track) = self.tracks.get_mut(&name) else { return };
         if pending + sample.data.len() > LIVE_PENDING_BYTES_MAX {
             self.counts.dropped += 1;
             if let Some(segmenter) = &mut track.segmenter {
@@ -515,7 +524,7 @@ impl ChannelWriter {
     /// A track that appears after the grid was decided.
     fn begin(&mut self, name: &Arc<str>, now: Duration) {
         let (Some(grid), origin) = (self.grid, self.origin) else { return };
-        let next = origin.max(self.first);
+        let next = origin.max(self.first).max(self.next);
         let mut cuts = Vec::new();
         if let Some(track) = self.tracks.get_mut(name) {
             track.begin(grid, next, &mut cuts);
@@ -583,6 +592,7 @@ impl ChannelWriter {
             Duration::from_micros(u64::try_from(time.0).unwrap_or(0))
         });
         if self.marks.add(&marker, time, at_once) {
+            self.is_state_new = true;
             self.show();
         }
     }
@@ -593,8 +603,35 @@ impl ChannelWriter {
             self.close(&name);
         }
         let others = self.sessions.values().any(|session| session.is_active && session.id != id);
-        if self.options.end && !others {
-            self.state = broadcast::State::Ended;
+        self.is_ending |= self.options.end && !others;
+    }
+
+    /// Everything is written, and nothing follows. Whoever waits for more asks again.
+    fn finish(&mut self) {
+        self.is_ending = false;
+        self.state = broadcast::State::Ended;
+        self.is_state_new = true;
+        self.show();
+        for track in self.tracks.values() {
+            track.shelf.watch.advance(ENDED);
+        }
+    }
+
+    /// An encoder begins again on a channel that was ended.
+    fn reopen(&mut self) {
+        self.is_ending = false;
+        if self.state != broadcast::State::Ended {
+            return;
+        }
+        self.state = broadcast::State::Ongoing;
+        self.is_state_new = true;
+        // Watches that have ended stay so.
+        let names: Vec<_> = self.tracks.keys().cloned().collect();
+        for name in names {
+            if let Some(track) = self.tracks.get_mut(&name) {
+                track.shelf.watch = Arc::new(Watch::new(track.shelf.position().mark()));
+            }
+            self.show_track(&name);
         }
     }
 
@@ -653,7 +690,9 @@ impl ChannelWriter {
                     }
                     (track.clone(), is_lost)
                 }
-                Some(Job::Row { .. }) | None => return,
+                Some(Job::Row { .. }) => return,
+                None if self.is_ending => return self.finish(),
+                None => return,
             };
             match self.jobs.pop_front() {
                 Some(Job::Part { made, .. }) => {
@@ -831,7 +870,8 @@ impl ChannelWriter {
             let last = view.tail.last()?;
             (last.number + SILENT_SLOTS > furthest).then_some(last.number + u64::from(last.is_complete))
         });
-        let next = nexts.min().unwrap_or(furthest);
+        self.next = self.next.max(nexts.min().unwrap_or(furthest));
+        let next = self.next;
         let slots = (self.options.window.as_nanos().div_ceil(grid.slot_duration().as_nanos().max(1))) as u64;
         let oldest = self.tracks.values().filter_map(|track| track.shelf.oldest()).min().unwrap_or(self.origin);
         self.first = self.first.max(next.saturating_sub(slots)).max(oldest).max(self.origin);
@@ -850,6 +890,16 @@ impl ChannelWriter {
             state: self.state,
             marks: self.marks.shared(),
         });
+        // What silent tracks have left out is a gap by now, and stays one.
+        let passed = Position { number: next, parts: 0 };
+        for track in self.tracks.values_mut().filter(|track| track.format.kind != Kind::Text) {
+            if self.views.contains_key(&track.id) && track.shelf.position() < passed {
+                track.shelf.watch.advance(passed.mark());
+                if let Some(segmenter) = &mut track.segmenter {
+                    segmenter.not_before(next);
+                }
+            }
+        }
     }
 
     // Restarts.
@@ -862,6 +912,8 @@ impl ChannelWriter {
             origin: self.origin,
             discontinuities: self.discontinuities.clone(),
             tracks: self.tracks.values().filter_map(TrackWriter::save).collect(),
+            marks: self.marks.shared().iter().map(SavedMark::of).collect(),
+            is_ended: self.state == broadcast::State::Ended,
         }
     }
 
@@ -872,6 +924,7 @@ impl ChannelWriter {
         self.anchor = state.anchor.map(Anchor);
         (self.origin, self.first) = (state.origin, state.origin);
         self.discontinuities = state.discontinuities;
+        self.marks = Marks::restore(state.marks.iter().filter_map(SavedMark::mark).collect());
         let mut files: BTreeMap<Arc<str>, Vec<FoundFile>> = BTreeMap::new();
         for file in recovered.files {
             files.entry(file.name.track.clone()).or_default().push(file);
@@ -890,6 +943,11 @@ impl ChannelWriter {
             self.tracks.insert(track.id.clone(), track);
         }
         let names: Vec<_> = self.tracks.keys().cloned().collect();
+        if state.is_ended {
+            self.is_ending = true;
+            names.iter().for_each(|name| self.close(name));
+            self.work();
+        }
         for name in names {
             self.show_track(&name);
         }

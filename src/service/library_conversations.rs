@@ -256,8 +256,9 @@ fn the_page_and_its_list() {
     assert!(matches!(origin.answer(list, NOW), Answer::Ready(_)), "written once");
     origin.import("other", &["video-180p.mp4"]);
     assert!(origin.text("/assets.json").contains("\"name\":\"other\""));
+    assert_eq!(origin.text("/channels.json"), r#"{"channels":[]}"#);
     let plain = Service::new(origin.service.library.clone(), Options::default());
-    for path in ["/", "/assets.json"] {
+    for path in ["/", "/assets.json", "/channels.json"] {
         let head = format!("GET {path} HTTP/1.0\r\n\r\n");
         let (request, _) = request::parse(head.as_bytes()).unwrap().unwrap();
         assert!(matches!(plain.answer(&request, NOW), Answer::Ready(response) if response.status.0 == 404), "{path}");

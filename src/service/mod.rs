@@ -84,6 +84,8 @@ pub struct Service {
     asset_list: bool,
     /// As of the catalog that stands beside it.
     listed: ArcSwapOption<(Arc<Catalog>, Arc<Manifest>)>,
+    /// The same of channels, and their names.
+    listed_channels: ArcSwapOption<(Vec<String>, Arc<Manifest>)>,
     playback: Playback,
     live: live::Live,
     /// The same for every name that nothing has.
@@ -93,7 +95,7 @@ pub struct Service {
 /// What an operator decides about answers.
 pub struct Options {
     pub pages: Pages,
-    /// Whether `/assets.json` lists the library, as the player page needs it. The names of assets are no secret then.
+    /// Whether `/assets.json` and `/channels.json` list what there is, as the player page needs it. Names are no secret then.
     pub asset_list: bool,
     /// `max-age` of unversioned manifests, in whole seconds.
     pub manifest_age: Duration,
@@ -135,6 +137,7 @@ impl Service {
             pages: options.pages,
             asset_list: options.asset_list,
             listed: ArcSwapOption::empty(),
+            listed_channels: ArcSwapOption::empty(),
             playback: Playback::new(options.manifest_age, options.manifest_cache_bytes),
             live: live::Live::new(options.manifest_cache_bytes),
             missing: missing(options.missing_age),
@@ -159,6 +162,7 @@ impl Service {
                 Some(listed) if Arc::ptr_eq(&listed.0, &self.library.catalog()) => document(&listed.1, request),
                 _ => Answer::Load(Load::List),
             },
+            Some(Route::ChannelList) if self.asset_list => document(&self.channel_list(), request),
             _ => match self.pages.find(&path) {
                 Some(page) => document(page, request),
                 None => Answer::Ready(self.missing.clone()),
@@ -206,6 +210,20 @@ impl Service {
             live::Outcome::Wait(wait) => Answer::Wait(wait),
             live::Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
         }
+    }
+
+    /// Channels of which there is something to see; written anew when those are others.
+    fn channel_list(&self) -> Arc<Manifest> {
+        let channels = self.channels.all();
+        let shown = channels.iter().filter(|channel| channel.snapshot().broadcast(None).is_some());
+        let names: Vec<String> = shown.map(|channel| channel.name().to_owned()).collect();
+        match &*self.listed_channels.load() {
+            Some(listed) if listed.0 == names => return listed.1.clone(),
+            _ => {}
+        }
+        let list = Arc::new(pages::channel_list(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+        self.listed_channels.store(Some(Arc::new((names, list.clone()))));
+        list
     }
 
     /// Runs on the helper pool; may block. Never panics on what it finds on disk.

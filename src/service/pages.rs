@@ -42,18 +42,27 @@ fn page(content_type: &'static str, text: Bytes) -> Manifest {
 
 /// What the player page shows: names, and the manifests relative to the page.
 pub fn asset_list(names: &[&str]) -> Manifest {
-    let assets: Vec<_> = names
+    list("assets", "vod", names)
+}
+
+/// The same of channels.
+pub fn channel_list(names: &[&str]) -> Manifest {
+    list("channels", "live", names)
+}
+
+fn list(what: &str, below: &str, names: &[&str]) -> Manifest {
+    let rows: Vec<_> = names
         .iter()
         .map(|name| {
             let element = uri::encode_element(name);
             json!({
                 "name": name,
-                "hls": format!("vod/{element}/index.m3u8"),
-                "dash": format!("vod/{element}/index.mpd"),
+                "hls": format!("{below}/{element}/index.m3u8"),
+                "dash": format!("{below}/{element}/index.mpd"),
             })
         })
         .collect();
-    page("application/json", Bytes::from(json!({ "assets": assets }).to_string()))
+    page("application/json", Bytes::from(json!({ what: rows }).to_string()))
 }
 
 #[cfg(test)]
@@ -99,6 +108,11 @@ mod tests {
         assert_eq!(
             text(&list),
             r#"{"assets":[{"dash":"vod/big%20%22buck%22/index.mpd","hls":"vod/big%20%22buck%22/index.m3u8","name":"big \"buck\""},{"dash":"vod/film/index.mpd","hls":"vod/film/index.m3u8","name":"film"}]}"#
+        );
+        let list = answer(&channel_list(&["news"]), "");
+        assert_eq!(
+            text(&list),
+            r#"{"channels":[{"dash":"live/news/index.mpd","hls":"live/news/index.m3u8","name":"news"}]}"#
         );
     }
 }

@@ -16,6 +16,7 @@ pub enum Route<'a> {
     },
     /// What the player page asks for.
     AssetList,
+    ChannelList,
 }
 
 impl<'a> Route<'a> {
@@ -23,6 +24,9 @@ impl<'a> Route<'a> {
     pub fn of(path: &'a str) -> Option<Route<'a>> {
         if path == "/assets.json" {
             return Some(Route::AssetList);
+        }
+        if path == "/channels.json" {
+            return Some(Route::ChannelList);
         }
         if let Some(below) = path.strip_prefix("/live/") {
             let (channel, rest) = below.split_once('/').filter(|(channel, _)| !channel.is_empty())?;
@@ -56,6 +60,7 @@ mod tests {
             ("/vod/a/0123456789abcdef/v1/0.vtt", vod("a", Resource::TextSegment { version, track, time: Ticks(0) })),
             ("/vod/a/0123456789abcdef/v1.vtt", vod("a", Resource::Text { version, track })),
             ("/assets.json", Some(Route::AssetList)),
+            ("/channels.json", Some(Route::ChannelList)),
             ("/live/news/index.m3u8", live("news", live_url::Resource::Multivariant)),
             ("/live/news/v1/7.0.m4s", live("news", live_url::Resource::Part { track, number: 7, part: 0 })),
             ("/live//index.m3u8", None),

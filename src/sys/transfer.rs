@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, SockaddrStorage, recv, sendmsg};
+use nix::sys::socket::{MsgFlags, SockaddrStorage, recv, send as send_one, sendmsg};
 use nix::sys::stat::fstat;
 
 /// 0 when the peer has sent its last byte.
@@ -20,6 +20,9 @@ pub fn send(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], more: bool) -> Result
     let mut flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     if more {
         flags |= MsgFlags::from_bits_retain(libc::MSG_MORE);
+    }
+    if let [part] = parts {
+        return send_one(socket.as_raw_fd(), part, flags);
     }
     sendmsg::<SockaddrStorage>(socket.as_raw_fd(), parts, &[], flags, None)
 }

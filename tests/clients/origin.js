@@ -62,7 +62,7 @@ function start(directory, name, parameters) {
   return { child, log, stop };
 }
 
-/** A library and a server on it: { assets, url, demoUrl, stop }. */
+/** A library and a channel, and a server on them: { assets, url, live, liveSince, demoUrl, log, stop }. */
 export async function startOrigin() {
   if (!existsSync(binary)) throw new Error(`${binary} is not there: cargo build --release`);
   const directory = mkdtempSync(join(tmpdir(), 'headwater-clients-'));
@@ -106,10 +106,12 @@ export async function startOrigin() {
   { stdio: ['ignore', 'ignore', 'inherit'] });
   const live = (manifest) => `http://127.0.0.1:${port}/live/news/${manifest}`;
   await reachable(live('index.mpd'), server.child, server.log);
+  const liveSince = Date.now();
   return {
     assets,
     url: (asset, manifest) => `http://127.0.0.1:${port}/vod/${asset}/${manifest}`,
     live,
+    liveSince,
     demoUrl: `http://127.0.0.1:${demoPort}/`,
     log: () => readFileSync(server.log, 'utf8') + readFileSync(demo.log, 'utf8'),
     stop: async () => {

@@ -23,6 +23,8 @@ const sampleHeights = [180, 270, 360];
 const sampleSeconds = 24;
 const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
 const liveSettleSeconds = 8;
+/** A start-over begins so long ago, and goes on past what was there when it began; a catch-up is the first half of that. */
+const shiftSeconds = 16;
 /** Behind the encoder, in seconds. Shaka does not aim at a latency over HLS: it keeps the hold-back it is told. */
 const liveLatencyMax = { hls: 3, dash: 2.5, 'shaka m3u8': 8, 'shaka mpd': 8 };
 /** The words of every cue of the sample's subtitles in a language. */
@@ -173,6 +175,31 @@ async function watchLive(view, latencyMax) {
   return `latency ${median.toFixed(2)} s, at most ${worst.toFixed(2)} s, ${after.frames - started.frames} frames`;
 }
 
+/** Plays from what is in the archive into what had not come when the playlist was first loaded, and stays as far behind. */
+async function startsOver(view) {
+  await view.page.evaluate(() => window.player.play());
+  const started = await until(view.state, (now) => now.time > 0 && now.frames > 10, 30, 'playing');
+  const latency = () => view.page.evaluate(() => window.player.latency());
+  const first = await latency();
+  const seconds = shiftSeconds + 6;
+  await sleep(seconds * 1000);
+  const [state, last] = [await view.state(), await latency()];
+  checkClean(view, state);
+  // From the segment that the start lies in.
+  check(first > shiftSeconds - 2 && first < shiftSeconds + 6, `began ${first.toFixed(2)} s behind, asked for ${shiftSeconds} s`);
+  check(state.time - started.time > seconds * 0.9, `played ${(state.time - started.time).toFixed(1)} s in ${seconds} s`);
+  check(Math.abs(last - first) < 1, `was ${first.toFixed(2)} s behind, then ${last.toFixed(2)} s`);
+  return `${(state.time - started.time).toFixed(1)} s, ${first.toFixed(2)} s behind, then ${last.toFixed(2)} s`;
+}
+
+async function catchesUp(view) {
+  const note = await playToEnd(view, shiftSeconds / 2);
+  const { duration } = await view.state();
+  // Whole segments, at either end.
+  check(duration >= shiftSeconds / 2 && duration < shiftSeconds / 2 + 4.5, `lasts ${duration} s, asked for ${shiftSeconds / 2} s`);
+  return note;
+}
+
 async function demoPage(context, url, screenshots) {
   const page = await context.newPage();
   const failures = [];
@@ -193,9 +220,44 @@ async function demoPage(context, url, screenshots) {
   check(!last.error, last.error);
   check(Math.abs(last.duration - sampleSeconds) < 0.1, `the presentation lasts ${last.duration} s`);
   check(failures.length === 0, failures.join('; '));
+  const latency = await demoChannel(page, screenshots);
+  check(failures.length === 0, failures.join('; '));
   await page.setViewportSize({ width: 390, height: 844 });
   await page.screenshot({ path: join(screenshots, 'demo-narrow.png') });
-  return `screenshots in ${screenshots}`;
+  return `live ${latency.toFixed(2)} s behind, screenshots in ${screenshots}`;
+}
+
+const demoLiveSeconds = 10;
+const demoLatencyMax = 6;
+
+/** The demo's channel, chosen from the list: plays on and on near the live edge, and can be gone back in. */
+async function demoChannel(page, screenshots) {
+  await page.click('#assets a[data-name^="live/"]');
+  const state = () => page.evaluate(() => {
+    const { currentTime, error, readyState } = document.querySelector('video');
+    const behind = Number.parseFloat(document.getElementById('time').textContent);
+    return { time: currentTime, error: error?.message, readyState, behind, live: !document.getElementById('live').hidden };
+  });
+  const first = await until(state, (now) => now.live && now.readyState > 2 && now.behind > 0, 15, 'the channel plays');
+  await until(state, (now) => now.time > first.time + 2, 10, 'the channel goes on');
+  await page.evaluate(() => {
+    window.waits = 0;
+    document.querySelector('video').addEventListener('waiting', () => { window.waits += 1; });
+  });
+  const before = await state();
+  await sleep(demoLiveSeconds * 1000);
+  const after = await state();
+  check(!after.error, after.error);
+  check(after.time - before.time > demoLiveSeconds * 0.95, `played ${after.time - before.time} s in ${demoLiveSeconds} s`);
+  check(await page.evaluate(() => window.waits) === 0, 'the channel stalled');
+  check(after.behind < demoLatencyMax, `${after.behind} s behind, expected less than ${demoLatencyMax} s`);
+  await page.hover('#stage');
+  await page.screenshot({ path: join(screenshots, 'demo-live.png') });
+  await page.keyboard.press('j');
+  await until(state, (now) => now.behind > after.behind + 5 && now.readyState > 2, 10, 'back in the window');
+  await page.click('#live');
+  await until(state, (now) => now.behind < demoLatencyMax && now.readyState > 2, 10, 'the live edge again');
+  return after.behind;
 }
 
 async function main() {
@@ -230,15 +292,29 @@ async function main() {
   }
   for (const [player, manifest] of pairs) {
     const label = player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player;
-    add(`${label} live`, async (context) => {
-      const view = await open(context, pages.address().port, player, origin.live(manifest));
+    const onChannel = (query, scenario) => async (context) => {
+      const view = await open(context, pages.address().port, player, origin.live(manifest) + await query());
       try {
-        return await watchLive(view, liveLatencyMax[label]);
+        return await scenario(view);
       } catch (error) {
         error.message += ` ${JSON.stringify(await view.state())}${view.failures.length ? ` ${view.failures.join('; ')}` : ''}`;
         throw error;
       }
-    });
+    };
+    add(`${label} live`, onChannel(() => '', (view) => watchLive(view, liveLatencyMax[label])));
+    const start = async () => {
+      // Old enough, by a segment and what an encoder needs to begin.
+      await sleep(Math.max(0, origin.liveSince + (shiftSeconds + 6) * 1000 - Date.now()));
+      return Date.now() / 1000 - shiftSeconds;
+    };
+    // Over DASH a start bounds how far back one may go; where to begin is for the player to choose.
+    if (manifest === 'index.m3u8') {
+      add(`${label} live start-over`, onChannel(async () => `?start=${(await start()).toFixed(3)}`, startsOver));
+    }
+    add(`${label} live catch-up`, onChannel(async () => {
+      const from = await start();
+      return `?start=${from.toFixed(3)}&end=${(from + shiftSeconds / 2).toFixed(3)}`;
+    }, catchesUp));
   }
   add('demo page', (context) => demoPage(context, origin.demoUrl, screenshots));
   let [passed, failed] = [0, 0];

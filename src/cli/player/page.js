@@ -1,10 +1,10 @@
-// The page around the player: the list of assets, controls, menus, statistics, links.
+// The page around the player: the list of assets and channels, controls, menus, statistics, links.
 
 const $ = (id) => document.getElementById(id);
 const stage = $("stage");
 const video = stage.querySelector("video");
 const player = new Player(video);
-let assets = [];
+let assets = []; // what links name: an asset, or `live/` and a channel
 let asset = null;
 
 const ICONS = {
@@ -43,7 +43,7 @@ function qualityName(rendition) {
 
 function describe(presentation) {
   const best = presentation.video.flatMap((set) => set.renditions).sort((a, b) => b.height - a.height)[0];
-  const parts = [clock(presentation.duration)];
+  const parts = [presentation.live ? "Live" : clock(presentation.duration)];
   if (best) parts.push(qualityName(best));
   if (!best) parts.push("audio only");
   if (presentation.audio.length > 1) parts.push(`${presentation.audio.length} audio languages`);
@@ -51,19 +51,27 @@ function describe(presentation) {
   return parts.join(" · ");
 }
 
-function manifests(name) {
-  const base = new URL(`vod/${encodeURIComponent(name)}/`, document.baseURI).href.replace(/[#?].*$/, "");
-  return { hls: `${base}index.m3u8`, dash: `${base}index.mpd` };
+const isLive = (id) => id.startsWith("live/");
+const nameOf = (id) => (isLive(id) ? id.slice(5) : id);
+
+function manifests(id) {
+  const path = `${isLive(id) ? "live" : "vod"}/${encodeURIComponent(nameOf(id))}/`;
+  const base = new URL(path, document.baseURI).href.replace(/[#?].*$/, "");
+  return { hls: `${base}index.m3u8`, dash: `${base}index.mpd`, live: isLive(id) };
 }
 
-// The list of assets.
+// The list of assets and channels.
+
+async function loadNames(what) {
+  const response = await fetch(`${what}.json`, { cache: "no-cache" });
+  if (!response.ok) throw new Refused(response.url, response.status);
+  return (await response.json())[what].map((one) => one.name);
+}
 
 async function loadAssets() {
   try {
-    const response = await fetch("assets.json", { cache: "no-cache" });
-    if (!response.ok) throw new Refused(response.url, response.status);
-    const list = await response.json();
-    const names = list.assets.map((one) => one.name);
+    const [files, channels] = await Promise.all([loadNames("assets"), loadNames("channels")]);
+    const names = [...files, ...channels.map((name) => `live/${name}`)];
     if (names.join("\n") !== assets.join("\n")) {
       assets = names;
       showAssets();
@@ -84,7 +92,9 @@ const visible = new IntersectionObserver((entries) => {
     visible.unobserve(target);
     const { name } = target.dataset;
     if (!details.has(name)) {
-      details.set(name, loadPresentation(manifests(name).dash).then(describe, () => "cannot be read"));
+      const { live, hls, dash } = manifests(name);
+      const loaded = live ? loadChannel(hls) : loadPresentation(dash);
+      details.set(name, loaded.then(describe, () => "cannot be read"));
     }
     details.get(name).then((text) => (target.querySelector("small").textContent = text));
   }
@@ -105,7 +115,8 @@ function showAssets() {
       link.dataset.name = name;
       link.setAttribute("aria-current", String(name === asset));
       link.append(document.createElement("strong"), document.createElement("small"));
-      link.firstChild.textContent = name;
+      link.firstChild.textContent = nameOf(name);
+      if (isLive(name)) link.firstChild.append(Object.assign(document.createElement("span"), { className: "badge", textContent: "LIVE" }));
       item.append(link);
       visible.observe(link);
       return item;
@@ -134,8 +145,8 @@ function route() {
 
 function select(name, play) {
   asset = name;
-  document.title = `${name} · Headwater`;
-  $("title").textContent = name;
+  document.title = `${nameOf(name)} · Headwater`;
+  $("title").textContent = nameOf(name);
   $("about").textContent = "";
   for (const link of $("assets").querySelectorAll("a")) link.setAttribute("aria-current", String(link.dataset.name === name));
   showLinks(name);
@@ -145,7 +156,7 @@ function select(name, play) {
 async function open(play) {
   $("failure").hidden = true;
   closeMenu();
-  for (const id of ["captions", "audio", "quality"]) $(id).hidden = true;
+  for (const id of ["captions", "audio", "quality", "live"]) $(id).hidden = true;
   await player.open(manifests(asset));
   if (play) video.play().catch(() => {});
 }
@@ -155,6 +166,7 @@ player.addEventListener("opened", () => {
   $("about").textContent = describe(presentation);
   $("quality").hidden = player.native || player.renditions.length < 2;
   $("audio").hidden = player.native || presentation.audio.length < 2;
+  $("live").hidden = !presentation.live;
   $("captions").hidden = player.native || !presentation.text.length;
   update();
 });
@@ -218,21 +230,23 @@ const seek = $("seek");
 let dragging = false;
 
 function update() {
-  const duration = player.presentation?.duration ?? video.duration;
+  const { start, end } = player.range();
+  const duration = end - start;
   const time = dragging ? seek.at : video.currentTime;
-  const part = (value) => (duration ? `${(100 * Math.min(value, duration)) / duration}%` : "0");
+  const part = (value) => (duration > 0 ? `${(100 * Math.min(Math.max(0, value - start), duration)) / duration}%` : "0");
   seek.querySelector(".played").style.width = part(time);
   seek.querySelector("b").style.left = part(time);
   const loaded = seek.querySelector(".loaded");
   for (let i = 0; i < video.buffered.length; i++) {
     if (video.buffered.start(i) > time + 0.2 || video.buffered.end(i) < time) continue;
     loaded.style.left = part(video.buffered.start(i));
-    loaded.style.width = part(video.buffered.end(i) - video.buffered.start(i));
+    loaded.style.width = part(start + video.buffered.end(i) - Math.max(start, video.buffered.start(i)));
   }
   seek.setAttribute("aria-valuemax", Math.round(duration || 0));
-  seek.setAttribute("aria-valuenow", Math.round(time));
-  seek.setAttribute("aria-valuetext", `${clock(time)} of ${clock(duration)}`);
-  $("time").textContent = `${clock(time, duration)} / ${clock(duration)}`;
+  seek.setAttribute("aria-valuenow", Math.round(time - start));
+  seek.setAttribute("aria-valuetext", position(time));
+  $("time").textContent = position(time);
+  $("live").classList.toggle("on", player.following);
   icon($("play"), video.paused ? "play" : "pause", video.paused ? "Play" : "Pause");
   const silent = video.muted || video.volume === 0;
   icon($("mute"), silent ? "mute" : "loud", silent ? "Unmute" : "Mute");
@@ -242,6 +256,13 @@ function update() {
   $("captions").classList.toggle("on", player.text !== null);
   showQuality();
   if (!$("stats").hidden) showStats();
+}
+
+/** Of a live channel: how far behind. */
+function position(time) {
+  const { live, duration } = player.presentation ?? {};
+  if (live) return `${(player.latency + video.currentTime - time).toFixed(1)} s behind`;
+  return `${clock(time, duration)} / ${clock(duration ?? video.duration)}`;
 }
 
 function showQuality() {
@@ -261,6 +282,7 @@ function showStats() {
     ["Loaded", `${(figures.bytes / 1e6).toFixed(1)} MB`],
     ["Frames", `${figures.frames} shown, ${figures.dropped} dropped`],
     ["Stalls", String(figures.stalls)],
+    ...(player.presentation?.live ? [["Latency", `${player.latency.toFixed(1)} s`]] : []),
   ];
   $("stats").replaceChildren(
     ...rows.flatMap(([term, value]) => {
@@ -273,13 +295,24 @@ function showStats() {
 }
 
 function toggle() {
-  if (video.paused) video.play().catch(() => {});
-  else video.pause();
+  if (!video.paused) return video.pause();
+  // Whoever has not begun to watch begins with what is on now.
+  if (player.following) player.goLive();
+  video.play().catch(() => {});
 }
 
 function jump(time) {
-  const duration = player.presentation?.duration ?? video.duration;
-  if (duration) video.currentTime = Math.min(Math.max(0, time), Math.max(0, duration - 0.1));
+  const { start, end } = player.range();
+  if (!(end > start)) return;
+  const live = player.presentation?.live;
+  player.following = Boolean(live) && time > end - player.presentation.delay;
+  if (player.following) player.goLive();
+  else video.currentTime = Math.min(Math.max(live ? start + 1 : 0, time), Math.max(0, end - 0.1));
+}
+
+function jumpTo(part) {
+  const { start, end } = player.range();
+  jump(start + part * (end - start));
 }
 
 function full() {
@@ -301,6 +334,10 @@ $("volume").addEventListener("input", ({ target }) => {
   video.volume = Number(target.value);
   video.muted = false;
 });
+$("live").addEventListener("click", () => {
+  player.goLive();
+  video.play().catch(() => {});
+});
 $("full").addEventListener("click", full);
 $("figures").addEventListener("click", stats);
 
@@ -313,12 +350,14 @@ function stats() {
 function pointed(event) {
   const box = seek.getBoundingClientRect();
   const part = Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1);
-  return part * (player.presentation?.duration ?? video.duration ?? 0);
+  const { start, end } = player.range();
+  return start + part * ((end - start) || 0);
 }
 seek.addEventListener("pointermove", (event) => {
   const time = pointed(event);
   const output = seek.querySelector("output");
-  output.textContent = clock(time, player.presentation?.duration);
+  const { end } = player.range();
+  output.textContent = player.presentation?.live ? `−${clock(end - time)}` : clock(time, end);
   output.style.left = `${event.clientX - seek.getBoundingClientRect().left}px`;
   if (dragging) seek.at = time;
   update();
@@ -424,7 +463,7 @@ const KEYS = {
   arrowright: () => jump(video.currentTime + 5),
   j: () => jump(video.currentTime - 10),
   l: () => jump(video.currentTime + 10),
-  home: () => jump(0),
+  home: () => jump(player.range().start),
   end: () => jump(Infinity),
   arrowup: () => (video.volume = Math.min(1, video.volume + 0.05)),
   arrowdown: () => (video.volume = Math.max(0, video.volume - 0.05)),
@@ -440,7 +479,7 @@ document.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   // A button that has the focus is pressed with space, as everywhere.
   if ((key === " " || key === "enter") && event.target.matches("button, a")) return;
-  const act = KEYS[key] ?? (/^\d$/.test(key) ? () => jump((Number(key) / 10) * (player.presentation?.duration ?? 0)) : null);
+  const act = KEYS[key] ?? (/^\d$/.test(key) ? () => jumpTo(Number(key) / 10) : null);
   if (!act) return;
   event.preventDefault();
   act();

@@ -11,6 +11,16 @@ const RAISE_SECONDS = 8;
 const IMPROVE_SECONDS = 12;
 const KEEP_SECONDS = 4;
 
+/** Behind the delay that a live channel asks for: above the first playback is a little faster, above the second it jumps. */
+const LATE_SECONDS = 0.4;
+const LOST_SECONDS = 6;
+const CHASE_RATE = 1.06;
+/** Added to the delay by every stall, up to a limit. */
+const CAUTION_SECONDS = 0.5;
+const DELAY_SECONDS_MAX = 8;
+/** At the live edge the buffer is never full; what counts is how much of what there is to have. */
+const LIVE_SAFETY = 0.6;
+
 class Player extends EventTarget {
   constructor(video) {
     super();
@@ -24,16 +34,18 @@ class Player extends EventTarget {
     this.stalls = 0;
     this.native = false;
     video.addEventListener("seeking", () => this.onSeeking());
+    video.addEventListener("pause", () => (this.following = false));
     video.addEventListener("error", () => video.error && video.src && this.fail(new Error(mediaError(video.error))));
     setInterval(() => this.tick(), 200);
   }
 
-  /** `urls`: {dash, hls}. Resolves when there is something to play; tells what goes wrong through the `failure` event. */
+  /** `urls`: {dash, hls, live}. Resolves when there is something to play; tells what goes wrong through the `failure` event. */
   async open(urls) {
     this.close();
     const opening = (this.opening = new AbortController());
     try {
-      this.presentation = await loadPresentation(urls.dash, opening.signal);
+      const { signal } = opening;
+      this.presentation = await (urls.live ? loadChannel(urls.hls, signal) : loadPresentation(urls.dash, signal));
       if (opening.signal.aborted) return;
       const Source = window.ManagedMediaSource ?? window.MediaSource;
       if (Source) await this.attach(Source, opening.signal);
@@ -55,7 +67,8 @@ class Player extends EventTarget {
     this.mediaSource = null;
     this.video.removeAttribute("src");
     this.video.load();
-    Object.assign(this, { presentation: null, quality: null, audio: null, text: null, stalls: 0, native: false });
+    Object.assign(this, { presentation: null, quality: null, audio: null, text: null, stalls: 0, native: false, following: false });
+    this.video.playbackRate = 1;
     this.stuckSince = null;
   }
 
@@ -90,7 +103,63 @@ class Player extends EventTarget {
       this.streams.push(new Stream({ ...common, kind: "audio", measure: !this.renditions.length, rendition: choose(), choose }));
     }
     this.addTracks();
+    if (this.presentation.live) {
+      for (const stream of this.streams) this.follow(stream, signal);
+      this.goLive();
+    }
     this.tick();
+  }
+
+  /** Keeps a live stream's list of segments up to date. */
+  async follow(stream, signal) {
+    for (let last = null; !signal.aborted && !last?.ended; ) {
+      const rendition = stream.choose();
+      const known = rendition.segments.at(-1)?.end;
+      try {
+        await reloadPlaylist(rendition, this.presentation, signal, rendition === last);
+        last = rendition;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error.status === 404) return this.fail(error);
+      }
+      this.tick();
+      // Nothing new: the server does not wait, or the encoder is gone, or the network.
+      if (rendition.segments.at(-1)?.end === known) await new Promise((wake) => setTimeout(wake, 500));
+    }
+  }
+
+  /** Where playback can be: {start, end}, in seconds. */
+  range() {
+    const { presentation, video } = this;
+    if (!presentation?.live) return { start: 0, end: presentation?.duration ?? video.duration };
+    const lists = this.streams.map((stream) => stream.rendition.segments).filter((list) => list.length);
+    if (!lists.length) return { start: 0, end: 0 };
+    return { start: Math.max(...lists.map((list) => list[0].start)), end: Math.min(...lists.map((list) => list.at(-1).end)) };
+  }
+
+  /** Seconds between the encoder's clock and what is shown. */
+  get latency() {
+    const { live, origin, clock } = this.presentation ?? {};
+    return live ? Date.now() / 1000 + clock - origin - this.video.currentTime : NaN;
+  }
+
+  goLive() {
+    this.following = true;
+    const { start, end } = this.range();
+    this.video.currentTime = Math.max(start, end - this.presentation.delay);
+  }
+
+  /** Stays at the live edge, unless whoever watches has gone elsewhere. */
+  chase() {
+    const { video, presentation } = this;
+    const { start, end } = this.range();
+    if (!(end > start)) return;
+    this.mediaSource.setLiveSeekableRange?.(Math.max(0, start), Math.max(0, end));
+    const late = end - video.currentTime - presentation.delay;
+    if (!video.paused && video.currentTime < start - 1) video.currentTime = start + 1;
+    else if (this.following && !video.seeking && late > LOST_SECONDS) this.goLive();
+    const rate = this.following && late > LATE_SECONDS ? CHASE_RATE : 1;
+    if (video.playbackRate !== rate) video.playbackRate = rate;
   }
 
   playNatively(url) {
@@ -118,6 +187,9 @@ class Player extends EventTarget {
     // Nothing is known yet: begin in the middle, so that neither the first picture nor the first minute is spoilt.
     if (!estimate) return renditions[Math.floor((renditions.length - 1) / 2)];
     const audio = this.audio?.renditions.at(-1).bandwidth ?? 0;
+    if (this.presentation.live) {
+      return renditions.filter((rendition) => rendition.bandwidth <= estimate * LIVE_SAFETY).at(-1) ?? renditions[0];
+    }
     const budget = estimate * (ahead < LOW_SECONDS ? SAFETY * 0.75 : SAFETY) - audio;
     const affordable = renditions.filter((rendition) => rendition.bandwidth <= budget).at(-1) ?? renditions[0];
     const now = stream?.appended;
@@ -162,11 +234,13 @@ class Player extends EventTarget {
 
   tick() {
     if (!this.mediaSource || this.mediaSource.readyState === "closed") return;
+    const isOpen = this.presentation.live && !this.streams.every((stream) => stream.rendition.ended);
+    if (isOpen && this.mediaSource.readyState === "open") this.chase();
     for (const stream of this.streams) stream.pump();
     this.abandon();
     this.improve();
     const idle = this.streams.every((stream) => !stream.busy && !stream.buffer.updating);
-    if (idle && this.streams.length && this.streams.every((stream) => stream.ended) && this.mediaSource.readyState === "open") {
+    if (idle && !isOpen && this.streams.length && this.streams.every((stream) => stream.ended) && this.mediaSource.readyState === "open") {
       this.mediaSource.endOfStream();
     }
     this.recover();
@@ -214,6 +288,7 @@ class Player extends EventTarget {
     if (stuck > 0.4 && !this.stalled && video.currentTime > 0) {
       this.stalled = true;
       this.stalls++;
+      if (this.presentation.live) this.presentation.delay = Math.min(this.presentation.delay + CAUTION_SECONDS, DELAY_SECONDS_MAX);
     }
     if (stuck < 0.6) return;
     const { buffered } = video;

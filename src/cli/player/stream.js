@@ -87,7 +87,12 @@ class Stream {
     const time = this.video.currentTime;
     if (Math.max(this.bufferedAhead(time), this.next === null ? 0 : this.next - time) >= this.ahead) return;
     this.rendition = this.choose();
-    const segment = this.segmentAfter(this.next ?? time);
+    let segment = this.segmentAfter(this.next ?? time);
+    if (segment?.independent === false && this.next !== null && this.appended) {
+      // Another rendition can only begin with a key frame: until then the one before goes on.
+      this.rendition = this.appended;
+      segment = this.segmentAfter(this.next);
+    }
     if (!segment) return;
     this.busy = true;
     const generation = this.generation;
@@ -122,7 +127,11 @@ class Stream {
   /** Renditions may differ in their cuts by a frame, so a segment counts as passed when `time` is beyond its middle. */
   segmentAfter(time) {
     const { segments } = this.rendition;
-    if (this.next === null) return segments.find((segment) => segment.end > time + 0.01) ?? null;
+    if (this.next === null) {
+      let first = segments.findIndex((segment) => segment.end > time + 0.01);
+      while (segments[first]?.independent === false && first > 0) first--;
+      return segments[first] ?? null;
+    }
     return segments.find((segment) => (segment.start + segment.end) / 2 > time) ?? null;
   }
 

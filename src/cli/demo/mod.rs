@@ -1,10 +1,14 @@
-//! `headwater demo`: a small library and a player page, with nothing installed and nothing configured.
+//! `headwater demo`: a small library, a live channel and a player page, with nothing installed and nothing configured.
+
+mod encoder;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use encoder::Encoder;
 
 use super::appliance::{Appliance, Setup};
 use super::signals::Signals;
@@ -17,10 +21,11 @@ use crate::service::{self, Pages};
 use crate::sys::affinity;
 use crate::{intake, library};
 
-/// Show it: serve a small sample library and a player page
+/// Show it: serve a small sample library, a live channel and a player page
 ///
-/// Builds a library from sample media inside this binary, serves it, and prints the address of the player page and of the
-/// HLS and DASH manifests. Needs no configuration and leaves nothing behind. Stop it with Ctrl-C.
+/// Builds a library from sample media inside this binary, serves it, and publishes it over and over as a live channel too.
+/// Prints the address of the player page and of the HLS and DASH manifests. Needs no configuration and leaves nothing
+/// behind. Stop it with Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to serve it
@@ -32,16 +37,19 @@ pub struct Args {
 }
 
 const ASSET: &str = "sample";
+const CHANNEL: &str = "sample";
+/// How far back the channel can be watched.
+const WINDOW: Duration = Duration::from_secs(180);
 
 /// The sample media of the repository, made by `tests/media/make`.
 const MEDIA: [(&str, &[u8]); 7] = [
-    ("video-360p.mp4", include_bytes!("../../tests/media/video-360p.mp4")),
-    ("video-270p.mp4", include_bytes!("../../tests/media/video-270p.mp4")),
-    ("video-180p.mp4", include_bytes!("../../tests/media/video-180p.mp4")),
-    ("audio-en.mp4", include_bytes!("../../tests/media/audio-en.mp4")),
-    ("audio-de.mp4", include_bytes!("../../tests/media/audio-de.mp4")),
-    ("subtitles.en.vtt", include_bytes!("../../tests/media/subtitles.en.vtt")),
-    ("subtitles.de.vtt", include_bytes!("../../tests/media/subtitles.de.vtt")),
+    ("video-360p.mp4", include_bytes!("../../../tests/media/video-360p.mp4")),
+    ("video-270p.mp4", include_bytes!("../../../tests/media/video-270p.mp4")),
+    ("video-180p.mp4", include_bytes!("../../../tests/media/video-180p.mp4")),
+    ("audio-en.mp4", include_bytes!("../../../tests/media/audio-en.mp4")),
+    ("audio-de.mp4", include_bytes!("../../../tests/media/audio-de.mp4")),
+    ("subtitles.en.vtt", include_bytes!("../../../tests/media/subtitles.en.vtt")),
+    ("subtitles.de.vtt", include_bytes!("../../../tests/media/subtitles.de.vtt")),
 ];
 
 /// Enough for a look, also on a machine with a hundred CPUs.
@@ -53,13 +61,18 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let scratch = Scratch::new()?;
     let root = args.keep.unwrap_or_else(|| scratch.path.join("library"));
     let summary = build(&root, &scratch.path.join("media"))?;
-    let appliance = Appliance::start(&root, setup(args.listen)?, Some("choose another address with --listen"))?;
+    let (live, key) = (scratch.path.join("live"), random_key()?);
+    fs::create_dir(&live)?;
+    let setup = setup(args.listen, live, &key)?;
+    let appliance = Appliance::start(&root, setup, Some("choose another address with --listen"))?;
     let address = appliance.addresses().first().copied().unwrap_or(args.listen);
+    let ingest = appliance.ingest().ok_or("nothing listens for the sample's live channel")?;
+    let _encoder = Encoder::start(ingest, CHANNEL, &key, encoder::tapes(appliance.library(), ASSET)?)?;
     invite(&mut io::stdout().lock(), address, &summary, logging::has_colours(&io::stdout()))?;
     appliance.run(&signals, |_| {})
 }
 
-fn setup(listen: SocketAddr) -> Result<Setup, Failure> {
+fn setup(listen: SocketAddr, live: PathBuf, key: &str) -> Result<Setup, Failure> {
     let workers = affinity::allowed()?.cpus().len().clamp(1, WORKERS_MAX);
     let mut pages = Pages::default();
     pages.add("/", player::CONTENT_TYPE, player::page());
@@ -70,10 +83,25 @@ fn setup(listen: SocketAddr) -> Result<Setup, Failure> {
             connections_max: 256,
             ..delivery::Options::default()
         },
-        intake: intake::Options::default(),
+        intake: intake::Options {
+            ingest: intake::IngestOptions {
+                address: Some((Ipv4Addr::LOCALHOST, 0).into()),
+                live,
+                ..intake::IngestOptions::default()
+            },
+            channels: vec![intake::ChannelSetup { window: WINDOW, ..intake::ChannelSetup::named(CHANNEL, key) }],
+            ..intake::Options::default()
+        },
         library: library::Options::default(),
         service: service::Options { pages, asset_list: true, ..service::Options::default() },
     })
+}
+
+/// For nobody but this process's own encoder.
+fn random_key() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Imports the sample media, which lies in `media` meanwhile.
@@ -112,7 +140,7 @@ fn invite(out: &mut impl Write, address: SocketAddr, summary: &import::Summary, 
     };
     writeln!(
         out,
-        "{bold}Headwater{plain} serves a sample of {} s: {}, {}, {}.\n",
+        "{bold}Headwater{plain} serves a sample of {} s, at will and as a live channel: {}, {}, {}.\n",
         summary.duration.as_secs(),
         count(Kind::Video, "rendition", "renditions"),
         count(Kind::Audio, "audio language", "audio languages"),
@@ -122,6 +150,8 @@ fn invite(out: &mut impl Write, address: SocketAddr, summary: &import::Summary, 
         ("Player", format!("{bold}{base}/{plain}")),
         ("HLS", format!("{base}/vod/{ASSET}/index.m3u8")),
         ("MPEG-DASH", format!("{base}/vod/{ASSET}/index.mpd")),
+        ("Live HLS", format!("{base}/live/{CHANNEL}/index.m3u8")),
+        ("Live DASH", format!("{base}/live/{CHANNEL}/index.mpd")),
     ] {
         writeln!(out, "  {label:11}{line}")?;
     }

@@ -1,0 +1,29 @@
+//! Many times, and their percentiles.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug, Default)]
+pub struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    pub fn push(&mut self, latency: Duration) {
+        self.0.push(latency);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// In milliseconds: the smallest that so many percent do not exceed. 0 if there are none.
+    pub fn percentile(&mut self, percent: f64) -> f64 {
+        self.0.sort_unstable();
+        let rank = (percent / 100.0 * self.0.len() as f64).ceil() as usize;
+        self.0.get(rank.saturating_sub(1)).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
+    }
+}
+
+impl Extend<Duration> for Latencies {
+    fn extend<T: IntoIterator<Item = Duration>>(&mut self, latencies: T) {
+        self.0.extend(latencies);
+    }
+}

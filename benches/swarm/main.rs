@@ -1,0 +1,427 @@
+//! A swarm of viewers: one process with thousands of low-latency HLS and DASH players beside a server with channels that the
+//! swarm publishes itself. Every byte and every rule of the playlists is verified while it is measured. Prints a Markdown
+//! table: `cargo bench --bench swarm -- --help`.
+
+mod audience;
+mod bare;
+mod content;
+mod encoder;
+mod latency;
+mod origin;
+mod playlist;
+mod response;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
+
+use audience::{Audience, Channel, Kind};
+use content::{Name, Rendition};
+use encoder::{Encoder, PART_FRAMES, SEGMENT_FRAMES, Stream};
+use origin::{Origin, SWARM_CPU};
+
+/// Thousands of low-latency viewers beside a server with live channels.
+///
+/// Starts the release build of `headwater serve` with one delivery worker on CPU 0 (HEADWATER_BIN names another binary),
+/// publishes channels of its own making to it over CMAF ingest in real time (segments of 2 s, parts of 500 ms), and
+/// watches them from CPU 1. Every byte is compared with what was published, every playlist with the rules of RFC 8216bis
+/// and with the playlists before it; what is wrong fails the work. Prints a Markdown table. Needs taskset.
+#[derive(Parser)]
+#[command(name = "swarm")]
+struct Arguments {
+    /// Which works to do; all when none is named
+    #[arg(value_enum)]
+    works: Vec<Work>,
+    /// Seconds and small numbers: proves that server and swarm work, and measures nothing
+    #[arg(long)]
+    quick: bool,
+    /// Viewers of low-latency HLS, in place of a work's own number
+    #[arg(long)]
+    viewers: Option<usize>,
+    /// How long each work measures, in seconds
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// A directory on the disk that channels are recorded to; default: the temporary one
+    #[arg(long)]
+    scratch: Option<PathBuf>,
+    /// Fail if a target is missed, too
+    #[arg(long)]
+    strict: bool,
+    /// Passed by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Work {
+    /// Low-latency HLS and DASH viewers of two renditions: bytes and rules
+    Mixed,
+    /// From the last byte of a 40 KB part at intake to the last byte at all of 2000 waiting viewers
+    Latency,
+    /// Server CPU for each gigabyte to 1000 viewers of 4 Mb/s, and the latency of one
+    Cpu,
+    /// Anonymous resident memory for each waiting viewer
+    Memory,
+    /// 50 channels of 3 renditions at 5 Mb/s at once
+    Ingest,
+}
+
+struct Bench {
+    quick: bool,
+    viewers: Option<usize>,
+    seconds: Option<u64>,
+    scratch: Option<PathBuf>,
+    missed: bool,
+}
+
+/// Of 640 kb/s a part has 40 KB.
+const SMALL_BITS: u64 = 640_000;
+const LARGE_BITS: u64 = 4_000_000;
+const INGEST_BITS: u64 = 5_000_000;
+/// Until all viewers are in and wait, and what is slow at first has happened.
+const SETTLE: Duration = Duration::from_secs(4);
+const PLAYABLE_WITHIN: Duration = Duration::from_secs(15);
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let works = if arguments.works.is_empty() { Work::value_variants() } else { &arguments.works };
+    let mut bench = Bench {
+        quick: arguments.quick,
+        viewers: arguments.viewers,
+        seconds: arguments.seconds,
+        scratch: arguments.scratch,
+        missed: false,
+    };
+    if let Err(error) = prepare() {
+        eprintln!("{error:#}");
+        return ExitCode::FAILURE;
+    }
+    println!("| work | measured | target | met |\n| --- | --- | --- | --- |");
+    let mut failed = 0;
+    for work in works {
+        let result = match work {
+            Work::Mixed => bench.mixed(),
+            Work::Latency => bench.latency(),
+            Work::Cpu => bench.cpu(),
+            Work::Memory => bench.memory(),
+            Work::Ingest => bench.ingest(),
+        };
+        if let Err(error) = result {
+            eprintln!("{work:?}: {error:#}");
+            failed += 1;
+        }
+    }
+    println!("\n{} passed, {failed} failed", works.len() - failed);
+    if failed > 0 || arguments.strict && bench.missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn prepare() -> Result<()> {
+    pin(SWARM_CPU)?;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    for (seed, bits_per_second) in (0..).zip([0, SMALL_BITS, INGEST_BITS]) {
+        content::check_encoder(&Stream { rendition: String::new(), seed, bits_per_second })?;
+    }
+    Ok(())
+}
+
+/// The calling thread, and those that it starts.
+fn pin(cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+impl Bench {
+    fn mixed(&mut self) -> Result<()> {
+        let count = self.viewers.unwrap_or(if self.quick { 40 } else { 400 });
+        let seconds = self.seconds(6, 30);
+        let origin = self.origin(&["mixed".to_owned()], "20s")?;
+        let streams = vec![stream("high", 1, LARGE_BITS), stream("low", 2, SMALL_BITS)];
+        let encoder = publish(&origin, "mixed", streams)?;
+        let mut audience = Audience::new(&origin, vec![Channel { name: "mixed", encoder: &encoder }])?;
+        audience.admit(Kind::Hls, count)?;
+        audience.admit(Kind::Dash, count)?;
+        said(&origin, audience.run(SETTLE))?;
+        audience.reset();
+        said(&origin, audience.run(seconds))?;
+        let verified = audience.verified();
+        let figures = audience.figures();
+        let whole = figures.parts.len() > 0 && figures.segments.len() > 0 && verified.joined > 0;
+        let all = [&mut figures.parts, &mut figures.segments, &mut figures.segment_ends];
+        let [part, segment, end] = all.map(|all| format!("{:.1}/{:.1} ms", all.percentile(50.0), all.percentile(99.0)));
+        self.row(
+            &format!("{count} LL-HLS and {count} LL-DASH viewers of 2 renditions, {seconds:?}"),
+            &format!(
+                "{} playlists, {} parts, {} segments ({} beside their parts), {} frames verified; part {part}, last byte of a \
+                 segment {segment}, end of its response {end} (p50/p99)",
+                verified.playlists, verified.parts, verified.segments, verified.joined, verified.frames
+            ),
+            "nothing wrong",
+            whole,
+        );
+        ensure!(whole, "parts, segments and both together were not all seen: {verified:?}");
+        drop(audience);
+        said(&origin, encoder.stop())
+    }
+
+    fn latency(&mut self) -> Result<()> {
+        let count = self.viewers.unwrap_or(if self.quick { 100 } else { 2000 });
+        let seconds = self.seconds(3, 20);
+        let origin = self.origin(&["latency".to_owned()], "20s")?;
+        let encoder = publish(&origin, "latency", vec![stream("video", 1, SMALL_BITS)])?;
+        let mut audience = Audience::new(&origin, vec![Channel { name: "latency", encoder: &encoder }])?;
+        audience.admit(Kind::Hls, count)?;
+        said(&origin, audience.run(SETTLE))?;
+        audience.reset();
+        said(&origin, audience.run(seconds))?;
+        let figures = audience.figures();
+        let sent = figures.playlists.len();
+        ensure!(sent >= count, "{sent} playlists for {count} viewers");
+        let [p50, p99] = [50.0, 99.0].map(|percent| figures.parts.percentile(percent));
+        let [list50, list99] = [50.0, 99.0].map(|percent| figures.playlists.percentile(percent));
+        let (playlist_bytes, part_bytes) = (figures.playlist_bytes as usize, figures.part_bytes as usize);
+        drop(audience);
+        said(&origin, encoder.stop())?;
+        drop(origin);
+        let mut bare = bare::measure(count, playlist_bytes + part_bytes, if self.quick { 3 } else { 20 })?;
+        let [bare50, bare99] = [50.0, 99.0].map(|percent| bare.percentile(percent));
+        let ratio = p99 / bare99;
+        self.row(
+            &format!("a part of {part_bytes} bytes to {count} waiting viewers, p50/p99"),
+            &format!(
+                "playlist of {playlist_bytes} bytes {list50:.1}/{list99:.1} ms, part {p50:.1}/{p99:.1} ms; bare loop \
+                 {bare50:.1}/{bare99:.1} ms, ratio of p99 {ratio:.2}"
+            ),
+            "p99 ≤ 1.3 × bare, < 150 ms",
+            ratio <= 1.3 && p99 < 150.0,
+        );
+        Ok(())
+    }
+
+    fn cpu(&mut self) -> Result<()> {
+        let count = self.viewers.unwrap_or(if self.quick { 20 } else { 1000 });
+        for count in [1, count] {
+            let seconds = self.seconds(3, 20);
+            let origin = self.origin(&["cpu".to_owned()], "20s")?;
+            let encoder = publish(&origin, "cpu", vec![stream("video", 1, LARGE_BITS)])?;
+            let mut audience = Audience::new(&origin, vec![Channel { name: "cpu", encoder: &encoder }])?;
+            audience.admit(Kind::Hls, count)?;
+            said(&origin, audience.run(SETTLE))?;
+            audience.reset();
+            let before = origin.cpu_seconds()?;
+            said(&origin, audience.run(seconds))?;
+            let spent = origin.cpu_seconds()? - before;
+            let figures = audience.figures();
+            let gigabytes = figures.bytes as f64 / 1e9;
+            let [p50, p99] = [50.0, 99.0].map(|percent| figures.parts.percentile(percent));
+            ensure!(figures.parts.len() >= count, "{} parts for {count} viewers", figures.parts.len());
+            if count == 1 {
+                let target = ("< 2 ms", p50 < 2.0);
+                self.row(
+                    "a part of a 4 Mb/s channel to 1 viewer",
+                    &format!("{p50:.2}/{p99:.2} ms (p50/p99)"),
+                    target.0,
+                    target.1,
+                );
+            } else {
+                let each = spent / gigabytes;
+                self.row(
+                    &format!("server CPU for each GB to {count} waiting viewers of a 4 Mb/s channel"),
+                    &format!("{each:.3} s ({spent:.2} s, {gigabytes:.2} GB); part {p50:.1}/{p99:.1} ms (p50/p99)"),
+                    "≤ 0.30 s",
+                    each <= 0.3,
+                );
+            }
+            drop(audience);
+            said(&origin, encoder.stop())?;
+        }
+        Ok(())
+    }
+
+    fn memory(&mut self) -> Result<()> {
+        let count = self.viewers.unwrap_or(if self.quick { 200 } else { 5000 });
+        let origin = self.origin(&["memory".to_owned()], "20s")?;
+        let encoder = publish(&origin, "memory", vec![stream("video", 1, 200_000)])?;
+        let mut audience = Audience::new(&origin, vec![Channel { name: "memory", encoder: &encoder }])?;
+        audience.admit(Kind::Hls, 10)?;
+        said(&origin, audience.run(SETTLE))?;
+        let before = resident(&origin, &mut audience)?;
+        audience.admit(Kind::Hls, count)?;
+        said(&origin, audience.run(SETTLE))?;
+        let after = resident(&origin, &mut audience)?;
+        let each = after.saturating_sub(before) / count as u64;
+        self.row(
+            &format!("a waiting viewer, {count} of them"),
+            &format!("{each} bytes resident ({} KB before, {} KB with them)", before / 1024, after / 1024),
+            "≤ 2048 bytes",
+            each <= 2048,
+        );
+        drop(audience);
+        said(&origin, encoder.stop())
+    }
+
+    fn ingest(&mut self) -> Result<()> {
+        let count = if self.quick { 5 } else { 50 };
+        let seconds = self.seconds(6, 20);
+        let names: Vec<String> = (0..count).map(|number| format!("ingest-{number}")).collect();
+        // All that is sent is there at the end.
+        let origin = self.origin(&names, "2m")?;
+        let encoders: Vec<Encoder> = (0..)
+            .zip(&names)
+            .map(|(number, name)| {
+                let streams = (0..3).map(|rendition| {
+                    stream(["high", "middle", "low"][rendition as usize], number * 3 + rendition, INGEST_BITS)
+                });
+                Encoder::start(origin.intake, name, streams.collect(), Duration::from_millis(number * 500 / count))
+            })
+            .collect();
+        for (name, encoder) in names.iter().zip(&encoders) {
+            said(&origin, playable(&origin, name, encoder.streams.len()))?;
+        }
+        let before = (origin.cpu_seconds()?, Instant::now());
+        std::thread::sleep(seconds);
+        let cores = (origin.cpu_seconds()? - before.0) / before.1.elapsed().as_secs_f64();
+        let late = encoders.iter().map(|encoder| encoder.log.late()).max().unwrap_or_default();
+        let mut published = Vec::new();
+        for encoder in encoders {
+            published.push((encoder.streams.clone(), encoder.log.clone()));
+            said(&origin, encoder.stop())?;
+        }
+        let mut frames = 0;
+        for (name, (streams, log)) in names.iter().zip(&published) {
+            for track in tracks(&origin, &format!("/live/{name}/"))? {
+                let rendition = Rendition::new(name, streams, log);
+                let recorded = recorded(&origin, rendition, &track, log.frames());
+                frames += recorded.with_context(|| format!("{name}, at {cores:.2} cores and {late:?} late"))?;
+            }
+        }
+        self.row(
+            &format!("{count} channels of 3 renditions at 5 Mb/s each, ingested at once"),
+            &format!("{cores:.2} cores; chunks at most {} ms late; {frames} frames verified", late.as_millis()),
+            "< 1 core, nothing dropped",
+            cores < 1.0,
+        );
+        Ok(())
+    }
+
+    fn origin(&self, channels: &[String], window: &str) -> Result<Origin> {
+        Origin::start(channels, window, self.scratch.as_ref())
+    }
+
+    fn seconds(&self, quick: u64, full: u64) -> Duration {
+        Duration::from_secs(self.seconds.unwrap_or(if self.quick { quick } else { full }))
+    }
+
+    fn row(&mut self, work: &str, measured: &str, target: &str, is_met: bool) {
+        self.missed |= !is_met;
+        println!("| {work} | {measured} | {target} | {} |", if is_met { "yes" } else { "no" });
+    }
+}
+
+fn stream(rendition: &str, seed: u64, bits_per_second: u64) -> Stream {
+    Stream { rendition: rendition.to_owned(), seed, bits_per_second }
+}
+
+/// With what the server said, if it failed.
+fn said<T>(origin: &Origin, result: Result<T>) -> Result<T> {
+    result.with_context(|| format!("the server's log ends with:\n{}\n", origin.log()))
+}
+
+/// Starts an encoder, and waits until its channel can be watched.
+fn publish(origin: &Origin, channel: &str, streams: Vec<Stream>) -> Result<Encoder> {
+    let encoder = Encoder::start(origin.intake, channel, streams, Duration::ZERO);
+    match playable(origin, channel, encoder.streams.len()) {
+        Ok(()) => Ok(encoder),
+        // What the encoder was told says more.
+        Err(error) => said(origin, encoder.stop().and(Err(error))),
+    }
+}
+
+fn playable(origin: &Origin, channel: &str, renditions: usize) -> Result<()> {
+    let (base, deadline) = (format!("/live/{channel}/"), Instant::now() + PLAYABLE_WITHIN);
+    loop {
+        let found = tracks(origin, &base).unwrap_or_default();
+        let has_parts = |track: &String| {
+            origin
+                .fetch(&format!("{base}{track}.m3u8"))
+                .is_ok_and(|(status, body)| status == 200 && String::from_utf8_lossy(&body).contains("#EXT-X-PART:"))
+        };
+        if found.len() == renditions && found.iter().all(has_parts) {
+            return Ok(());
+        }
+        let index =
+            || origin.fetch(&format!("{base}index.m3u8")).map(|(status, body)| (status, String::from_utf8(body)));
+        ensure!(Instant::now() < deadline, "{channel} was not there after {PLAYABLE_WITHIN:?}: {:?}", index());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Names of a channel's tracks.
+fn tracks(origin: &Origin, base: &str) -> Result<Vec<String>> {
+    let text = text(origin, &format!("{base}index.m3u8"))?;
+    Ok(text.lines().filter_map(|line| line.strip_suffix(".m3u8")).map(str::to_owned).collect())
+}
+
+fn text(origin: &Origin, path: &str) -> Result<String> {
+    let (status, body) = origin.fetch(path)?;
+    ensure!(status == 200, "{path}: status {status}");
+    Ok(String::from_utf8(body)?)
+}
+
+/// Anonymous memory when all viewers wait: the median of several times.
+fn resident(origin: &Origin, audience: &mut Audience<'_>) -> Result<u64> {
+    let mut found = Vec::new();
+    for _ in 0..400 {
+        audience.run(Duration::from_millis(10))?;
+        if audience.is_all_waiting() {
+            found.push(origin.memory_bytes()?);
+        }
+    }
+    ensure!(!found.is_empty(), "the viewers never waited all at once");
+    found.sort_unstable();
+    Ok(found[found.len() / 2])
+}
+
+/// That everything between two frames was recorded, and is what was sent. How many frames that is.
+fn recorded(origin: &Origin, mut rendition: Rendition, track: &str, frames: (u64, u64)) -> Result<u64> {
+    let base = rendition.base.clone();
+    let path = format!("{base}{track}.m3u8");
+    // What was acknowledged is published a moment later.
+    let deadline = Instant::now() + PUBLISHED_WITHIN;
+    let playlist = loop {
+        let playlist = rendition.playlist(text(origin, &path)?.as_bytes())?;
+        let (number, parts) = playlist.next();
+        let end = number * SEGMENT_FRAMES + parts * PART_FRAMES;
+        if end == frames.1 {
+            break playlist;
+        }
+        ensure!(Instant::now() < deadline, "{track} ends before frame {end}, sent was up to {}", frames.1);
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut take = |name: Name, uri: &str| {
+        let (status, bytes) = origin.fetch(&format!("{base}{uri}"))?;
+        ensure!(status == 200, "{uri}: status {status}");
+        let body = rendition.body(&name);
+        body.borrow_mut().take(0, &bytes)?;
+        rendition.finish(&name, &body, bytes.len()).with_context(|| uri.to_owned())
+    };
+    take(Name::Header(playlist.map.clone()), &playlist.map)?;
+    ensure!(playlist.media_sequence * SEGMENT_FRAMES == frames.0, "{track} begins with {}", playlist.media_sequence);
+    for (number, segment) in (playlist.media_sequence..).zip(&playlist.segments) {
+        ensure!(!segment.is_gap, "{} is a gap", segment.uri);
+        take(Name::Segment(number), &segment.uri)?;
+    }
+    let open = playlist.media_sequence + playlist.segments.len() as u64;
+    for (position, part) in playlist.parts.iter().filter(|((number, _), _)| *number == open) {
+        take(Name::Part(*position), &part.uri)?;
+    }
+    Ok(frames.1 - frames.0)
+}
