@@ -170,8 +170,6 @@ fn setup(config: &Config) -> Result<Setup, Failure> {
             manifest_age: config.library.manifest_age,
             missing_age: config.library.missing_age,
             manifest_cache_bytes: config.library.manifest_cache,
-            // Which of the channels is asked for is not known where playlists are written.
-            live: service::live::Options { cues: config.channels.iter().any(|channel| channel.cue_tags) },
         },
     })
 }

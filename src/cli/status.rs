@@ -91,7 +91,13 @@ fn write_delivery(totals: &Totals, out: &mut Exposition) {
     );
 
     out.gauge("headwater_connections", "Open connections.", [(&[][..], totals.open as f64)]);
+    out.gauge(
+        "headwater_live_waiting",
+        "Requests that wait for a part or a playlist of a channel.",
+        [(&[][..], totals.waiting as f64)],
+    );
     for (name, help, count) in [
+        ("headwater_live_waits_total", "Requests that waited for a part or a playlist of a channel.", totals.waits),
         ("headwater_sent_bytes_total", "Bytes that sockets took, heads included.", totals.bytes),
         ("headwater_connections_accepted_total", "Connections accepted.", totals.accepted),
         ("headwater_connections_refused_total", "Connections refused with 503 above the limit.", totals.refused),

@@ -143,6 +143,11 @@ impl Channel {
         &self.entrance
     }
 
+    /// Whether what comes is lost because the disk is full.
+    pub fn is_full(&self) -> bool {
+        self.entrance.figures().full.value() > 0
+    }
+
     /// Whoever publishes with a key that is no longer right, or where nobody is let in any more, is disconnected.
     pub fn configure(&self, setup: ChannelSetup) {
         let before = self.setup.replace(setup);

@@ -245,7 +245,7 @@ impl Control {
             }
             Command::Metrics { answer } => {
                 let mut out = Exposition::default();
-                report::write_metrics(self.open.values().map(|open| &*open.channel), &mut out);
+                report::write_metrics(self.open.values().map(|open| (&*open.channel, &*open.readers)), &mut out);
                 let _ = answer.send(out);
             }
         }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::counters::Counter;
+use crate::base::counters::{Counter, Histogram};
+use crate::live::Counts;
 
 /// Counted by the intake thread, read by anybody.
 #[derive(Debug, Default)]
@@ -17,6 +18,30 @@ pub struct Figures {
     pub refused: Counter,
     /// Bits a second, as of the last look.
     pub bit_rate: Counter,
+}
+
+/// What a channel's recorder has come to. Counted by it, read by anybody.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    pub gaps: Counter,
+    pub jumps: Counter,
+    pub dropped: Counter,
+    pub lost: Counter,
+    pub failovers: Counter,
+    /// From when the sample came that completed a part, to when viewers were shown the part.
+    pub parts: Histogram,
+    /// 1 while what comes is lost because the disk is full.
+    pub full: Counter,
+}
+
+impl Recorded {
+    pub fn count(&self, counts: &Counts) {
+        self.gaps.set(counts.gaps);
+        self.jumps.set(counts.jumps);
+        self.dropped.set(counts.dropped + counts.undescribed);
+        self.lost.set(counts.lost);
+        self.failovers.set(counts.failovers);
+    }
 }
 
 /// A rate over the last few seconds, for figures that are looked at once a second or so.

@@ -124,7 +124,11 @@ impl Ingest {
         let taken = self.upload(&channel, &name, presented, address, request).await;
         if let Err(refusal) = &taken {
             channel.figures.refused.add(1);
-            info!("channel {}: {address}: {name:?}: {refusal}", channel.name());
+            match refusal {
+                // The recorder has said so, once.
+                Refusal::Full => debug!("channel {}: {address}: {name:?}: {refusal}", channel.name()),
+                _ => info!("channel {}: {address}: {name:?}: {refusal}", channel.name()),
+            }
         }
         taken.map(|()| StatusCode::OK)
     }
@@ -137,6 +141,9 @@ impl Ingest {
         address: std::net::IpAddr,
         request: Request<Incoming>,
     ) -> Result<(), Refusal> {
+        if channel.is_full() {
+            return Err(Refusal::Full);
+        }
         let protocol = name::protocol(name);
         let identity = Identity {
             protocol: protocol_name(protocol),
@@ -153,7 +160,10 @@ impl Ingest {
                 _ = cut.changed() => break Refusal::Stopped,
             };
             match frame {
-                Ok(None) => return upload.finish(Instant::now()).await,
+                Ok(None) => {
+                    upload.finish(Instant::now()).await?;
+                    return if channel.is_full() { Err(Refusal::Full) } else { Ok(()) };
+                }
                 Ok(Some(Ok(frame))) => {
                     // Trailers say nothing here.
                     let Ok(bytes) = frame.into_data() else { continue };

@@ -6,15 +6,17 @@
 
 mod disk;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use super::figures::Recorded;
 use crate::base::limits::{LIVE_PENDING_BYTES_MAX, LIVE_SESSIONS_MAX};
 use crate::live::{Channel, ChannelWriter, Failure, Lane, Options, Outcome, Refusal, SessionId, SourceName};
 use crate::media::feed::Event;
@@ -26,12 +28,18 @@ pub struct Recorder {
     writer: ChannelWriter,
     disk: Disk,
     messages: mpsc::Receiver<Message>,
+    figures: Arc<Recorded>,
+    /// When each part that is not done with was completed by a sample.
+    made: VecDeque<Instant>,
+    /// When a part was last lost because the disk was full.
+    full: Option<Instant>,
 }
 
 /// Where connections come in. Cloned freely.
 #[derive(Clone)]
 pub struct Entrance {
     messages: mpsc::Sender<Message>,
+    figures: Arc<Recorded>,
 }
 
 /// A publisher's hold on a channel, until dropped.
@@ -57,7 +65,7 @@ type Admitted = (SessionId, Arc<OnceLock<Refusal>>);
 
 enum Message {
     Publish { source: SourceName, answer: oneshot::Sender<Result<Admitted, Refusal>> },
-    Feed { session: SessionId, event: Event, refusal: Arc<OnceLock<Refusal>> },
+    Feed { session: SessionId, event: Event, refusal: Arc<OnceLock<Refusal>>, at: Instant },
     Leave { session: SessionId },
     Configure(Options),
 }
@@ -67,6 +75,8 @@ const QUEUE_EVENTS: usize = 64;
 /// Nothing is taken from the queue while the disk has so much to write.
 const PENDING_BYTES_HIGH: usize = LIVE_PENDING_BYTES_MAX / 2;
 const TICK: Duration = Duration::from_millis(100);
+/// How long encoders are told that the disk is full, before what comes next is tried.
+const FULL_TIME: Duration = Duration::from_secs(5);
 
 impl Recorder {
     /// Opens the channel's directory, and goes on with what it finds there. Waits for the disk: not for the intake's thread
@@ -75,7 +85,9 @@ impl Recorder {
         let (disk, recovered) = Disk::open(live, &options.name)?;
         let writer = ChannelWriter::new(options, recovered, now());
         let (sender, messages) = mpsc::channel(QUEUE_EVENTS + LIVE_SESSIONS_MAX);
-        Ok((Recorder { writer, disk, messages }, Entrance { messages: sender }))
+        let figures = Arc::<Recorded>::default();
+        let entrance = Entrance { messages: sender, figures: figures.clone() };
+        Ok((Recorder { writer, disk, messages, figures, made: VecDeque::new(), full: None }, entrance))
     }
 
     /// What viewers read.
@@ -93,12 +105,12 @@ impl Recorder {
             lanes.begin(&mut self.writer, &self.disk);
             let has_room = self.writer.pending_bytes() < PENDING_BYTES_HIGH;
             tokio::select! {
-                (lane, outcome) = lanes.completed() => self.writer.completed(lane, outcome, now()),
+                (lane, outcome) = lanes.completed() => self.completed(lane, outcome),
                 message = self.messages.recv(), if has_room => match message {
                     Some(message) => self.take(message),
                     None => break,
                 },
-                _ = ticks.tick() => self.writer.tick(now()),
+                _ = ticks.tick() => self.tick(),
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
@@ -116,6 +128,42 @@ impl Recorder {
         self.disk.finish().await;
     }
 
+    fn completed(&mut self, lane: Lane, outcome: Completion) {
+        let is_full = outcome.as_ref().err() == Some(&Failure::Full);
+        let lost = self.writer.counts().lost;
+        self.writer.completed(lane, outcome, now());
+        if is_full && self.writer.counts().lost > lost {
+            self.full = Some(Instant::now());
+            self.figures.full.set(1);
+        }
+        self.count(Instant::now());
+    }
+
+    fn tick(&mut self) {
+        self.writer.tick(now());
+        let now = Instant::now();
+        if self.full.is_some_and(|since| now.duration_since(since) >= FULL_TIME) {
+            self.full = None;
+            self.figures.full.set(0);
+        }
+        self.count(now);
+    }
+
+    /// `now`: when parts that were made by now were completed, or published.
+    fn count(&mut self, now: Instant) {
+        let counts = self.writer.counts();
+        let waiting = usize::try_from(counts.parts_made - counts.parts_done).unwrap_or(usize::MAX);
+        while self.made.len() > waiting {
+            let made = self.made.pop_front().unwrap_or(now);
+            let micros = now.saturating_duration_since(made).as_micros();
+            self.figures.parts.record(u64::try_from(micros).unwrap_or(u64::MAX));
+        }
+        while self.made.len() < waiting {
+            self.made.push_back(now);
+        }
+        self.figures.count(&counts);
+    }
+
     fn take(&mut self, message: Message) {
         match message {
             Message::Publish { source, answer } => {
@@ -126,10 +174,11 @@ impl Recorder {
                     self.writer.unpublish(session, now());
                 }
             }
-            Message::Feed { session, event, refusal } => {
+            Message::Feed { session, event, refusal, at } => {
                 if let Err(reason) = self.writer.feed(session, event, now()) {
                     let _ = refusal.set(reason);
                 }
+                self.count(at);
             }
             Message::Leave { session } => self.writer.unpublish(session, now()),
             Message::Configure(options) => self.writer.configure(options),
@@ -147,6 +196,10 @@ impl Entrance {
         Ok(Publication { messages: self.messages.clone(), session, refusal, leave: Some(leave) })
     }
 
+    pub fn figures(&self) -> &Recorded {
+        &self.figures
+    }
+
     pub async fn configure(&self, options: Options) -> Result<(), Refused> {
         self.messages.send(Message::Configure(options)).await.map_err(|_| Refused::Gone)
     }
@@ -157,7 +210,7 @@ impl Publication {
     /// closed.
     pub async fn feed(&self, event: Event) -> Result<(), Refused> {
         self.check()?;
-        let message = Message::Feed { session: self.session, event, refusal: self.refusal.clone() };
+        let message = Message::Feed { session: self.session, event, refusal: self.refusal.clone(), at: Instant::now() };
         self.messages.send(message).await.map_err(|_| Refused::Gone)
     }
 

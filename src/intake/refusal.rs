@@ -23,6 +23,8 @@ pub enum Refusal {
     NoChannel { channel: String },
     #[error("channel {channel} is not enabled")]
     Disabled { channel: String },
+    #[error("the disk is full, and nothing of the channel's past is left to make room; what came was not kept")]
+    Full,
     #[error("the channel was stopped")]
     Stopped,
     #[error("nothing here; encoders send to /ingest/{{channel}}/{{name}}")]
@@ -60,6 +62,7 @@ impl Refusal {
             Refusal::Guessing { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::NoChannel { .. } | Refusal::NoPlace => StatusCode::NOT_FOUND,
             Refusal::Stopped | Refusal::Connections { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Full => StatusCode::INSUFFICIENT_STORAGE,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Silent { .. } => StatusCode::REQUEST_TIMEOUT,
             Refusal::Broken(_) => StatusCode::BAD_REQUEST,
@@ -75,7 +78,7 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Refusal::Guessing { wait } => Some(wait.as_secs() + 1),
-            Refusal::Stopped | Refusal::Connections { .. } => Some(u64::from(limits::RETRY_AFTER_SECS)),
+            Refusal::Stopped | Refusal::Full | Refusal::Connections { .. } => Some(u64::from(limits::RETRY_AFTER_SECS)),
             _ => None,
         }
     }
@@ -136,6 +139,7 @@ mod tests {
             (Refusal::NoChannel { channel: channel() }, 404, None),
             (Refusal::Stopped, 503, Some(5)),
             (Refusal::Push(push::Error::Dash(dash_push::Error::ManifestTooLarge)), 413, None),
+            (Refusal::Full, 507, Some(5)),
             (Refusal::Silent { after: Duration::from_secs(60) }, 408, None),
             (Refusal::Live(live::Refusal::Busy { channel: channel() }), 409, None),
             (of_bytes(b"\0\0\0\x08moof\0\0\0\x08mdat"), 412, None),

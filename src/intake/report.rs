@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::channels::Channel;
 use super::control::Origin;
 use super::exposition::Exposition;
+use super::figures::Recorded;
 use crate::live;
 use crate::media::broadcast::{Broadcast, BroadcastTrack, State};
 use crate::media::track::Details;
@@ -68,8 +69,9 @@ pub fn channel(origin: Origin, channel: &Channel, readers: &live::Channel) -> Va
 }
 
 /// The counters of all channels.
-pub fn write_metrics<'a>(channels: impl Iterator<Item = &'a Channel>, out: &mut Exposition) {
-    let channels: Vec<(String, &Channel)> = channels.map(|channel| (channel.name(), channel)).collect();
+pub fn write_metrics<'a>(all: impl Iterator<Item = (&'a Channel, &'a live::Channel)>, out: &mut Exposition) {
+    let (channels, readers): (Vec<_>, Vec<_>) =
+        all.map(|(channel, readers)| ((channel.name(), channel), readers)).unzip();
     let labels: Vec<[(&str, &str); 1]> = channels.iter().map(|(name, _)| [("channel", name.as_str())]).collect();
     let of = |figure: fn(&super::figures::Figures) -> u64| {
         labels.iter().zip(&channels).map(move |(labels, (_, channel))| (&labels[..], figure(&channel.figures)))
@@ -85,6 +87,45 @@ pub fn write_metrics<'a>(channels: impl Iterator<Item = &'a Channel>, out: &mut 
         "headwater_channel_refused_total",
         "Publishers and uploads that were refused.",
         of(|figures| figures.refused.value()),
+    );
+    let recorded = |figure: fn(&Recorded) -> u64| {
+        labels
+            .iter()
+            .zip(&channels)
+            .map(move |(labels, (_, channel))| (&labels[..], figure(channel.entrance().figures())))
+    };
+    type Count = (&'static str, &'static str, fn(&Recorded) -> u64);
+    let counts: [Count; 5] = [
+        ("headwater_channel_gaps_total", "Stretches in which frames were missing.", |figures| figures.gaps.value()),
+        ("headwater_channel_jumps_total", "Clocks of publishers that were set anew.", |figures| figures.jumps.value()),
+        ("headwater_channel_samples_dropped_total", "Samples that were of no use.", |figures| figures.dropped.value()),
+        ("headwater_channel_parts_lost_total", "Parts that could not be written.", |figures| figures.lost.value()),
+        ("headwater_channel_failovers_total", "Times that another publisher stepped in.", |figures| {
+            figures.failovers.value()
+        }),
+    ];
+    for (name, help, figure) in counts {
+        out.counter(name, help, recorded(figure));
+    }
+    let parts: Vec<(Vec<u64>, u64)> = channels
+        .iter()
+        .map(|(_, channel)| &channel.entrance().figures().parts)
+        .map(|parts| (parts.buckets().collect(), parts.sum_micros()))
+        .collect();
+    out.latencies(
+        "headwater_channel_part_seconds",
+        "From the arrival of the sample that completed a part to its publication.",
+        labels.iter().zip(&parts).map(|(labels, (buckets, sum))| (&labels[..], &buckets[..], *sum)),
+    );
+    out.gauge(
+        "headwater_channel_disk_full",
+        "1 while what comes is lost because the disk is full.",
+        recorded(|figures| figures.full.value()).map(|(labels, value)| (labels, value as f64)),
+    );
+    out.gauge(
+        "headwater_channel_window_bytes",
+        "Bytes of the channel's recording on disk.",
+        labels.iter().zip(&readers).map(|(labels, readers)| (&labels[..], readers.snapshot().bytes() as f64)),
     );
     type Gauge = (&'static str, &'static str, fn(&super::figures::Figures) -> u64);
     let gauges: [Gauge; 2] = [

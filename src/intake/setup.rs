@@ -63,6 +63,7 @@ impl ChannelSetup {
             },
             end: self.end,
             anchor: self.anchor,
+            cue_tags: self.cue_tags,
             sync,
         }
     }

@@ -19,6 +19,8 @@ pub struct Options {
     pub end: bool,
     /// Media time of an encoder's time 0, since 1970: the same on twin servers. `None`: found out when it begins.
     pub anchor: Option<Duration>,
+    /// Whether viewers are told of markers with EXT-X-CUE-OUT and EXT-X-CUE-IN as well.
+    pub cue_tags: bool,
     /// How often what was written is synced.
     pub sync: Duration,
 }

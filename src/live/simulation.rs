@@ -238,6 +238,7 @@ fn options() -> Options {
         redundancy: Redundancy::Standby,
         end: false,
         anchor: None,
+        cue_tags: false,
         sync: Duration::from_secs(1),
     }
 }

@@ -22,6 +22,7 @@ pub struct Snapshot {
     pub(super) next: u64,
     pub(super) state: State,
     pub(super) marks: Arc<[Mark]>,
+    pub(super) cue_tags: bool,
 }
 
 /// One track of a snapshot. The track is the same for as long as its format is; what grows is beside it.
@@ -78,9 +79,28 @@ pub enum Located {
 const AHEAD_SEGMENTS: u64 = 2;
 
 impl Snapshot {
+    /// Whether markers are to be written as EXT-X-CUE-OUT and EXT-X-CUE-IN as well.
+    pub fn cue_tags(&self) -> bool {
+        self.cue_tags
+    }
+
+    /// What the channel's files hold, those of the window and what is kept beyond it for players to finish.
+    pub fn bytes(&self) -> u64 {
+        let files = self.tracks.iter().flat_map(|track| track.files.iter());
+        files.map(|file| file.opened.media.len()).sum()
+    }
+
     /// Of a channel that has published nothing yet.
     pub fn empty(marks: Vec<Mark>) -> Snapshot {
-        Snapshot { grid: None, tracks: Vec::new(), first: 0, next: 0, state: State::Ongoing, marks: marks.into() }
+        Snapshot {
+            grid: None,
+            tracks: Vec::new(),
+            first: 0,
+            next: 0,
+            state: State::Ongoing,
+            marks: marks.into(),
+            cue_tags: false,
+        }
     }
 
     /// What a packager is handed. `None`: nothing was published yet, or nothing in the range.

@@ -82,6 +82,9 @@ pub struct Counts {
     pub dropped: u64,
     /// Tracks whose codec configuration made no sense, counted for each sample.
     pub undescribed: u64,
+    /// Parts that were made, and those of them that are done with: published, or lost. In the same order.
+    pub parts_made: u64,
+    pub parts_done: u64,
     /// Parts that could not be written.
     pub lost: u64,
     /// Times that another publisher stepped in.
@@ -681,6 +684,7 @@ impl ChannelWriter {
             self.jobs.push_back(match cut {
                 Cut::Part(made) => {
                     self.job_bytes += made.size as usize;
+                    self.counts.parts_made += 1;
                     Job::Part { track: name.clone(), made, init: init.clone() }
                 }
                 Cut::End(number) => Job::End { track: name.clone(), number },
@@ -707,6 +711,7 @@ impl ChannelWriter {
             match self.jobs.pop_front() {
                 Some(Job::Part { made, .. }) => {
                     self.job_bytes -= made.size as usize;
+                    self.counts.parts_done += 1;
                     if !is_lost {
                         self.written(&name, &made);
                     }
@@ -758,6 +763,7 @@ impl ChannelWriter {
             (Flight::Append, Ok(_)) => {
                 if let Some(Job::Part { track, made, .. }) = self.jobs.pop_front() {
                     self.job_bytes -= made.size as usize;
+                    self.counts.parts_done += 1;
                     self.written(&track, &made);
                 }
             }
@@ -787,6 +793,7 @@ impl ChannelWriter {
             (flight, self.jobs.pop_front())
         {
             self.job_bytes -= made.size as usize;
+            self.counts.parts_done += 1;
             if let Some(track) = self.tracks.get_mut(&track) {
                 track.shelf.lose(made.number);
             }
@@ -891,6 +898,7 @@ impl ChannelWriter {
         let mut tracks: Vec<_> = self.views.values().cloned().collect();
         tracks.sort_by_cached_key(|view| order(&view.track));
         self.channel.publish(Snapshot {
+            cue_tags: self.options.cue_tags,
             grid: Some(grid),
             tracks,
             first: self.first,

@@ -42,16 +42,8 @@ const BLOCKED_AGE_TARGETS: u64 = 6;
 /// In slots: how far ahead of the last segment a request may name (§6.2.5.2).
 const AHEAD_SEGMENTS: u64 = 2;
 
-/// What an operator decides about channels.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// EXT-X-CUE-OUT and EXT-X-CUE-IN beside EXT-X-DATERANGE.
-    pub cues: bool,
-}
-
 /// Answers what lies below `/live/{channel}/`, and keeps what it rendered.
 pub struct Live {
-    options: Options,
     manifests: Cache<Key, Arc<Manifest>, Weight>,
 }
 
@@ -66,6 +58,9 @@ pub trait Source {
     fn part(&self, track: &str, number: u64, part: u32) -> Located;
 
     fn watch(&self, track: &str) -> Option<&Arc<Watch>>;
+
+    /// EXT-X-CUE-OUT and EXT-X-CUE-IN beside EXT-X-DATERANGE.
+    fn cue_tags(&self) -> bool;
 }
 
 pub enum Outcome {
@@ -105,7 +100,7 @@ struct Directives {
 }
 
 impl Live {
-    pub fn new(options: Options, cache_bytes: u64) -> Live {
+    pub fn new(cache_bytes: u64) -> Live {
         const SHARDS: usize = 8;
         const MANIFEST_BYTES_TYPICAL: u64 = 8 * 1024;
         let cache = OptionsBuilder::new()
@@ -114,7 +109,7 @@ impl Live {
             .weight_capacity(cache_bytes)
             .build()
             .expect("both capacities are given");
-        Live { options, manifests: Cache::with_options(cache, Weight, Default::default(), Default::default()) }
+        Live { manifests: Cache::with_options(cache, Weight, Default::default(), Default::default()) }
     }
 
     /// The answer to a GET or HEAD. `now` is the time since 1970.
@@ -200,7 +195,7 @@ impl Live {
         let key = KeyRef { channel, track, text, mark, state, stretch };
         let age = playlist_age(&broadcast, Some(is_blocking));
         let began = stretch.start.is_none_or(|start| number_at(&broadcast, start) >= broadcast.first);
-        let which = hls::Live { stretch, is_whole: began, skip, cues: self.options.cues };
+        let which = hls::Live { stretch, is_whole: began, skip, cues: snapshot.cue_tags() };
         Ok(self.keep(request, key.with_blocking(is_blocking), || {
             (Kind::MediaPlaylist, HLS, hls::live_media(&broadcast, live, &which), age)
         }))
@@ -502,6 +497,10 @@ impl Source for Snapshot {
 
     fn watch(&self, track: &str) -> Option<&Arc<Watch>> {
         Snapshot::watch(self, track)
+    }
+
+    fn cue_tags(&self) -> bool {
+        Snapshot::cue_tags(self)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::media::broadcast::{Broadcast, Position, State};
 use crate::package::fixture::{Channel, FIRST};
 
 use super::Wait;
-use super::live::{Live, Options, Outcome, Source};
+use super::live::{Live, Outcome, Source};
 use super::route::Route;
 
 const NOW: Duration = Duration::from_millis(1_767_225_610_250);
@@ -87,6 +87,10 @@ impl Source for Snapshot {
     fn watch(&self, _: &str) -> Option<&Arc<Watch>> {
         Some(&self.watch)
     }
+
+    fn cue_tags(&self) -> bool {
+        false
+    }
 }
 
 impl Snapshot {
@@ -108,7 +112,7 @@ struct Origin {
 impl Origin {
     fn new(segments: u64) -> Origin {
         let snapshot = Snapshot::news(segments, Some(Duration::from_millis(520)));
-        Origin { live: Live::new(Options::default(), 8 << 20), snapshot }
+        Origin { live: Live::new(8 << 20), snapshot }
     }
 
     fn ask(&self, path: &str, fields: &str) -> Outcome {

@@ -103,7 +103,6 @@ pub struct Options {
     pub missing_age: Duration,
     /// Bytes of rendered manifests that are kept, with their compressed forms: so many of assets, and as many of channels.
     pub manifest_cache_bytes: u64,
-    pub live: live::Options,
 }
 
 impl Default for Options {
@@ -114,7 +113,6 @@ impl Default for Options {
             manifest_age: MANIFEST_AGE_DEFAULT,
             missing_age: MISSING_AGE_DEFAULT,
             manifest_cache_bytes: MANIFEST_CACHE_BYTES_DEFAULT,
-            live: live::Options::default(),
         }
     }
 }
@@ -141,7 +139,7 @@ impl Service {
             listed: ArcSwapOption::empty(),
             listed_channels: ArcSwapOption::empty(),
             playback: Playback::new(options.manifest_age, options.manifest_cache_bytes),
-            live: live::Live::new(options.live, options.manifest_cache_bytes),
+            live: live::Live::new(options.manifest_cache_bytes),
             missing: missing(options.missing_age),
         }
     }
