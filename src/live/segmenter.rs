@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::grid::{longest, patience};
 use super::timeline::Pace;
 use crate::base::Ticks;
+use crate::base::units::rescale_ceil;
 use crate::media::broadcast::{Grid, Position};
 use crate::media::fragment::Start;
 use crate::media::isobmff::write;
@@ -314,12 +315,19 @@ impl Open {
     }
 }
 
-/// The longest part there may be: the most whole frames that fit what was asked for.
+/// The longest part there may be: the most whole frames that fit what was asked for and do not leave a sliver at the end of
+/// the segment. Two playlists within a few frames, the last part and the segment's end, overtake players: hls.js takes a
+/// segment whose last part it has not loaded for complete and stalls.
 pub fn part_target(grid: &Grid, pace: &Pace) -> Ticks {
     let wanted = grid
         .part
         .map_or(i64::from(pace.timescale.per_second()) * CHUNK_SECONDS, |part| pace.timescale.ticks_floor(part).0);
-    Ticks(pace.frame.map_or(wanted, |frame| (wanted / frame).max(1) * frame).max(1))
+    let Some(frame) = pace.frame else { return Ticks(wanted.max(1)) };
+    let most = (wanted / frame).max(1);
+    let slot = rescale_ceil(grid.slot, grid.timescale, pace.timescale).map_or(0, |slot| slot.0);
+    let frames = (slot + frame - 1) / frame;
+    let is_even = |&count: &i64| 3 * ((frames - 1).rem_euclid(count) + 1) >= 2 * count;
+    Ticks((most / 2 + 1..=most).rev().find(is_even).unwrap_or(most) * frame)
 }
 
 #[cfg(test)]
@@ -368,17 +376,17 @@ mod tests {
         let steady = (0..101).map(|at| (at * 40, at % 50 == 0));
         let got = run(segmenter(Kind::Video, 40), steady);
         let want = [
-            "0.0 0+480*",
-            "0.1 480+480",
-            "0.2 960+480",
-            "0.3 1440+480",
-            "0.4 1920+80",
+            "0.0 0+400*",
+            "0.1 400+400",
+            "0.2 800+400",
+            "0.3 1200+400",
+            "0.4 1600+400",
             "0.",
-            "1.0 2000+480*",
-            "1.1 2480+480",
-            "1.2 2960+480",
-            "1.3 3440+480",
-            "1.4 3920+80",
+            "1.0 2000+400*",
+            "1.1 2400+400",
+            "1.2 2800+400",
+            "1.3 3200+400",
+            "1.4 3600+400",
             "1.",
             "2.0 4000+40*",
             "2.",
@@ -391,10 +399,10 @@ mod tests {
         // 2 s + 0.5 s rounds to 3 s: there are less than 0.5 s to wait.
         let late = (0..75).map(|at| (at * 40, at == 0 || at == 55));
         let got = run(segmenter(Kind::Video, 40), late);
-        assert!(got.contains(&"1.0 2200+480*".to_owned()), "{got:?}");
+        assert!(got.contains(&"1.0 2200+400*".to_owned()), "{got:?}");
         let never = (0..75).map(|at| (at * 40, at == 0));
         let got = run(segmenter(Kind::Video, 40), never);
-        assert!(got.contains(&"1.0 2440+480".to_owned()), "{got:?}");
+        assert!(got.contains(&"1.0 2440+400".to_owned()), "{got:?}");
     }
 
     #[test]
@@ -427,8 +435,16 @@ mod tests {
     #[test]
     fn audio_is_cut_at_the_sample_nearest_to_the_grid() {
         let got = run(segmenter(Kind::Audio, 30), (0..70).map(|at| (at * 30, true)));
-        let want =
-            ["0.0 0+480*", "0.1 480+480*", "0.2 960+480*", "0.3 1440+480*", "0.4 1920+90*", "0.", "1.0 2010+90*", "1."];
+        let want = [
+            "0.0 0+420*",
+            "0.1 420+420*",
+            "0.2 840+420*",
+            "0.3 1260+420*",
+            "0.4 1680+330*",
+            "0.",
+            "1.0 2010+90*",
+            "1.",
+        ];
         assert_eq!(got, want);
     }
 

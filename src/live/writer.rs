@@ -958,6 +958,12 @@ impl ChannelWriter {
             track.resume(grid, self.origin);
             self.tracks.insert(track.id.clone(), track);
         }
+        // What a track had not begun when another was further on may have been listed as a gap, and stays one.
+        let furthest =
+            self.tracks.values().filter_map(|track| track.shelf.tail.last()).map(|segment| segment.number).max();
+        for segmenter in self.tracks.values_mut().filter_map(|track| track.segmenter.as_mut()) {
+            segmenter.not_before(furthest.unwrap_or(0));
+        }
         let names: Vec<_> = self.tracks.keys().cloned().collect();
         if state.is_ended {
             self.is_ending = true;
