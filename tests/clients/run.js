@@ -23,6 +23,8 @@ const sampleHeights = [180, 270, 360];
 const sampleSeconds = 24;
 const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
 const liveSettleSeconds = 8;
+/** For a player to load a manifest and know the tracks. */
+const openSeconds = 30;
 /** A start-over begins so long ago, and goes on past what was there when it began; a catch-up is the first half of that. */
 const shiftSeconds = 16;
 /** Behind the encoder, in seconds. Shaka does not aim at a latency over HLS: it keeps the hold-back it is told. */
@@ -76,7 +78,10 @@ async function open(context, pagePort, player, url) {
   page.on('pageerror', (error) => failures.push(`page: ${error.message}`));
   await page.goto(`http://127.0.0.1:${pagePort}/?player=${player}`);
   await page.waitForFunction(() => window.make);
-  await page.evaluate(([name, manifest]) => { window.make(name); return window.player.open(manifest); }, [player, url]);
+  const opened = page.evaluate(([name, manifest]) => { window.make(name); return window.player.open(manifest); }, [player, url]);
+  const late = sleep(openSeconds * 1000).then(() => { throw new Error(`${url} was not opened in ${openSeconds} s: ${failures.join('; ')}`); });
+  for (const either of [opened, late]) either.catch(() => {});
+  await Promise.race([opened, late]);
   return { page, failures, media, state: () => page.evaluate(() => window.state()) };
 }
 
@@ -309,8 +314,8 @@ async function main() {
       await sleep(Math.max(0, origin.liveSince + (shiftSeconds + 6) * 1000 - Date.now()));
       return Date.now() / 1000 - shiftSeconds;
     };
-    // Over DASH a start bounds how far back one may go; where to begin is for the player to choose.
-    if (manifest === 'index.m3u8') {
+    // hls.js begins where a start-over does. Over DASH a start bounds how far back one may go.
+    if (player === 'hls') {
       add(`${label} live start-over`, onChannel(async () => `?start=${(await start()).toFixed(3)}`, startsOver));
     }
     add(`${label} live catch-up`, onChannel(async () => {
