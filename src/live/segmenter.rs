@@ -141,6 +141,11 @@ impl Segmenter {
         self.open.is_some()
     }
 
+    /// The segment that is being made, though no part of it need be complete.
+    pub fn open_number(&self) -> Option<u64> {
+        self.open.as_ref().map(|open| open.number)
+    }
+
     /// Viewers were told that there is nothing in segments with lower numbers.
     pub fn not_before(&mut self, number: u64) {
         self.next = self.next.max(number);

@@ -881,10 +881,12 @@ impl ChannelWriter {
         let Some(grid) = self.grid else { return };
         let furthest = self.views.values().filter_map(|view| view.tail.last()).map(|last| last.number).max();
         let Some(furthest) = furthest else { return };
-        // The first number that is not complete in every track, of those that have not fallen silent.
-        let nexts = self.views.values().filter(|view| view.track.kind() != Kind::Text).filter_map(|view| {
+        // The first number that is not complete in every track, of those that have not fallen silent. One that comes back
+        // after a hole has begun a segment before a part of it can be shown, and that is no gap.
+        let nexts = self.views.iter().filter(|(_, view)| view.track.kind() != Kind::Text).filter_map(|(name, view)| {
             let last = view.tail.last()?;
-            (last.number + SILENT_SLOTS > furthest).then_some(last.number + u64::from(last.is_complete))
+            let is_heard = last.number + SILENT_SLOTS > furthest;
+            if is_heard { Some(last.number + u64::from(last.is_complete)) } else { self.begun(name) }
         });
         self.next = self.next.max(nexts.min().unwrap_or(furthest));
         let next = self.next;
@@ -916,6 +918,16 @@ impl ChannelWriter {
                 }
             }
         }
+    }
+
+    /// The first segment that a track has begun and that is not shown yet.
+    fn begun(&self, name: &Arc<str>) -> Option<u64> {
+        let waiting = self.jobs.iter().find_map(|job| match job {
+            Job::Part { track, made, .. } if track == name => Some(made.number),
+            Job::End { track, number } if track == name => Some(*number),
+            _ => None,
+        });
+        waiting.or_else(|| self.tracks.get(name)?.segmenter.as_ref()?.open_number())
     }
 
     // Restarts.
