@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::exposition::Exposition;
 use crate::library::catalog::State;
 use crate::library::{Asset, Library};
-use crate::media::TrackView;
 use crate::media::track::Details;
+use crate::media::{Kind, TrackView};
 
 /// Why there is nothing to say of an asset.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +77,19 @@ fn track(view: &TrackView<'_>) -> Value {
         "name": track.name,
         "bytes": view.size(),
     });
-    let details = match &track.details {
+    if track.kind() == Kind::Text {
+        value["cues"] = json!(view.cues.len());
+    }
+    let details = details(&track.details);
+    if let (Value::Object(value), Value::Object(details)) = (&mut value, details) {
+        value.extend(details);
+    }
+    value
+}
+
+/// What there is to say of a track of its kind.
+pub fn details(details: &Details) -> Value {
+    match details {
         Details::Video(video) => json!({
             "kind": "video",
             "width": video.width,
@@ -89,10 +101,6 @@ fn track(view: &TrackView<'_>) -> Value {
             "sample_rate": audio.sample_rate,
             "channels": audio.channels,
         }),
-        Details::Text => json!({ "kind": "text", "cues": view.cues.len() }),
-    };
-    if let (Value::Object(value), Value::Object(details)) = (&mut value, details) {
-        value.extend(details);
+        Details::Text => json!({ "kind": "text" }),
     }
-    value
 }

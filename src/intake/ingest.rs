@@ -39,8 +39,19 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Until the task is dropped.
+    /// HTTP, until the task is dropped.
     pub async fn serve(self: Rc<Self>, listener: TcpListener) {
+        let serve = |ingest: Rc<Self>, stream, peer| async move { ingest.connection(stream, peer).await };
+        self.accept(listener, serve, Self::refuse).await;
+    }
+
+    /// Serves each connection there is a place for in a task of its own, and refuses the others.
+    pub async fn accept<F: Future<Output = ()> + 'static>(
+        self: Rc<Self>,
+        listener: TcpListener,
+        serve: impl Fn(Rc<Self>, TcpStream, SocketAddr) -> F,
+        refuse: impl Fn(&Self, TcpStream, SocketAddr),
+    ) {
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return warn!("intake: {error}"),
@@ -49,13 +60,13 @@ impl Ingest {
             match listener.accept().await {
                 Ok((stream, peer)) => match self.places.clone().try_acquire_owned() {
                     Ok(place) => {
-                        let ingest = self.clone();
+                        let served = serve(self.clone(), stream, peer);
                         tokio_uring::spawn(async move {
-                            ingest.connection(stream, peer).await;
+                            served.await;
                             drop(place);
                         });
                     }
-                    Err(_) => self.refuse(stream, peer),
+                    Err(_) => refuse(&self, stream, peer),
                 },
                 Err(error) => {
                     warn!("intake: accept: {error}");

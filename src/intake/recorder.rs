@@ -120,7 +120,7 @@ impl Recorder {
             let (lane, outcome) = lanes.completed().await;
             // What a full disk refuses again and again does not keep the server from stopping.
             let failed = outcome.is_err();
-            self.writer.completed(lane, outcome, now());
+            self.writer.completed(lane, outcome);
             if !failed {
                 lanes.begin(&mut self.writer, &self.disk);
             }
@@ -131,7 +131,7 @@ impl Recorder {
     fn completed(&mut self, lane: Lane, outcome: Completion) {
         let is_full = outcome.as_ref().err() == Some(&Failure::Full);
         let lost = self.writer.counts().lost;
-        self.writer.completed(lane, outcome, now());
+        self.writer.completed(lane, outcome);
         if is_full && self.writer.counts().lost > lost {
             self.full = Some(Instant::now());
             self.figures.full.set(1);

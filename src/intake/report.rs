@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::catalog;
 use super::channels::Channel;
 use super::control::Origin;
 use super::exposition::Exposition;
 use super::figures::Recorded;
 use crate::live;
 use crate::media::broadcast::{Broadcast, BroadcastTrack, State};
-use crate::media::track::Details;
 
 /// One line of a list.
 pub fn summary(origin: Origin, channel: &Channel, readers: &live::Channel) -> Value {
@@ -170,20 +170,7 @@ fn track(view: &BroadcastTrack<'_>) -> Value {
         "latest": latest.map(|segment| segment.number),
         "end": latest.map(|segment| track.timescale.seconds(segment.time) + track.timescale.seconds(segment.duration)),
     });
-    let details = match &track.details {
-        Details::Video(video) => json!({
-            "kind": "video",
-            "width": video.width,
-            "height": video.height,
-            "frame_rate": f64::from(video.frame_rate.0) / f64::from(video.frame_rate.1.max(1)),
-        }),
-        Details::Audio(audio) => json!({
-            "kind": "audio",
-            "sample_rate": audio.sample_rate,
-            "channels": audio.channels,
-        }),
-        Details::Text => json!({ "kind": "text" }),
-    };
+    let details = catalog::details(&track.details);
     if let (Value::Object(value), Value::Object(details)) = (&mut value, details) {
         value.extend(details);
     }

@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::auth::Presented;
 use super::channels::{Channel, Listed, Publisher};
-use super::ingest::{ACCEPT_PAUSE, Ingest};
+use super::ingest::Ingest;
 use super::recorder::{Publication, Refused};
 use super::refusal::Refusal;
 use crate::base::limits;
@@ -60,34 +60,17 @@ struct Stream {
 }
 
 impl Ingest {
-    /// Until the task is dropped.
+    /// RTMP, until the task is dropped.
     pub async fn serve_rtmp(self: Rc<Self>, listener: TcpListener) {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => return warn!("intake: {error}"),
+        let serve = |ingest, stream, peer: SocketAddr| {
+            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+            Publishing::new(ingest, peer).run(stream)
         };
-        loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => match self.places.clone().try_acquire_owned() {
-                    Ok(place) => {
-                        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                        let ingest = self.clone();
-                        tokio_uring::spawn(async move {
-                            Publishing::new(ingest, peer).run(stream).await;
-                            drop(place);
-                        });
-                    }
-                    Err(_) => {
-                        let refusal = Refusal::Connections { max: self.connections_max };
-                        warn!("intake: {peer}: RTMP: {refusal} (intake.connections_max)");
-                    }
-                },
-                Err(error) => {
-                    warn!("intake: accept: {error}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+        let refuse = |ingest: &Ingest, _: TcpStream, peer| {
+            let refusal = Refusal::Connections { max: ingest.connections_max };
+            warn!("intake: {peer}: RTMP: {refusal} (intake.connections_max)");
+        };
+        self.accept(listener, serve, refuse).await;
     }
 }
 

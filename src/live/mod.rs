@@ -30,8 +30,9 @@ mod timeline;
 mod track;
 mod writer;
 
+pub use crate::store::scan::FoundChunk;
 pub use channel::{Channel, Channels};
-pub use op::{Failure, FileName, FoundChunk, FoundFile, Lane, Op, Opened, Outcome, Recovered};
+pub use op::{Failure, FileName, FoundFile, Lane, Op, Opened, Outcome, Recovered};
 pub use options::{Options, Redundancy, Refusal, SessionId, SourceName};
 pub use snapshot::{Located, Snapshot, TimeRange};
 pub use writer::{ChannelWriter, Counts};

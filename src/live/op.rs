@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::{Stored, Ticks};
+use crate::base::Stored;
 use crate::media::Kind;
 use crate::media::broadcast::{Journal, SegmentRow};
+use crate::store::scan::FoundChunk;
 
 /// One operation of [`super::ChannelWriter::poll`]. The writer gives out one at a time for each [`Lane`], and waits for
 /// [`super::ChannelWriter::completed`] before it gives out the next.
@@ -130,19 +131,4 @@ pub struct FoundFile {
     pub chunks: Vec<FoundChunk>,
     /// Where an append goes: behind the last whole chunk.
     pub len: u64,
-}
-
-/// One `moof` and its `mdat`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundChunk {
-    /// From the start of the file, in bytes.
-    pub offset: u64,
-    pub size: u32,
-    /// `baseMediaDecodeTime`.
-    pub time: Ticks,
-    /// Of all samples, in track ticks.
-    pub duration: Ticks,
-    pub is_independent: bool,
-    /// `sequence_number` of `mfhd`, which tells the segment and the part.
-    pub sequence: u32,
 }

@@ -120,7 +120,7 @@ impl Shelf {
         file: &Arc<File>,
         number: u64,
         index: u32,
-        chunk: &super::op::FoundChunk,
+        chunk: &super::FoundChunk,
         row: Option<&SegmentRow>,
         discontinuities: u32,
         part: Ticks,

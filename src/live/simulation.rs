@@ -263,7 +263,7 @@ impl World {
         while let Some(op) = self.writer.poll() {
             let lane = op.lane();
             let outcome = self.disk.run(op, &mut self.random);
-            self.writer.completed(lane, outcome, self.now);
+            self.writer.completed(lane, outcome);
         }
     }
 

@@ -51,6 +51,8 @@ pub struct ChannelWriter {
     /// Since when samples wait for the grid.
     waiting_since: Option<Duration>,
     jobs: VecDeque<Job>,
+    /// Rows that could not be written, of segments that were listed.
+    late_rows: Vec<(FileName, SegmentRow)>,
     job_bytes: usize,
     upkeep: VecDeque<Op>,
     media_flight: Option<Flight>,
@@ -139,6 +141,7 @@ impl ChannelWriter {
             is_ending: false,
             waiting_since: None,
             jobs: VecDeque::new(),
+            late_rows: Vec::new(),
             job_bytes: 0,
             upkeep: VecDeque::new(),
             media_flight: None,
@@ -290,9 +293,9 @@ impl ChannelWriter {
     }
 
     /// How the operation of this lane went. What it made visible is published before this returns.
-    pub fn completed(&mut self, lane: Lane, outcome: Result<Outcome, Failure>, now: Duration) {
+    pub fn completed(&mut self, lane: Lane, outcome: Result<Outcome, Failure>) {
         match lane {
-            Lane::Media => self.media_completed(outcome, now),
+            Lane::Media => self.media_completed(outcome),
             Lane::Upkeep => self.upkeep_completed(outcome),
         }
         self.work();
@@ -735,7 +738,15 @@ impl ChannelWriter {
         let Some((file, row)) = track.shelf.end(number) else { return };
         let settled = track.measure();
         self.is_state_new |= settled;
-        self.jobs.push_front(Job::Row { file, row });
+        // Rows ascend, and a file that is closed takes no more of them.
+        let (late, others) =
+            std::mem::take(&mut self.late_rows).into_iter().partition(|(other, _)| *other.track == **name);
+        self.late_rows = others;
+        let rows: Vec<(FileName, SegmentRow)> = late;
+        let rows = rows.into_iter().filter(|(other, _)| *other == file).chain([(file.clone(), row)]);
+        for (at, (file, row)) in rows.enumerate() {
+            self.jobs.insert(at, Job::Row { file, row });
+        }
         self.show_track(name);
     }
 
@@ -744,11 +755,10 @@ impl ChannelWriter {
         at.checked_sub(1).map_or(0, |at| self.discontinuities[at].1)
     }
 
-    fn media_completed(&mut self, outcome: Result<Outcome, Failure>, now: Duration) {
+    fn media_completed(&mut self, outcome: Result<Outcome, Failure>) {
         let Some(flight) = self.media_flight.take() else { return };
-        let _ = now;
         match (flight, outcome) {
-            (flight, Err(failure)) => return self.failed(flight, failure),
+            (_, Err(failure)) => return self.failed(failure),
             (Flight::Create(name), Ok(Outcome::Opened(opened))) => {
                 if let Some(Job::Part { track, init, .. }) = self.jobs.front()
                     && let Some(track) = self.tracks.get_mut(track)
@@ -776,7 +786,7 @@ impl ChannelWriter {
         self.is_unsynced = true;
     }
 
-    fn failed(&mut self, flight: Flight, failure: Failure) {
+    fn failed(&mut self, failure: Failure) {
         self.attempts += 1;
         if failure == Failure::Full && self.make_room() {
             self.held_up = HeldUp::BySpace;
@@ -789,14 +799,17 @@ impl ChannelWriter {
         // The live edge lives on: what cannot be written is left out.
         self.attempts = 0;
         self.counts.lost += 1;
-        if let (Flight::Create(_) | Flight::Append, Some(Job::Part { track, made, .. })) =
-            (flight, self.jobs.pop_front())
-        {
-            self.job_bytes -= made.size as usize;
-            self.counts.parts_done += 1;
-            if let Some(track) = self.tracks.get_mut(&track) {
-                track.shelf.lose(made.number);
+        match self.jobs.pop_front() {
+            Some(Job::Part { track, made, .. }) => {
+                self.job_bytes -= made.size as usize;
+                self.counts.parts_done += 1;
+                if let Some(track) = self.tracks.get_mut(&track) {
+                    track.shelf.lose(made.number);
+                }
             }
+            // Its segment has been listed: it is tried again with the track's next one.
+            Some(Job::Row { file, row }) => self.late_rows.push((file, row)),
+            Some(Job::End { .. }) | None => {}
         }
     }
 

@@ -17,7 +17,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 use thiserror::Error;
 
-use crate::base::calendar::{days_from_civil, days_in_month};
+use crate::base::instant;
 use crate::base::{Extent, Payload, Ticks, Timescale, Watch, Watermark};
 use crate::http::{Kind, Request, Response, Status, uri};
 use crate::live::{Located, Snapshot, TimeRange};
@@ -422,60 +422,14 @@ fn excerpt(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// `1700000000`, `1700000000.5`, `2026-11-23T22:13:44Z`, `2026-11-23T22:13:44.5+01:00`; to a millisecond, so that few URLs
-/// name the same stretch. A `+` may come as it is or escaped.
+/// What [`instant::read`] takes, to a millisecond, so that few URLs name the same stretch. A `+` may come as it is or escaped.
 fn moment(text: &str) -> Option<Duration> {
     const LEN_MAX: usize = 48;
     if text.len() > LEN_MAX {
         return None;
     }
     let text = text.replace("%3A", ":").replace("%3a", ":").replace("%2B", "+").replace("%2b", "+");
-    match text.split_once('T') {
-        Some((date, time)) => iso(date, time),
-        None => {
-            let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
-            let seconds = digits(whole, 1..=11)?;
-            Some(Duration::from_millis(seconds * 1_000 + millis(fraction)?))
-        }
-    }
-}
-
-fn iso(date: &str, time: &str) -> Option<Duration> {
-    let mut fields = date.split('-');
-    let (year, month, day) =
-        (digits(fields.next()?, 4..=4)?, digits(fields.next()?, 2..=2)?, digits(fields.next()?, 2..=2)?);
-    let zone_at = time.find(['Z', '+', '-'])?;
-    let (time, zone) = time.split_at(zone_at);
-    let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let mut clock = clock.split(':');
-    let (hour, minute) = (digits(clock.next()?, 2..=2)?, digits(clock.next()?, 2..=2)?);
-    let second = clock.next().map_or(Some(0), |second| digits(second, 2..=2))?;
-    let valid = (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month) && year >= 1970;
-    if fields.next().is_some() || clock.next().is_some() || !valid || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-    let offset = match zone {
-        "Z" => 0,
-        _ => {
-            let (hours, minutes) = zone[1..].split_once(':')?;
-            (digits(hours, 2..=2)?.min(24) * 60 + digits(minutes, 2..=2)?.min(59)) * 60
-        }
-    };
-    // East of Greenwich it is later.
-    let seconds = if zone.starts_with('-') { seconds + offset } else { seconds.checked_sub(offset)? };
-    Some(Duration::from_millis(seconds * 1_000 + millis(fraction)?))
-}
-
-fn digits(text: &str, len: std::ops::RangeInclusive<usize>) -> Option<u64> {
-    let all = len.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    all.then(|| text.parse().ok()).flatten()
-}
-
-/// A decimal fraction of a second, without the point.
-fn millis(fraction: &str) -> Option<u64> {
-    digits(fraction, 1..=9)?;
-    format!("{fraction:0<3}").get(..3)?.parse().ok()
+    instant::read(&text).and_then(|time| u64::try_from(time.as_millis()).ok()).map(Duration::from_millis)
 }
 
 impl Source for Snapshot {

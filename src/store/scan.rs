@@ -39,7 +39,7 @@ pub struct FoundChunk {
     /// Of all samples, in track ticks.
     pub duration: Ticks,
     pub is_independent: bool,
-    /// `sequence_number` of `mfhd`.
+    /// `sequence_number` of `mfhd`, which tells the segment and the part.
     pub sequence: u32,
 }
 

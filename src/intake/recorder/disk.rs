@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio_uring::fs::File;
 use tracing::{error, info, warn};
 
-use crate::live::{Failure, FileName, FoundChunk, FoundFile, Op, Opened, Outcome, Recovered};
+use crate::live::{Failure, FileName, FoundFile, Op, Opened, Outcome, Recovered};
 use crate::store::channel_dir::{self, Held, TrackFiles};
 use crate::store::scan::{self, Depth};
 use crate::store::{ChannelDir, GrowingFile, Journal};
@@ -285,19 +285,11 @@ fn failure(error: io::Error) -> Failure {
 
 fn found_file(name: FileName, scanned: scan::Recovered) -> FoundFile {
     use crate::base::Stored;
-    let chunk = |found: &scan::FoundChunk| FoundChunk {
-        offset: found.offset,
-        size: found.size,
-        time: found.time,
-        duration: found.duration,
-        is_independent: found.is_independent,
-        sequence: found.sequence,
-    };
     FoundFile {
         name,
         init: scanned.init,
         rows: scanned.journal.len(),
-        chunks: scanned.newest.iter().chain(&scanned.tail).map(chunk).collect(),
+        chunks: scanned.newest.into_iter().chain(scanned.tail).collect(),
         len: scanned.file.len(),
         opened: Opened { media: scanned.file, journal: Arc::new(scanned.journal) },
     }

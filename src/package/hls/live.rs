@@ -1,5 +1,6 @@
 //! Media playlists of channels, with low latency if the channel has parts (RFC 8216bis §4.4.4.9, §4.4.5, §6.2).
 
+use crate::base::limits::LIVE_TAIL_SEGMENTS;
 use crate::base::{Ticks, Timescale};
 use crate::media::broadcast::{Broadcast, BroadcastTrack, SegmentView, State};
 use crate::package::date;
@@ -159,6 +160,8 @@ struct Edge<'a> {
     open: Option<SegmentView<'a>>,
     /// End of the last segment or part, in microseconds.
     time: u64,
+    /// The first number whose parts are listed.
+    parts_from: u64,
 }
 
 impl<'a> Edge<'a> {
@@ -174,7 +177,20 @@ impl<'a> Edge<'a> {
             None => None,
         };
         let start = || micros(broadcast.grid.start(end, broadcast.grid.timescale), broadcast.grid.timescale);
-        Edge { end, open, time: time.unwrap_or_else(start) }
+        let time = time.unwrap_or_else(start);
+        // Counted in what is listed, not in media time: after a jump the two differ.
+        let newest = end.saturating_sub(LIVE_TAIL_SEGMENTS as u64).max(broadcast.first);
+        let recent: Vec<Entry<'_>> = live_timeline::entries(broadcast, live, newest).collect();
+        let mut behind = open.as_ref().map_or(0, |open| time.saturating_sub(micros(open.time, live.track.timescale)));
+        let mut parts_from = end;
+        for entry in recent.iter().rev().take_while(|_| listed) {
+            if behind >= PARTS_KEPT * target(broadcast) {
+                break;
+            }
+            parts_from = entry.number;
+            behind += entry.end - entry.start;
+        }
+        Edge { end, open, time, parts_from }
     }
 
     /// The first number that a delta update lists.
@@ -237,14 +253,8 @@ impl<'a> Body<'_, 'a> {
             entry.discontinuities,
             entry.segment.as_ref(),
         );
-        if let Some(segment) = &entry.segment {
-            let age = self.edge.time.saturating_sub(entry.end);
-            if self.broadcast.grid.part.is_some()
-                && self.broadcast.state == State::Ongoing
-                && age < PARTS_KEPT * target(self.broadcast)
-            {
-                self.push_parts(segment);
-            }
+        if let Some(segment) = entry.segment.as_ref().filter(|_| entry.number >= self.edge.parts_from) {
+            self.push_parts(segment);
         }
         let micros = entry.end - entry.start;
         if micros != self.micros {
