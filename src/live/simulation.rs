@@ -269,12 +269,12 @@ impl World {
 
     fn connect(&mut self, offset: i64) -> Encoder {
         let session = self.writer.publish(SourceName::Main, self.now).unwrap();
-        let mut encoder = Encoder { session, at: 0, offset, audio: 0, frame: 0, is_large: false };
-        self.announce(&mut encoder);
+        let encoder = Encoder { session, at: 0, offset, audio: 0, frame: 0, is_large: false };
+        self.announce(&encoder);
         encoder
     }
 
-    fn announce(&mut self, encoder: &mut Encoder) {
+    fn announce(&mut self, encoder: &Encoder) {
         let video = if encoder.is_large { &H264_1080 } else { &H264 };
         for (track, format) in [(0, format(Kind::Video, video)), (1, format(Kind::Audio, &AAC))] {
             self.writer.feed(encoder.session, Event::Track { track, format }, self.now).unwrap();
@@ -330,7 +330,7 @@ impl World {
     /// An encoder stands by with the same stream, and steps in when the other is cut off.
     fn fail_over(&mut self, encoder: &mut Encoder) {
         let mut standby = Encoder { session: self.writer.publish(SourceName::Main, self.now).unwrap(), ..*encoder };
-        self.announce(&mut standby);
+        self.announce(&standby);
         let discontinuities = |world: &World| {
             let snapshot = world.writer.channel().snapshot();
             let found = snapshot.broadcast(None).and_then(|broadcast| {
@@ -530,6 +530,34 @@ fn a_steady_encoder_is_published_steadily() {
         assert!(matches!(snapshot.segment(&track.track.id, next.number + 9), Located::Missing));
     }
     assert_eq!(world.writer.counts().lost + world.writer.counts().gaps + world.writer.counts().jumps, 0);
+}
+
+#[test]
+fn a_crash_while_another_format_is_learnt_keeps_what_was_recorded() {
+    let mut world = World::new(1);
+    let mut encoder = world.connect(0);
+    for _ in 0..25 * 20 {
+        world.step(&mut encoder, false);
+    }
+    let listed = |world: &World| -> Vec<u64> {
+        let snapshot = world.writer.channel().snapshot();
+        let broadcast = snapshot.broadcast(None).unwrap();
+        broadcast.track("v1").map(|track| track.segments(0).map(|segment| segment.number).collect()).unwrap_or_default()
+    };
+    let before = listed(&world);
+    assert!(before.len() >= 8, "{before:?}");
+    encoder.is_large = true;
+    encoder.frame = 0;
+    world.announce(&encoder);
+    for _ in 0..3 {
+        world.step(&mut encoder, false);
+    }
+    // Has the state saved.
+    world.mark(&encoder);
+    world.writer.tick(world.now);
+    world.run_disk();
+    world.crash(0);
+    assert!(listed(&world).starts_with(&before[..before.len() - 1]), "{before:?} {:?}", listed(&world));
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub struct TrackWriter {
     pub learnt: Option<Learnt>,
     /// What holds for the segments being made: as `learnt`, but for a format that is still being learnt.
     pub shown: Option<Learnt>,
+    /// What is saved of the track while another format is being learnt: a restart finds what was recorded by it.
+    saved: Option<SavedTrack>,
     /// Samples from which the frame rate is learnt.
     held: Vec<Held>,
     /// Samples that may be slips of the publisher's clock.
@@ -104,6 +106,7 @@ impl TrackWriter {
             description: None,
             first_sample: Bytes::new(),
             learnt: None,
+            saved: None,
             shown: None,
             held: Vec::new(),
             suspects: Vec::new(),
@@ -132,7 +135,7 @@ impl TrackWriter {
     }
 
     pub fn save(&self) -> Option<SavedTrack> {
-        let learnt = self.learnt.as_ref()?;
+        let Some(learnt) = &self.learnt else { return self.saved.clone() };
         let Meter { rate, is_settled, .. } = self.meter;
         Some(SavedTrack::of(&self.id, &self.format, &self.first_sample, &learnt.pace, learnt.reorder, rate, is_settled))
     }
@@ -151,6 +154,7 @@ impl TrackWriter {
     /// What follows is in this format.
     pub fn change(&mut self, format: Format) {
         if self.format != format {
+            self.saved = self.save();
             self.meter = if self.meter.is_settled && same_coding(&self.format, &format) {
                 self.meter
             } else {
