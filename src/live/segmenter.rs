@@ -4,6 +4,8 @@
 //! target duration allows. What else there is is cut at its first sample of the slot. Parts hold as many whole frames as fit
 //! and lie side by side from the segment's start: what is missing for longer than a part is a part without bytes.
 
+mod text;
+
 use bytes::Bytes;
 
 use super::grid::{longest, patience};
@@ -14,6 +16,8 @@ use crate::media::broadcast::{Grid, Position};
 use crate::media::fragment::Start;
 use crate::media::isobmff::write;
 use crate::media::{Kind, Sample};
+
+pub use text::nothing;
 
 /// A sample on the channel's timeline.
 #[derive(Clone, Debug)]
@@ -67,6 +71,9 @@ pub struct Segmenter {
     pending: Option<Timed>,
     /// Whether samples are of no use before the next key frame.
     needs_key: bool,
+    /// Of text: up to where it is known what is shown, and what stands where nothing is.
+    covered: Option<i64>,
+    nothing: Bytes,
 }
 
 /// The segment that is being made.
@@ -113,11 +120,29 @@ impl Segmenter {
     /// Segments from number `next` on.
     pub fn new(kind: Kind, pace: Pace, grid: Grid, next: u64) -> Segmenter {
         let part = part_target(&grid, &pace).0;
-        Segmenter { kind, pace, grid, part, next, open: None, pending: None, needs_key: kind == Kind::Video }
+        let needs_key = kind == Kind::Video;
+        Segmenter {
+            kind,
+            pace,
+            grid,
+            part,
+            next,
+            open: None,
+            pending: None,
+            needs_key,
+            covered: None,
+            nothing: Bytes::new(),
+        }
+    }
+
+    /// For text: a sample that shows nothing.
+    pub fn with_nothing(self, nothing: Bytes) -> Segmenter {
+        Segmenter { nothing, ..self }
     }
 
     /// Goes on with a segment that has parts up to `end` already, of which the last had the index before `part_index`.
     pub fn resume(&mut self, number: u64, time: Ticks, is_independent: bool, end: Ticks, part_index: u32) {
+        self.covered = (self.kind == Kind::Text).then_some(end.0);
         self.open = Some(Open {
             number,
             time: time.0,
@@ -158,6 +183,9 @@ impl Segmenter {
 
     /// Takes a sample; false if it is of no use.
     pub fn push(&mut self, sample: Timed, cuts: &mut Vec<Cut>) -> bool {
+        if self.kind == Kind::Text {
+            return self.push_text(sample, cuts);
+        }
         let (time, is_key) = (sample.time.0, sample.start.is_some());
         let frame = self.pace.frame.or(sample.duration).unwrap_or(0);
         let slot = self.grid.number(Ticks(time + frame / 2), self.pace.timescale);
@@ -190,6 +218,9 @@ impl Segmenter {
 
     /// Nothing follows for the time being: what there is becomes a complete segment.
     pub fn finish(&mut self, cuts: &mut Vec<Cut>) {
+        if self.kind == Kind::Text {
+            return self.finish_text(cuts);
+        }
         self.settle(None, cuts);
         self.end(cuts);
     }

@@ -146,9 +146,7 @@ impl Snapshot {
 
     pub fn segment(&self, track: &str, number: u64) -> Located {
         let Some(track) = self.track(track) else { return Located::Missing };
-        if number < self.first {
-            return Located::Missing;
-        }
+        // What has left the window stays available for as long as its file does.
         if let Some((segment, place)) = track.of_tail(number) {
             let file = place.file.opened.media.clone();
             return match &place.progress {

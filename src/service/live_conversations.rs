@@ -12,9 +12,9 @@ use crate::live::{Located, TimeRange};
 use crate::media::broadcast::{Broadcast, Position, State};
 use crate::package::fixture::{Channel, FIRST};
 
-use super::Wait;
 use super::live::{Live, Outcome, Source};
 use super::route::Route;
+use super::{Wait, missing};
 
 const NOW: Duration = Duration::from_millis(1_767_225_610_250);
 
@@ -112,7 +112,7 @@ struct Origin {
 impl Origin {
     fn new(segments: u64) -> Origin {
         let snapshot = Snapshot::news(segments, Some(Duration::from_millis(520)));
-        Origin { live: Live::new(8 << 20), snapshot }
+        Origin { live: Live::new(8 << 20, missing(Duration::from_secs(3))), snapshot }
     }
 
     fn ask(&self, path: &str, fields: &str) -> Outcome {
@@ -197,6 +197,9 @@ fn blocking_reload() {
         ("_HLS_msn=2251799813685248", "400"),
         ("_HLS_msn={10}&_HLS_part=99999999999", "400"),
         ("_HLS_skip=no", "400"),
+        ("_HLS_msn={9}&_HLS_msn={10}", "400"),
+        ("_HLS_msn={9}&_HLS_part=1&_HLS_part=1", "400"),
+        ("_HLS_skip=YES&_HLS_skip=v2", "400"),
         ("unknown=1", "200"),
     ] {
         let mut path = format!("v1.m3u8?{query}");
@@ -243,6 +246,9 @@ fn segments_and_parts() {
         assert_eq!(name(&origin.ask(&at, "")), want, "{path}");
     }
     let line = format!("a1/{}.m4s", FIRST + 9);
+    // In vain: as long as any 404.
+    let Outcome::Wait(wait) = origin.ask(&format!("v1/{}.2.m4s", FIRST + 10), "") else { panic!("it is there") };
+    assert_eq!(field(&wait.otherwise, "Cache-Control"), Some("max-age=3"));
     let whole = origin.ready(&line, "");
     assert_eq!(field(&whole, "Content-Type"), Some("audio/mp4"));
     assert_eq!(field(&whole, "Cache-Control"), Some("public, max-age=20, immutable"));
@@ -300,6 +306,7 @@ fn stretches() {
         (format!("start=1&end={}", at(0)), "missing"),
         (format!("start={}&end={}", at(5), at(5)), "400"),
         ("start=".into(), "400"),
+        (format!("start={}&start={}", at(2), at(3)), "400"),
         ("start=now".into(), "400"),
         ("start=-5".into(), "400"),
         ("start=1e9".into(), "400"),

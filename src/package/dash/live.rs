@@ -12,13 +12,14 @@ use base64::prelude::BASE64_STANDARD;
 use crate::base::{Ticks, Timescale};
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Mark, State};
 use crate::media::feed::Message;
-use crate::package::live_timeline::{self, Entry, micros, micros_ceil};
+use crate::package::live_timeline::{self, Entry, micros_ceil};
 use crate::package::live_url::{self, Stretch};
 use crate::package::offer;
 use crate::package::{date, live_url::SEGMENT_TEMPLATE};
 
 use super::element::Xml;
 use super::mpd::{NAMESPACE, PROFILES, SCTE_NAMESPACE, has_supplemental_codecs, iso_duration};
+use super::period::{self, Period, time_of};
 use super::switching_set::{self, Borders};
 
 const LOW_LATENCY_PROFILE: &str = ",http://www.dashif.org/guidelines/low-latency-live-v5";
@@ -38,19 +39,6 @@ enum Addressing {
     Timeline,
 }
 
-/// A stretch without discontinuities.
-struct Period {
-    /// The discontinuities before it, which identify it as long as any of it is in the window.
-    id: u32,
-    first: u64,
-    /// The first number that is not in it; `None` for what goes on.
-    end: Option<u64>,
-    /// Microseconds of MPD time.
-    start: u64,
-    /// Microseconds of media time at `start`.
-    media_start: u64,
-}
-
 /// The MPD; its links are relative to `/live/{channel}/`.
 pub fn live_mpd(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
     let offers = offer::of_broadcast(broadcast);
@@ -64,7 +52,7 @@ pub fn live_mpd(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
     let (start, end) = (time_of(broadcast, broadcast.first), time_of(broadcast, broadcast.next));
     // What somebody cut out and that is finished begins at 0. Anything else stays where it was while it was live.
     let origin = if ended && !stretch.is_live() { start } else { 0 };
-    let periods = periods(broadcast, origin);
+    let periods = period::periods(broadcast, origin);
 
     let mut xml = Xml::new(4_096);
     xml.open("MPD", |tag| {
@@ -97,12 +85,17 @@ pub fn live_mpd(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
     }
     for period in &periods {
         xml.open("Period", |tag| {
-            tag.set("id", &period.id.to_string());
-            tag.set("start", &iso_duration(Duration::from_micros(period.start)));
+            tag.set("id", &period.id).set("start", &iso_duration(Duration::from_micros(period.start)));
+            if let Some(duration) = period.duration {
+                tag.set("duration", &iso_duration(Duration::from_micros(duration)));
+            }
         });
         push_events(&mut xml, broadcast, period);
         for (at, set) in sets.iter().enumerate() {
-            push_set(&mut xml, broadcast, period, addressing, at, &offers, set);
+            let there: Vec<usize> = set.iter().copied().filter(|&track| period.has(track)).collect();
+            if !there.is_empty() {
+                push_set(&mut xml, broadcast, period, addressing, at, &offers, &there);
+            }
         }
         xml.close("Period");
     }
@@ -146,43 +139,6 @@ fn delay(addressing: Addressing, chunk: Duration, target: Duration) -> Duration 
         Addressing::Clock => (4 * chunk).max(Duration::from_secs(1)),
         Addressing::Timeline => 3 * target,
     }
-}
-
-/// Where a slot begins, in microseconds since 1970.
-fn time_of(broadcast: &Broadcast<'_>, number: u64) -> u64 {
-    micros(broadcast.grid.start(number, broadcast.grid.timescale), broadcast.grid.timescale)
-}
-
-/// One for each count of discontinuities in the window, by the first track.
-///
-/// While the channel goes on, the first reaches back to slot 0: where it really began is no longer known once that has left
-/// the window, and it makes no difference to where its segments lie.
-fn periods(broadcast: &Broadcast<'_>, origin: u64) -> Vec<Period> {
-    let reference = &broadcast.tracks[0];
-    let ended = broadcast.state == State::Ended;
-    let first_start = if ended { time_of(broadcast, broadcast.first) } else { time_of(broadcast, 0) };
-    let period = |id, first, start: u64| Period {
-        id,
-        first,
-        end: None,
-        start: start.saturating_sub(origin),
-        media_start: start,
-    };
-    let count = live_timeline::discontinuities(broadcast, broadcast.first);
-    let mut periods = vec![period(count, broadcast.first, first_start)];
-    let mut last = count;
-    for segment in reference.segments(broadcast.first).filter(|segment| segment.is_complete || !ended) {
-        if segment.discontinuities > last {
-            last = segment.discontinuities;
-            if let Some(before) = periods.last_mut() {
-                before.end = Some(segment.number);
-            }
-            periods.push(period(last, segment.number, time_of(broadcast, segment.number)));
-        }
-    }
-    // The very first segment came after a discontinuity that others do not have yet.
-    periods.retain(|period| period.end != Some(period.first));
-    periods
 }
 
 fn push_service_description(xml: &mut Xml, target: Duration, chunk: Duration) {
@@ -349,7 +305,8 @@ fn push_events(xml: &mut Xml, broadcast: &Broadcast<'_>, period: &Period) {
         let at = mark.time.as_micros() as u64;
         at < end && at.saturating_add(mark.duration.unwrap_or_default().as_micros() as u64) >= start
     };
-    let marks: Vec<&Mark> = broadcast.marks.iter().filter(inside).collect();
+    let marks: Vec<&Mark> =
+        broadcast.marks.iter().filter(inside).filter(|mark| live_timeline::is_within(broadcast, mark)).collect();
     let scheme = |mark: &Mark| match &mark.message {
         Message::Scte35(_) => (SCTE35_SCHEME.to_owned(), String::new()),
         Message::Event { scheme, value, .. } => (scheme.clone(), value.clone()),

@@ -4,6 +4,7 @@ mod descriptor;
 mod element;
 mod live;
 mod mpd;
+mod period;
 mod switching_set;
 mod timeline;
 

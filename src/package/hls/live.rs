@@ -321,6 +321,10 @@ impl<'a> Body<'_, 'a> {
             if part.is_independent {
                 self.out.push_str(",INDEPENDENT=YES");
             }
+            // Nothing came for it: it has no bytes, and its URL is 404.
+            if part.size == 0 {
+                self.out.push_str(",GAP=YES");
+            }
             self.out.push('\n');
         }
     }
