@@ -194,7 +194,10 @@ impl Segmenter {
         }
         if let Some(open) = &self.open {
             let due = self.grid.start(open.number + 1, self.pace.timescale).0;
-            let late = time >= due.saturating_add(patience(&self.grid, self.pace.timescale, frame));
+            // Key frames that lie later in every slot than the grid has them begin their segments all the same.
+            let slot_ticks = due - self.grid.start(open.number, self.pace.timescale).0;
+            let patience = patience(&self.grid, self.pace.timescale, frame);
+            let late = time >= (open.time + slot_ticks + patience).clamp(due, due + slot_ticks);
             if slot > open.number && (self.kind != Kind::Video || is_key || late) {
                 self.settle(Some(time), cuts);
                 self.end(cuts);
@@ -439,6 +442,20 @@ mod tests {
         let never = (0..75).map(|at| (at * 40, at == 0));
         let got = run(segmenter(Kind::Video, 40), never);
         assert!(got.contains(&"1.0 2440+400".to_owned()), "{got:?}");
+    }
+
+    /// An encoder that comes back with its key frames 1.2 s after the grid's slots begin.
+    #[test]
+    fn segments_begin_with_key_frames_that_are_off_the_grid() {
+        let frames = (0..30).map(|at| (at * 40, at == 0)).chain((30..230).map(|at| (at * 40, (at - 30) % 50 == 0)));
+        let got = run(segmenter(Kind::Video, 40), frames);
+        let starts: Vec<_> = got.iter().filter(|part| part.contains(".0 ")).map(String::as_str).collect();
+        // Segments last as long as they may until a key frame comes before that.
+        assert_eq!(starts, ["0.0 0+400*", "1.0 2440+400", "2.0 4880+400", "3.0 7200+400*"], "{got:?}");
+        let begins_late = (0..200).map(|at| (1_200 + at * 40, at % 50 == 0));
+        let got = run(segmenter(Kind::Video, 40), begins_late);
+        let starts: Vec<_> = got.iter().filter(|part| part.contains(".0 ")).map(String::as_str).collect();
+        assert_eq!(starts, ["0.0 1200+400*", "1.0 3200+400*", "2.0 5200+400*", "3.0 7200+400*"], "{got:?}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::base::{Extent, Payload, Ticks, Timescale, Watch, Watermark};
 use crate::http::{Kind, Request, Response, Status, uri};
 use crate::live::{Located, Snapshot, TimeRange};
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Position, State};
-use crate::media::track;
+use crate::media::{isobmff, track};
 use crate::package::live_url::{Resource, Stretch};
 use crate::package::{dash, date, hls};
 
@@ -235,6 +235,14 @@ impl Live {
                     response.growing = Some(Box::new(growing));
                 }
                 Outcome::Ready(response)
+            }
+            // A player of DASH asks for a segment that is not there until it gives up, or for ever. In HLS it is EXT-X-GAP.
+            Located::Gap { time, duration } => {
+                let mut bytes = Vec::new();
+                let ticks = u32::try_from(duration.0).unwrap_or(u32::MAX);
+                isobmff::write::empty_fragment(1, time.0.max(0) as u64, ticks, &mut bytes);
+                let body = Payload::from(Bytes::from(bytes));
+                Outcome::Ready(whole(Kind::Segment, live, etag, &cache_control, body).respond(request))
             }
             Located::Later(until) => Outcome::Wait(Wait {
                 until,

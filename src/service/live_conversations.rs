@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::growing::Progress;
-use crate::base::{Extent, Growing, Piece, Stored, Watch, Watermark};
+use mp4_atom::ReadFrom;
+
+use crate::base::{Extent, Growing, Piece, Stored, Ticks, Watch, Watermark};
 use crate::http::{Response, request, uri};
 use crate::live::{Located, TimeRange};
 use crate::media::broadcast::{Broadcast, Position, State};
@@ -17,6 +19,9 @@ use super::route::Route;
 use super::{Wait, missing};
 
 const NOW: Duration = Duration::from_millis(1_767_225_610_250);
+
+/// A number for which there is nothing.
+const GAP: u64 = FIRST - 7;
 
 struct Snapshot {
     channel: Channel,
@@ -72,6 +77,7 @@ impl Source for Snapshot {
                 Located::Growing(Growing { file: file(), start: 5, progress: Arc::new(Progress::new(9)) })
             }
             Some(_) if number == self.channel.next + 1 => self.later(number, 1),
+            Some(_) if number == GAP => Located::Gap { time: Ticks(96_000 * GAP as i64), duration: Ticks(96_000) },
             _ => Located::Missing,
         }
     }
@@ -256,6 +262,15 @@ fn segments_and_parts() {
     let etag = format!("If-None-Match: {}\r\n", field(&whole, "ETag").unwrap());
     assert_eq!(origin.ready(&line, &etag).status.0, 304);
     assert_eq!(field(&origin.ready("v1/v1-00.mp4", ""), "Cache-Control"), Some("public, max-age=31536000, immutable"));
+    // A gap is a segment without samples.
+    let gap = origin.ready(&format!("a1/{GAP}.m4s"), "");
+    assert_eq!((gap.status.0, field(&gap, "Content-Type")), (200, Some("audio/mp4")));
+    let [Piece::Inline(bytes)] = gap.body.pieces() else { panic!("{:?}", gap.body) };
+    let moof = mp4_atom::Moof::read_from(&mut &bytes[..]).unwrap();
+    let traf = &moof.traf[0];
+    assert_eq!(traf.tfdt.as_ref().unwrap().base_media_decode_time, 96_000 * GAP);
+    assert_eq!((traf.tfhd.default_sample_duration, traf.trun.len()), (Some(96_000), 0));
+    assert!(bytes.ends_with(b"\0\0\0\x08mdat"), "{bytes:?}");
     // Of what grows there are no ranges.
     assert_eq!(name(&origin.ask(&format!("v1/{}.m4s", FIRST + 10), "Range: bytes=0-9\r\n")), "follow");
 }

@@ -12,14 +12,13 @@ use base64::prelude::BASE64_STANDARD;
 use crate::base::{Ticks, Timescale};
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Mark, State};
 use crate::media::feed::Message;
-use crate::package::live_timeline::{self, Entry, micros_ceil};
+use crate::package::live_timeline::{self, Entry, micros, micros_ceil};
 use crate::package::live_url::{self, Stretch};
 use crate::package::offer;
 use crate::package::{date, live_url::SEGMENT_TEMPLATE};
 
 use super::element::Xml;
 use super::mpd::{NAMESPACE, PROFILES, SCTE_NAMESPACE, has_supplemental_codecs, iso_duration};
-use super::period::{self, Period, time_of};
 use super::switching_set::{self, Borders};
 
 const LOW_LATENCY_PROFILE: &str = ",http://www.dashif.org/guidelines/low-latency-live-v5";
@@ -39,6 +38,19 @@ enum Addressing {
     Timeline,
 }
 
+/// A stretch without discontinuities.
+struct Period {
+    /// The discontinuities before it, which identify it as long as any of it is in the window.
+    id: u32,
+    first: u64,
+    /// The first number that is not in it; `None` for what goes on.
+    end: Option<u64>,
+    /// Microseconds of MPD time.
+    start: u64,
+    /// Microseconds of media time at `start`.
+    media_start: u64,
+}
+
 /// The MPD; its links are relative to `/live/{channel}/`.
 pub fn live_mpd(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
     let offers = offer::of_broadcast(broadcast);
@@ -47,12 +59,13 @@ pub fn live_mpd(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
     let slot = grid.slot_duration();
     let target = Duration::from_secs(u64::from(grid.target.max(1)));
     let ended = broadcast.state == State::Ended;
-    let addressing = addressing(broadcast);
     let chunk = chunk(broadcast);
     let (start, end) = (time_of(broadcast, broadcast.first), time_of(broadcast, broadcast.next));
     // What somebody cut out and that is finished begins at 0. Anything else stays where it was while it was live.
     let origin = if ended && !stretch.is_live() { start } else { 0 };
-    let periods = period::periods(broadcast, origin);
+    let periods = periods(broadcast, origin);
+    // Of what goes on. A Period keeps what it has, so that an encoder that comes back off the grid changes none before.
+    let addressing = periods.last().map_or(Addressing::Timeline, |last| addressing(broadcast, last));
 
     let mut xml = Xml::new(4_096);
     xml.open("MPD", |tag| {
@@ -85,17 +98,12 @@ pub fn live_mpd(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
     }
     for period in &periods {
         xml.open("Period", |tag| {
-            tag.set("id", &period.id).set("start", &iso_duration(Duration::from_micros(period.start)));
-            if let Some(duration) = period.duration {
-                tag.set("duration", &iso_duration(Duration::from_micros(duration)));
-            }
+            tag.set("id", &period.id.to_string());
+            tag.set("start", &iso_duration(Duration::from_micros(period.start)));
         });
         push_events(&mut xml, broadcast, period);
         for (at, set) in sets.iter().enumerate() {
-            let there: Vec<usize> = set.iter().copied().filter(|&track| period.has(track)).collect();
-            if !there.is_empty() {
-                push_set(&mut xml, broadcast, period, addressing, at, &offers, &there);
-            }
+            push_set(&mut xml, broadcast, period, at, &offers, set);
         }
         xml.close("Period");
     }
@@ -110,7 +118,7 @@ pub fn live_mpd(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
 
 /// Segments can be found by the clock where the channel has parts and they lie on the grid. The standard lets them begin
 /// up to half a duration off (§7.2.1); more than an eighth is not what players expect.
-fn addressing(broadcast: &Broadcast<'_>) -> Addressing {
+fn addressing(broadcast: &Broadcast<'_>, period: &Period) -> Addressing {
     let reference = &broadcast.tracks[0];
     let (grid, scale) = (broadcast.grid, reference.track.timescale);
     if grid.part.is_none() || broadcast.state == State::Ended {
@@ -122,8 +130,9 @@ fn addressing(broadcast: &Broadcast<'_>) -> Addressing {
         false => grid.start(number, scale).0,
     };
     let allowed = scale.ticks_floor(grid.slot_duration()).0 / 8;
-    let near =
-        reference.segments(broadcast.first).all(|segment| (segment.time.0 - start(segment.number)).abs() <= allowed);
+    let end = period.end.unwrap_or(u64::MAX);
+    let mut segments = reference.segments(period.first).take_while(|segment| segment.number < end);
+    let near = segments.all(|segment| (segment.time.0 - start(segment.number)).abs() <= allowed);
     if near { Addressing::Clock } else { Addressing::Timeline }
 }
 
@@ -139,6 +148,43 @@ fn delay(addressing: Addressing, chunk: Duration, target: Duration) -> Duration 
         Addressing::Clock => (4 * chunk).max(Duration::from_secs(1)),
         Addressing::Timeline => 3 * target,
     }
+}
+
+/// Where a slot begins, in microseconds since 1970.
+fn time_of(broadcast: &Broadcast<'_>, number: u64) -> u64 {
+    micros(broadcast.grid.start(number, broadcast.grid.timescale), broadcast.grid.timescale)
+}
+
+/// One for each count of discontinuities in the window, by the first track.
+///
+/// While the channel goes on, the first reaches back to slot 0: where it really began is no longer known once that has left
+/// the window, and it makes no difference to where its segments lie.
+fn periods(broadcast: &Broadcast<'_>, origin: u64) -> Vec<Period> {
+    let reference = &broadcast.tracks[0];
+    let ended = broadcast.state == State::Ended;
+    let first_start = if ended { time_of(broadcast, broadcast.first) } else { time_of(broadcast, 0) };
+    let period = |id, first, start: u64| Period {
+        id,
+        first,
+        end: None,
+        start: start.saturating_sub(origin),
+        media_start: start,
+    };
+    let count = live_timeline::discontinuities(broadcast, broadcast.first);
+    let mut periods = vec![period(count, broadcast.first, first_start)];
+    let mut last = count;
+    for segment in reference.segments(broadcast.first).filter(|segment| segment.is_complete || !ended) {
+        if segment.discontinuities > last {
+            last = segment.discontinuities;
+            if let Some(before) = periods.last_mut() {
+                before.end = Some(segment.number);
+            }
+            periods.push(period(last, segment.number, time_of(broadcast, segment.number)));
+        }
+    }
+    // The very first segment came after a discontinuity that others do not have yet.
+    periods.retain(|period| period.end != Some(period.first));
+    periods
 }
 
 fn push_service_description(xml: &mut Xml, target: Duration, chunk: Duration) {
@@ -159,13 +205,13 @@ fn push_set(
     xml: &mut Xml,
     broadcast: &Broadcast<'_>,
     period: &Period,
-    addressing: Addressing,
     id: usize,
     offers: &[offer::Offer<'_>],
     set: &[usize],
 ) {
     let tracks: Vec<_> = set.iter().map(|&at| offers[at].track).collect();
     let lives = || set.iter().map(|&at| &broadcast.tracks[at]);
+    let addressing = addressing(broadcast, period);
     let end = period.end.unwrap_or(u64::MAX);
     let closed = |live: &BroadcastTrack<'_>| {
         live.segments(period.first).take_while(|segment| segment.number < end).all(|segment| segment.is_independent)
@@ -262,7 +308,7 @@ fn push_timeline(xml: &mut Xml, broadcast: &Broadcast<'_>, live: &BroadcastTrack
     xml.close("SegmentTemplate");
 }
 
-/// A gap is listed like a segment, so that `$Number$` goes on counting slots; its URL is 404.
+/// A gap is listed like a segment, so that `$Number$` goes on counting slots; what players get there has no samples.
 fn span(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, entry: &Entry<'_>) -> (i64, i64) {
     match &entry.segment {
         Some(segment) => (segment.time.0, segment.duration.0),

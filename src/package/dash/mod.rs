@@ -4,7 +4,6 @@ mod descriptor;
 mod element;
 mod live;
 mod mpd;
-mod period;
 mod switching_set;
 mod timeline;
 
