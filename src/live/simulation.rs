@@ -433,6 +433,13 @@ impl World {
             if let Some((_, other)) = listed.iter().next() {
                 rules::check_beside(other, &checked).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
             }
+            let parts = checked.segments.iter().flat_map(|segment| &segment.parts).chain(&checked.open_parts);
+            for part in parts {
+                let (number, index) = part.uri.rsplit_once('/').unwrap().1.split_once('.').unwrap();
+                let index = index.strip_suffix(".m4s").unwrap().parse().unwrap();
+                let there = snapshot.part(&track.track.id, number.parse().unwrap(), index);
+                assert_eq!(matches!(there, Located::Whole(_)), !part.is_gap, "{part:?}");
+            }
             listed.insert(track.track.id.clone(), checked);
         }
         self.listed = listed;

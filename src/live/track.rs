@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::options::SessionId;
-use super::segmenter::{Cut, Segmenter, Timed, part_target};
+use super::segmenter::{self, Cut, Segmenter, Timed, part_target};
 use super::shelf::{Init, Shelf};
 use super::snapshot::TrackSnapshot;
 use super::state::SavedTrack;
@@ -314,6 +314,7 @@ impl TrackWriter {
                     }
                 }
             }
+            Framing::Text => Pace { timescale: input, frame: None },
             _ => match &self.shown {
                 Some(shown) if self.format.kind == Kind::Video => shown.pace,
                 _ => {
@@ -398,7 +399,7 @@ impl TrackWriter {
     /// The grid is known: what waited for it goes on, from number `next` on.
     pub fn begin(&mut self, grid: Grid, next: u64, cuts: &mut Vec<Cut>) {
         let Some(learnt) = &self.learnt else { return };
-        let mut segmenter = Segmenter::new(self.format.kind, learnt.pace, grid, next);
+        let mut segmenter = self.segmenter(learnt, grid, next);
         self.shown = Some(learnt.clone());
         for timed in std::mem::take(&mut self.queue) {
             segmenter.push(timed, cuts);
@@ -407,12 +408,17 @@ impl TrackWriter {
         self.segmenter = Some(segmenter);
     }
 
+    fn segmenter(&self, learnt: &Learnt, grid: Grid, next: u64) -> Segmenter {
+        Segmenter::new(self.format.kind, learnt.pace, grid, next)
+            .with_nothing(segmenter::nothing(&self.format.sample_entry))
+    }
+
     /// Goes on with the open segment of the shelf, or behind its last one.
     pub fn resume(&mut self, grid: Grid, origin: u64) {
         let Some(learnt) = &self.learnt else { return };
         let newest = self.shelf.tail.last();
         let next = newest.map_or(origin, |segment| segment.number + u64::from(segment.is_complete));
-        let mut segmenter = Segmenter::new(self.format.kind, learnt.pace, grid, next);
+        let mut segmenter = self.segmenter(learnt, grid, next);
         if let Some(segment) = newest.filter(|segment| !segment.is_complete) {
             let end = Ticks(segment.time.0 + segment.duration.0);
             segmenter.resume(segment.number, segment.time, segment.is_independent, end, segment.parts.len() as u32);
@@ -466,17 +472,7 @@ impl TrackWriter {
     }
 
     fn describe(&mut self) -> Result<(), codec::Error> {
-        self.description = Some(match self.format.kind {
-            // Text says nothing of itself beyond what its sample entry is called.
-            Kind::Text => Description {
-                codec: String::from_utf8_lossy(self.format.sample_entry.get(4..8).unwrap_or(b"wvtt")).into_owned(),
-                details: Details::Text,
-                sample_entry: self.format.sample_entry.to_vec(),
-                framing: Framing::Audio { frame_length: None },
-                priming_hint: None,
-            },
-            _ => codec::describe(&self.id, &self.format.sample_entry, 0, &self.first_sample)?,
-        });
+        self.description = Some(codec::describe(&self.id, &self.format.sample_entry, 0, &self.first_sample)?);
         Ok(())
     }
 

@@ -247,6 +247,7 @@ impl ChannelWriter {
             self.decide(true, now);
         }
         self.close_silent(now);
+        self.keep_text_up(now);
         self.expire();
         if self.is_unsynced && now.saturating_sub(self.synced) >= self.options.sync && self.upkeep.len() < 8 {
             self.synced = now;
@@ -692,6 +693,8 @@ impl ChannelWriter {
             .tracks
             .values()
             .filter(|track| track.segmenter.as_ref().is_some_and(|segmenter| segmenter.is_open()))
+            // Text is silent whenever nobody speaks.
+            .filter(|track| track.format.kind != Kind::Text)
             .filter(|track| {
                 let ahead = self.sessions.get(&track.owner).map(Session::ahead).unwrap_or_default();
                 now.saturating_sub(track.heard) > patience + ahead
@@ -700,6 +703,24 @@ impl ChannelWriter {
             .collect();
         for name in silent {
             self.close(&name);
+        }
+    }
+
+    /// Where a track of text says nothing, nothing is shown: it keeps up with the others, as long as somebody may send it.
+    fn keep_text_up(&mut self, now: Duration) {
+        let others = self.views.values().filter(|view| view.track.kind() != Kind::Text);
+        let Some(furthest) = others.filter_map(|view| view.tail.last()).map(|last| last.number).max() else { return };
+        let window = self.options.window;
+        let may_come =
+            |track: &TrackWriter| self.sessions.contains_key(&track.owner) || now.saturating_sub(track.heard) < window;
+        let texts = self.tracks.values().filter(|track| track.format.kind == Kind::Text && may_come(track));
+        let names: Vec<_> = texts.map(|track| track.id.clone()).collect();
+        for name in names {
+            let mut cuts = Vec::new();
+            if let Some(segmenter) = self.tracks.get_mut(&name).and_then(|track| track.segmenter.as_mut()) {
+                segmenter.keep_up(furthest.saturating_sub(TEXT_BEHIND_SLOTS), &mut cuts);
+            }
+            self.file_cuts_of(&name, cuts);
         }
     }
 
@@ -864,12 +885,14 @@ impl ChannelWriter {
         (long.as_nanos() / slot.as_nanos().max(1)).max(1) as u64
     }
 
-    /// Deletes files of which nothing is in the window any more. Players that are about to read from one have three target
-    /// durations to do so.
+    /// Deletes files of which nothing is available any more: a segment that has left the window stays for its own duration
+    /// and that of the longest playlist it was in (RFC 8216bis §6.2.2), but nobody takes longer than [`AVAILABLE_MAX`] from
+    /// a playlist to its first segment.
     fn expire(&mut self) {
         let Some(grid) = self.grid else { return };
-        let grace = u64::from(grid.target) * 3 * 1_000_000_000 / (grid.slot_duration().as_nanos().max(1) as u64) + 1;
-        let from = self.first.saturating_sub(grace);
+        let slot = grid.slot_duration().max(Duration::from_nanos(1));
+        let available = self.options.window.min(AVAILABLE_MAX).max(Duration::from_secs(3 * u64::from(grid.target)));
+        let from = self.first.saturating_sub(available.as_nanos().div_ceil(slot.as_nanos()) as u64 + 1);
         let mut changed = Vec::new();
         for track in self.tracks.values_mut() {
             while let Some(file) = track.shelf.expire(from) {
@@ -922,7 +945,7 @@ impl ChannelWriter {
         let Some(furthest) = furthest else { return };
         // The first number that is not complete in every track, of those that have not fallen silent. One that comes back
         // after a hole has begun a segment before a part of it can be shown, and that is no gap.
-        let nexts = self.views.iter().filter(|(_, view)| view.track.kind() != Kind::Text).filter_map(|(name, view)| {
+        let nexts = self.views.iter().filter_map(|(name, view)| {
             let last = view.tail.last()?;
             let is_heard = last.number + SILENT_SLOTS > furthest;
             if is_heard { Some(last.number + u64::from(last.is_complete)) } else { self.begun(name) }
@@ -949,7 +972,7 @@ impl ChannelWriter {
         });
         // What silent tracks have left out is a gap by now, and stays one.
         let passed = Position { number: next, parts: 0 };
-        for track in self.tracks.values_mut().filter(|track| track.format.kind != Kind::Text) {
+        for track in self.tracks.values_mut() {
             if self.views.contains_key(&track.id) && track.shelf.position() < passed {
                 track.shelf.watch.advance(passed.mark());
                 if let Some(segmenter) = &mut track.segmenter {
@@ -1029,6 +1052,10 @@ impl ChannelWriter {
 
 /// A track that is so many slots behind the furthest one holds nobody up.
 const SILENT_SLOTS: u64 = 3;
+/// Text that has not come when the others are so many slots further on is taken to be none.
+const TEXT_BEHIND_SLOTS: u64 = 1;
+const _: () = assert!(TEXT_BEHIND_SLOTS + 1 < SILENT_SLOTS);
+const AVAILABLE_MAX: Duration = Duration::from_secs(10 * 60);
 const DISCONTINUITIES_KEPT: usize = 1_000;
 /// Markers of one publisher that wait for its first sample.
 const EARLY_MARKERS_MAX: usize = 64;

@@ -2,7 +2,7 @@
 
 use crate::base::limits::LIVE_TAIL_SEGMENTS;
 use crate::base::{Ticks, Timescale};
-use crate::media::broadcast::{Broadcast, BroadcastTrack, SegmentView, State};
+use crate::media::broadcast::{Broadcast, BroadcastTrack, Grid, SegmentView, State};
 use crate::package::date;
 use crate::package::live_timeline::{self, Entry, micros, micros_ceil};
 use crate::package::live_url::{self, Stretch};
@@ -343,6 +343,10 @@ impl<'a> Body<'_, 'a> {
             if part.is_independent {
                 self.out.push_str(",INDEPENDENT=YES");
             }
+            // Nothing came for it.
+            if part.size == 0 {
+                self.out.push_str(",GAP=YES");
+            }
             self.out.push('\n');
         }
     }
@@ -380,11 +384,20 @@ impl<'a> Body<'_, 'a> {
         let Some(open) = &self.edge.open else { return (self.edge.end, 0) };
         let grid = self.broadcast.grid;
         let slot_end = micros(grid.start(open.number + 1, grid.timescale), grid.timescale);
+        let slot_end = slot_end + lateness(&grid, open, self.live.track.timescale);
         match self.edge.time + SAMPLE_HALF > slot_end {
             true => (open.number + 1, 0),
             false => (open.number, open.parts.len() as u32),
         }
     }
+}
+
+/// How much later than its slot a segment begins, in microseconds, if that is more than cutting between samples explains:
+/// where an encoder came back with its key frames elsewhere.
+fn lateness(grid: &Grid, segment: &SegmentView<'_>, scale: Timescale) -> u64 {
+    let begun = micros(grid.start(segment.number, grid.timescale), grid.timescale);
+    let late = micros(segment.time, scale).saturating_sub(begun);
+    if late > 10 * SAMPLE_HALF { late } else { 0 }
 }
 
 /// A tag whose value is a number; `tag` is everything before that.
@@ -402,6 +415,11 @@ fn after(time: Ticks, duration: Ticks, scale: Timescale) -> u64 {
 /// same whichever track's bytes arrived first. Never ahead of what will be there, and at most a part behind.
 fn report(broadcast: &Broadcast<'_>, other: &BroadcastTrack<'_>, time: u64) -> (u64, u32) {
     let grid = broadcast.grid;
+    // Of a segment that every server has by then.
+    let known = grid.number(Ticks(i64::try_from(time).unwrap_or(i64::MAX)), Timescale::MICROS).saturating_sub(1);
+    let known = other.segments(known).next().filter(|segment| segment.number == known);
+    let late = known.map_or(0, |segment| lateness(&grid, &segment, other.track.timescale));
+    let time = time.saturating_sub(late);
     let time = Ticks(i64::try_from(time.saturating_add(SAMPLE_HALF)).unwrap_or(i64::MAX));
     let part = micros_ceil(other.part_target, other.track.timescale).max(1);
     let number = grid.number(time, Timescale::MICROS).max(broadcast.first);

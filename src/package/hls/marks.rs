@@ -12,15 +12,12 @@ use super::attributes::Attributes;
 use super::media::push_seconds;
 
 /// Every mark of which something lies in the playlists. They hold the same set in all renditions, and one is kept as long as
-/// any of its range is in the window (§6.2.1, §6.2.4).
+/// any of its range is in the window (§6.2.1, §6.2.4). What is finished is not changed by what the channel is told later.
 pub(super) fn push_date_ranges(out: &mut String, broadcast: &Broadcast<'_>) {
-    let first = broadcast.grid.start(broadcast.first, broadcast.grid.timescale);
-    let first = Duration::from_micros(live_timeline::micros(first, broadcast.grid.timescale));
     let mut written: Vec<&str> = Vec::new();
     for mark in broadcast.marks {
-        let end = mark.time.saturating_add(mark.duration.unwrap_or_default());
         // §4.4.5.1: one identifier names one range.
-        if end >= first && !written.contains(&mark.id.as_str()) {
+        if live_timeline::is_within(broadcast, mark) && !written.contains(&mark.id.as_str()) {
             push_date_range(out, mark);
             written.push(&mark.id);
         }
