@@ -72,6 +72,8 @@ pub const RETRY_AFTER_SECS: u32 = 5;
 pub const TURN_ACCEPTS_MAX: usize = 64;
 /// Threads that wait for the disk on behalf of the delivery workers.
 pub const HELPERS: usize = 4;
+/// How long a server that stops waits for those threads.
+pub const HELPERS_STOP: Duration = Duration::from_secs(1);
 /// Access log lines held back by one worker, in bytes; what comes above is dropped, and counted.
 pub const ACCESS_LOG_BYTES_MAX: usize = 1024 * 1024;
 

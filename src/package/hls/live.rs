@@ -32,8 +32,11 @@ const PART_HOLD_BACK: u64 = 3;
 /// In target durations (§4.4.3.8: at least 3).
 const HOLD_BACK: u64 = 3;
 /// EXT-X-PROGRAM-DATE-TIME stands at every so many numbers, besides where the timeline is not continuous, so that a delta
-/// update has one too.
+/// update has one too. Not in a stretch: see [`Body::date`].
 const DATES_EVERY: u64 = 4;
+/// In microseconds: renditions that begin a segment no further apart than this begin together, as near as their frames let
+/// them. More than a frame of any audio codec, less than two frames of video.
+const TOGETHER: u64 = 50_000;
 /// In microseconds: what is left of a slot holds no further sample if it is less. Half an audio frame, or of a frame of
 /// video at 50 Hz.
 const SAMPLE_HALF: u64 = 10_000;
@@ -49,6 +52,7 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
         broadcast,
         live,
         edge,
+        stretch: which.stretch,
         cues: which.cues,
         init: None,
         discontinuities: 0,
@@ -62,7 +66,7 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
         body.push_entry(&entry);
     }
     if !ended {
-        body.push_edge(which.stretch);
+        body.push_edge();
     }
 
     let skipped = from - first;
@@ -208,6 +212,7 @@ struct Body<'b, 'a> {
     broadcast: &'b Broadcast<'a>,
     live: &'b BroadcastTrack<'a>,
     edge: Edge<'a>,
+    stretch: Stretch,
     cues: bool,
     init: Option<&'a str>,
     discontinuities: u32,
@@ -293,14 +298,31 @@ impl<'a> Body<'_, 'a> {
             }
             self.is_independent &= segment.is_independent;
         }
-        if broken || !follows || number.is_multiple_of(DATES_EVERY) {
+        if broken || !follows || (self.stretch.is_live() && number.is_multiple_of(DATES_EVERY)) {
             self.out.push_str("#EXT-X-PROGRAM-DATE-TIME:");
-            self.out.push_str(&date::iso(start));
+            self.out.push_str(&date::iso(self.date(number, start)));
             self.out.push('\n');
         }
         if self.cues {
             marks::push_cues(&mut self.out, self.broadcast, start, end);
         }
+    }
+
+    /// What EXT-X-PROGRAM-DATE-TIME says of an entry that begins at `start`, in microseconds.
+    ///
+    /// Of a stretch, all renditions say the same, though sound may begin a part of a frame beside the picture: Shaka Player
+    /// moves each rendition by its date after it has cut all to one length, and where dates differ by a millisecond it waits
+    /// at the end for what it moved away. For the same reason a stretch has no dates but where it begins or breaks.
+    fn date(&self, number: u64, start: u64) -> u64 {
+        if self.stretch.is_live() {
+            return start;
+        }
+        // Tracks are in an order of their own, video first.
+        let mut segments = self.broadcast.tracks.iter().filter_map(|live| {
+            let segment = live.segments(number).next().filter(|segment| segment.number == number)?;
+            Some(micros(segment.time, live.track.timescale))
+        });
+        segments.find(|other| other.abs_diff(start) < TOGETHER).unwrap_or(start)
     }
 
     fn push_map(&mut self, init: &'a str) {
@@ -330,7 +352,7 @@ impl<'a> Body<'_, 'a> {
     }
 
     /// What has come of the segment that is being made, what comes next, and how far the others are.
-    fn push_edge(&mut self, stretch: Stretch) {
+    fn push_edge(&mut self) {
         if self.broadcast.grid.part.is_none() {
             return;
         }
@@ -350,7 +372,7 @@ impl<'a> Body<'_, 'a> {
         for other in others {
             let (number, part) = report(self.broadcast, other, self.edge.time);
             let mut line = Attributes::new(&mut self.out, "#EXT-X-RENDITION-REPORT");
-            line.quoted("URI", &live_url::media_playlist(&other.track.id, stretch));
+            line.quoted("URI", &live_url::media_playlist(&other.track.id, self.stretch));
             line.integer("LAST-MSN", number);
             line.integer("LAST-PART", u64::from(part));
             line.end();
