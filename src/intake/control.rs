@@ -1,5 +1,6 @@
 //! The intake thread: opens channels and listeners, and does what the admin API and SIGHUP ask for.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -181,6 +182,7 @@ impl Control {
             places: Arc::new(Semaphore::new(options.connections_max)),
             connections_max: options.connections_max,
             idle_timeout: options.idle_timeout,
+            refused: Cell::default(),
         };
         Control {
             options,

@@ -69,6 +69,8 @@ pub struct Segmenter {
     open: Option<Open>,
     /// The newest sample, until its duration is known.
     pending: Option<Timed>,
+    /// From the one before to it.
+    step: Option<i64>,
     /// Whether samples are of no use before the next key frame.
     needs_key: bool,
     /// Of text: up to where it is known what is shown, and what stands where nothing is.
@@ -129,6 +131,7 @@ impl Segmenter {
             next,
             open: None,
             pending: None,
+            step: None,
             needs_key,
             covered: None,
             nothing: Bytes::new(),
@@ -159,7 +162,8 @@ impl Segmenter {
 
     /// The lowest number that no part was made for yet.
     pub fn unbegun(&self) -> u64 {
-        self.open.as_ref().map_or(self.next, |open| self.next.max(open.number + 1))
+        let made = |open: &Open| open.number + u64::from(open.part_index > 0);
+        self.open.as_ref().map_or(self.next, |open| self.next.max(made(open)))
     }
 
     pub fn is_open(&self) -> bool {
@@ -238,9 +242,13 @@ impl Segmenter {
         let (part, limit) = (self.part, longest(&self.grid, self.pace.timescale));
         let Some(open) = &mut self.open else { return };
         let time = sample.time.0;
-        let usual = self.pace.frame.or(sample.duration);
-        let length = usual.or(next.map(|next| next - time)).unwrap_or(part).clamp(1, part);
-        if !open.rows.is_empty() && time + length > open.part_start + part {
+        // The next one may come sooner than they usually do; and the last one is as long as the one before.
+        self.step = next.map(|next| next - time).or(self.step);
+        let usual = self.pace.frame.or(sample.duration).into_iter();
+        let length = usual.chain(self.step).min().unwrap_or(part).clamp(1, part);
+        // A clock of milliseconds is not to make two parts of one.
+        let slack = i64::from(self.pace.timescale.per_second()) / 1_000;
+        if !open.rows.is_empty() && time + length > open.part_start + part + slack {
             open.close_part(cuts);
         }
         let room = (open.part_start + part).min(open.time + limit);
@@ -272,7 +280,7 @@ impl Segmenter {
         let sure = if self.kind == Kind::Audio { self.pace.frame } else { None };
         let Some(duration) = sure.or(sample.duration) else { return };
         let end = sample.time.0 + duration;
-        let frame = self.pace.frame.unwrap_or(duration);
+        let frame = self.pace.frame.map_or(duration, |frame| frame.min(duration));
         let due = self.grid.start(open.number + 1, self.pace.timescale).0;
         let begun = self.grid.start(open.number, self.pace.timescale).0;
         let is_regular = open.is_independent && (open.time - begun).abs() <= frame / 2;

@@ -1,5 +1,7 @@
 //! Channels run through hours of misbehaving encoders, failing disks and crashes, in virtual time; every snapshot is checked.
 
+mod cases;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
@@ -246,9 +248,13 @@ fn options() -> Options {
 
 impl World {
     fn new(seed: u64) -> World {
+        World::with(options(), seed)
+    }
+
+    fn with(options: Options, seed: u64) -> World {
         let now = Duration::from_secs(1_800_000_000);
         World {
-            writer: ChannelWriter::new(options(), Recovered::default(), now),
+            writer: ChannelWriter::new(options, Recovered::default(), now),
             disk: Disk::default(),
             random: Random(seed | 1),
             now,

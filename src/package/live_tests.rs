@@ -123,6 +123,32 @@ fn stretches_and_ends() {
     }
 }
 
+/// Shaka Player moves renditions by their dates: what begins together has to say so to the millisecond.
+#[test]
+fn renditions_of_a_stretch_have_the_same_dates() {
+    let dates = |text: &str| -> Vec<String> {
+        let values = text.lines().filter_map(|line| line.strip_prefix("#EXT-X-PROGRAM-DATE-TIME:"));
+        values.map(str::to_owned).collect()
+    };
+    let stretch = super::live_url::Stretch { start: Some(Duration::from_secs(FIRST * 2)), end: None };
+    for first in FIRST..FIRST + 8 {
+        for (change, count) in [(FIRST + 40, 1), (first, 1), (first + 3, 2)] {
+            let mut channel = Channel::news(16, 2, PART);
+            (channel.first, channel.next) = (first, first + 5);
+            channel.change(change);
+            channel.end();
+            let of = |track, stretch| dates(&playlist(&channel, track, &Live { stretch, ..Live::default() }));
+            let video = of(0, stretch);
+            assert_eq!(video.len(), count, "{video:?}");
+            for track in 1..3 {
+                assert_eq!(of(track, stretch), video, "{change}");
+            }
+            // At the live edge each says when its first frame is.
+            assert!(of(2, super::live_url::Stretch::default()).len() > count);
+        }
+    }
+}
+
 /// A part for which nothing came has no bytes: players are told not to ask for it (§4.4.4.9).
 #[test]
 fn holes_are_parts_that_are_not_there() {
@@ -158,32 +184,6 @@ fn marks_after_the_end_of_a_stretch_are_none_of_its() {
             let is_wanted = want.contains(&id);
             assert_eq!(text.contains(&format!("ID=\"mark-{id}\"")), is_wanted, "{id} {ended} {text}");
             assert_eq!(mpd.contains(&format!("id=\"{id}\" contentEncoding")), is_wanted, "{id} {ended} {mpd}");
-        }
-    }
-}
-
-/// Shaka Player moves renditions by their dates: what begins together has to say so to the millisecond.
-#[test]
-fn renditions_of_a_stretch_have_the_same_dates() {
-    let dates = |text: &str| -> Vec<String> {
-        let values = text.lines().filter_map(|line| line.strip_prefix("#EXT-X-PROGRAM-DATE-TIME:"));
-        values.map(str::to_owned).collect()
-    };
-    let stretch = super::live_url::Stretch { start: Some(Duration::from_secs(FIRST * 2)), end: None };
-    for first in FIRST..FIRST + 8 {
-        for (change, count) in [(FIRST + 40, 1), (first, 1), (first + 3, 2)] {
-            let mut channel = Channel::news(16, 2, PART);
-            (channel.first, channel.next) = (first, first + 5);
-            channel.change(change);
-            channel.end();
-            let of = |track, stretch| dates(&playlist(&channel, track, &Live { stretch, ..Live::default() }));
-            let video = of(0, stretch);
-            assert_eq!(video.len(), count, "{video:?}");
-            for track in 1..3 {
-                assert_eq!(of(track, stretch), video, "{change}");
-            }
-            // At the live edge each says when its first frame is.
-            assert!(of(2, super::live_url::Stretch::default()).len() > count);
         }
     }
 }

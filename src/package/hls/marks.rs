@@ -78,6 +78,30 @@ pub(super) fn push_cues(out: &mut String, broadcast: &Broadcast<'_>, start: u64,
             Splice::Other => {}
         }
     }
+    for mark in broadcast.marks {
+        let Some(back) = return_by_itself(mark).filter(|back| (start..end).contains(&micros(*back))) else { continue };
+        let is_told = |other: &Mark| {
+            other.time > mark.time && other.time <= back.saturating_add(RETURN_SLACK) && is_return(other)
+        };
+        if !broadcast.marks.iter().any(is_told) {
+            out.push_str("#EXT-X-CUE-IN\n");
+        }
+    }
+}
+
+/// A return to the network that is told so near to the end of a break that ends by itself is the same.
+const RETURN_SLACK: Duration = Duration::from_secs(1);
+
+/// When a break ends that no other mark is to end.
+fn return_by_itself(mark: &Mark) -> Option<Duration> {
+    match &mark.message {
+        Message::Scte35(section) if scte35::returns_by_itself(section) => mark.time.checked_add(mark.duration?),
+        _ => None,
+    }
+}
+
+fn is_return(mark: &Mark) -> bool {
+    matches!(&mark.message, Message::Scte35(section) if scte35::splice(section) == Splice::In)
 }
 
 fn micros(time: Duration) -> u64 {
