@@ -247,7 +247,7 @@ mod tests {
 
     /// Of the examples that AWS publishes.
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-    const NOW: Duration = Duration::from_secs(1_440_937_000);
+    const NOW: Duration = Duration::from_secs(1_440_938_160);
     const SKEW: Duration = Duration::from_secs(900);
 
     struct Sent<'a> {
@@ -343,7 +343,7 @@ mod tests {
         }
         assert_eq!(trimmed(b"  a   b \t c "), b"a b c");
         for (time, want) in
-            [("20150830T123600Z", Some(1_440_936_960)), ("2015-08-30T12Z", None), ("20151330T123600Z", None)]
+            [("20150830T123600Z", Some(1_440_938_160)), ("2015-08-30T12Z", None), ("20151330T123600Z", None)]
         {
             assert_eq!(seconds(time), want);
         }

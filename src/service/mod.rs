@@ -11,6 +11,8 @@ pub mod live;
 #[cfg(test)]
 mod live_conversations;
 pub mod manifest;
+#[cfg(test)]
+mod object_conversations;
 pub mod objects;
 pub mod pages;
 pub mod playback;

@@ -109,17 +109,6 @@ fn parse_name(text: &str) -> Option<(u64, Kind)> {
     Some((number, kind))
 }
 
-/// Whether a table has its end row.
-fn is_whole(rows: &[u8]) -> bool {
-    let mut end = None;
-    let (len, count) = read_rows(rows, |row| {
-        if let Row::End { rows } = row {
-            end = Some(rows);
-        }
-    });
-    len == rows.len() && end == count.checked_sub(1)
-}
-
 impl Ledger {
     /// Reads what is in the directory, which is made if it is missing, and opens the last journal behind its last sound row.
     pub fn open(disk: Arc<dyn Disk>, directory: &Path) -> io::Result<(Ledger, Found)> {
@@ -137,7 +126,7 @@ impl Ledger {
         let mut from = 0;
         for &(number, kind) in files.iter().rev().filter(|(_, kind)| *kind == Kind::Table) {
             let bytes = disk.read(&directory.join(name(number, kind)))?;
-            if rows(&bytes)?.is_some_and(is_whole) {
+            if rows(&bytes)?.and_then(row::end_of).is_some() {
                 found.table = Some(bytes);
                 from = number + 1;
                 break;

@@ -156,14 +156,21 @@ impl Objects {
         disk.make_dir(&directory)?;
         let (ledger, found) = Ledger::open(disk.clone(), &root.join("journal"))?;
         disk.sync_dir(root)?;
-        let mut reader = Reader { containers: &containers, metas: HashSet::new() };
+        let mut reader = Reader { containers: &containers, metas: HashSet::new(), last: Arc::default() };
         let mut objects = Vec::new();
         if let Some(rows) = found.table.as_deref().map(ledger::rows).transpose()?.flatten() {
+            let wanted = row::end_of(rows).unwrap_or_default();
+            // No more than there can be, whatever the end row says.
+            objects.reserve_exact((wanted as usize).min(rows.len() / row::PUT_BYTES_MIN));
             ledger::read_rows(rows, |row| {
                 if let Row::Put(put) = row {
                     objects.push(reader.object(put));
                 }
             });
+            if objects.len() as u64 != wanted {
+                let text = format!("the checkpoint has {} sound rows of {wanted}: the disk lost some", objects.len());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
         }
         drop(found.table);
         let table = Table::filled(objects);
@@ -537,13 +544,18 @@ impl Objects {
 struct Reader<'c> {
     containers: &'c HashMap<String, Container>,
     metas: HashSet<Arc<Meta>>,
+    /// Most objects have what the one before has.
+    last: Arc<Meta>,
 }
 
 impl Reader<'_> {
     fn object(&mut self, put: Put<'_>) -> Arc<Object> {
         let Put { id, modified, len, digest, lifetime, path, content_type, cache_control } = put;
-        let meta = Meta { content_type: content_type.into(), cache_control: cache_control.into() };
-        let meta = intern(&mut self.metas, meta);
+        if *self.last.content_type != *content_type || *self.last.cache_control != *cache_control {
+            let meta = Meta { content_type: content_type.into(), cache_control: cache_control.into() };
+            self.last = intern(&mut self.metas, meta);
+        }
+        let meta = self.last.clone();
         let expires = expires(self.containers, &path, modified, lifetime);
         Arc::new(Object { id, path, len, modified, digest, meta, lifetime, expires })
     }
@@ -551,7 +563,9 @@ impl Reader<'_> {
 
 fn expires(containers: &HashMap<String, Container>, path: &ObjectPath, modified: u64, lifetime: u32) -> u64 {
     let container = containers.get(path.container()).or_else(|| containers.get(EVERY_CONTAINER));
-    container.map_or(object::NEVER, |container| container.expires(path, modified, lifetime))
+    container
+        .filter(|container| container.expires_any())
+        .map_or(object::NEVER, |container| container.expires(path, modified, lifetime))
 }
 
 fn intern(metas: &mut HashSet<Arc<Meta>>, meta: Meta) -> Arc<Meta> {

@@ -80,6 +80,9 @@ const BODY_BYTES: usize = size_of::<Body>();
 const _: () = assert!(HEAD_BYTES == 16 && HEAD_BYTES + BODY_BYTES == 76);
 const _: () = assert!(76 + 255 + 1 + super::path::PATH_BYTES_MAX + 2 * META_BYTES_MAX <= u16::MAX as usize);
 
+/// A row of a put is at least so long.
+pub const PUT_BYTES_MIN: usize = HEAD_BYTES + BODY_BYTES;
+
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const END: u8 = 3;
@@ -128,6 +131,14 @@ fn seal(start: usize, out: &mut [u8]) {
     out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
 }
 
+/// Whether they end in an end row, which a table that was written to its end does; how many rows there are before it.
+pub fn end_of(bytes: &[u8]) -> Option<u64> {
+    match read(bytes.get(bytes.len().checked_sub(HEAD_BYTES)?..)?)? {
+        (Row::End { rows }, HEAD_BYTES) => Some(rows),
+        _ => None,
+    }
+}
+
 /// The row that `bytes` begin with, and its size. `None`: there is no sound one.
 pub fn read(bytes: &[u8]) -> Option<(Row<'_>, usize)> {
     let (head, _) = Head::read_from_prefix(bytes).ok()?;
@@ -161,7 +172,7 @@ fn put(id: u64, bytes: &[u8]) -> Option<Put<'_>> {
         len: body.len.get(),
         digest: Digest(body.digest),
         lifetime: body.lifetime.get(),
-        path: ObjectPath::parse(path).ok()?,
+        path: ObjectPath::stored(path)?,
         content_type,
         cache_control,
     })

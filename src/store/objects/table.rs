@@ -185,9 +185,10 @@ impl Table {
             .into_iter()
             .map(|objects| RwLock::new(Shard { objects: objects.into_iter().collect(), growing: HashMap::new() }))
             .collect();
-        let mut by_id = objects;
-        by_id.sort_unstable_by_key(|object| object.id);
-        table.by_id = Mutex::new(by_id.into_iter().map(|object| (object.id, object)).collect());
+        // Sorted by numbers that lie side by side, not by what they point to.
+        let mut by_id: Vec<(u64, Arc<Object>)> = objects.into_iter().map(|object| (object.id, object)).collect();
+        by_id.sort_unstable_by_key(|(id, _)| *id);
+        table.by_id = Mutex::new(by_id.into_iter().collect());
         table
     }
 
