@@ -38,16 +38,9 @@ fn with_the_example() -> String {
     let (before, example) = REFERENCE.split_once("# [store]\n").unwrap();
     let line = |line: &str| {
         let text = line.strip_prefix("# ").unwrap_or("");
-        if text.starts_with('[') && text.ends_with(']') {
-            text.to_owned()
-        } else if text
-            .split_once(" = ")
-            .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
-        {
-            text.to_owned()
-        } else {
-            line.to_owned()
-        }
+        let is_section = text.starts_with('[') && text.ends_with(']');
+        let is_key = |(key, _): (&str, &str)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        if is_section || text.split_once(" = ").is_some_and(is_key) { text.to_owned() } else { line.to_owned() }
     };
     format!("{before}[store]\n{}", example.lines().map(line).collect::<Vec<_>>().join("\n"))
 }

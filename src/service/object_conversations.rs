@@ -10,7 +10,7 @@ use crate::http::{Response, request};
 use crate::library::{self, Library};
 use crate::store::objects::container::{Action, Container, CorsRule, Principal, Statement};
 use crate::store::objects::disk::FileSystem;
-use crate::store::objects::{Change, Digest, Durability, Meta, ObjectPath, Objects, Upload};
+use crate::store::objects::{Change, Digest, Durability, Meta, ObjectPath, Objects, Upload, Written};
 
 struct Store {
     service: Service,
@@ -37,7 +37,8 @@ impl Store {
         file.write_at(bytes, 0).unwrap();
         let path = ObjectPath::parse(path).unwrap();
         let (len, meta) = (bytes.len() as u64, self.objects.meta(meta));
-        let object = self.objects.object(id, path, len, 999_000, Digest([7; 32]), meta, 0);
+        let written = Written { id, path, len, modified: 999_000, digest: Digest([7; 32]), meta, lifetime: 0 };
+        let object = self.objects.object(written);
         assert!(self.objects.commit(&[&Change::Put(object, file)])[0].is_ok());
     }
 

@@ -116,7 +116,8 @@ impl Access {
             let same = auth::same(&presented.key, credential.secret_access_key.as_bytes());
             same && (is_bearer || presented.user == credential.access_key_id)
         };
-        let credential = self.credentials.iter().filter(is_right).last().ok_or(Refusal::WrongCredentials)?;
+        let right: Vec<&Credential> = self.credentials.iter().filter(is_right).collect();
+        let credential = right.first().ok_or(Refusal::WrongCredentials)?;
         Ok(Proved { access_key_id: &credential.access_key_id, payload: Payload::Unsigned })
     }
 }

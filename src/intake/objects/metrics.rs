@@ -6,14 +6,17 @@ use crate::intake::{Exposition, Labels};
 use crate::store::objects::Objects;
 use crate::store::objects::table::Usage;
 
+/// One figure of a container.
+type Of = fn(&Usage) -> &AtomicU64;
+
 pub fn write_metrics(objects: &Objects, out: &mut Exposition) {
     let mut all = objects.table().usage();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     let labels: Vec<[(&str, &str); 1]> = all.iter().map(|(name, _)| [("container", name.as_str())]).collect();
-    let values = |of: fn(&Usage) -> &AtomicU64| {
+    let values = |of: Of| {
         labels.iter().zip(&all).map(move |(labels, (_, usage))| (&labels[..], of(usage).load(Ordering::Relaxed)))
     };
-    let gauges: [(&str, &str, fn(&Usage) -> &AtomicU64); 3] = [
+    let gauges: [(&str, &str, Of); 3] = [
         ("headwater_store_objects", "Objects.", |usage| &usage.objects),
         ("headwater_store_bytes", "What objects take on disk, in whole blocks.", |usage| &usage.bytes),
         ("headwater_store_uploads", "Uploads under way.", |usage| &usage.uploading),
@@ -21,7 +24,7 @@ pub fn write_metrics(objects: &Objects, out: &mut Exposition) {
     for (name, help, of) in gauges {
         out.gauge(name, help, values(of).map(|(labels, value)| (labels, value as f64)));
     }
-    let counters: [(&str, &str, fn(&Usage) -> &AtomicU64); 4] = [
+    let counters: [(&str, &str, Of); 4] = [
         ("headwater_store_received_bytes_total", "Bytes of uploads that came.", |usage| &usage.received),
         ("headwater_store_uploads_broken_total", "Uploads that broke off or were refused.", |usage| &usage.broken),
         ("headwater_store_refused_total", "Requests that were not allowed or not understood.", |usage| &usage.refused),
@@ -30,7 +33,7 @@ pub fn write_metrics(objects: &Objects, out: &mut Exposition) {
     for (name, help, of) in counters {
         out.counter(name, help, values(of));
     }
-    let operations: [(&str, fn(&Usage) -> &AtomicU64); 4] = [
+    let operations: [(&str, Of); 4] = [
         ("get", |usage| &usage.reads),
         ("put", |usage| &usage.writes),
         ("delete", |usage| &usage.deletes),

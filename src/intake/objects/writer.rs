@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,7 +14,9 @@ use super::now_millis;
 use crate::base::limits::STORE_BATCH_MAX;
 use crate::service::objects::StoreReads;
 use crate::store::objects::disk::DiskFile;
-use crate::store::objects::{Change, CommitError, Digest, Durability, Meta, Object, ObjectPath, Objects, Upload};
+use crate::store::objects::{
+    Change, CommitError, Digest, Durability, Meta, Object, ObjectPath, Objects, Upload, Written,
+};
 
 /// What connections ask the thread for. There is no more of it than there are connections.
 pub enum Command {
@@ -75,10 +77,7 @@ pub fn run(reads: &StoreReads, commands: &Receiver<Command>) {
                 let left = deadline.saturating_duration_since(Instant::now());
                 next = match left.is_zero() {
                     true => commands.try_recv().ok(),
-                    false => match commands.recv_timeout(left) {
-                        Ok(command) => Some(command),
-                        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-                    },
+                    false => commands.recv_timeout(left).ok(),
                 };
             }
         }
@@ -116,7 +115,8 @@ fn prepare(objects: &Objects, command: Command) -> Option<Prepared> {
     };
     match written {
         Ok(file) => {
-            let object = objects.object(put.id, put.path, put.len, now_millis(), put.digest, put.meta, put.lifetime);
+            let Put { id, path, len, digest, meta, lifetime, .. } = put;
+            let object = objects.object(Written { id, path, len, modified: now_millis(), digest, meta, lifetime });
             let change = Change::Put(object.clone(), file);
             Some(Prepared { change, bytes, shown: put.shown, answer: Told::Put(object, put.answer) })
         }

@@ -39,7 +39,7 @@ use lifecycle::Due;
 use row::{Put, Row};
 
 pub use container::Container;
-pub use object::{Digest, Meta, Object};
+pub use object::{Digest, Meta, Object, Written};
 pub use path::ObjectPath;
 pub use table::{Found, Item, Table, Upload};
 
@@ -282,19 +282,9 @@ impl Objects {
         intern(&mut lock(&self.metas), meta)
     }
 
-    /// An object as it will be shown. `modified` is when it was complete.
-    pub fn object(
-        &self,
-        id: u64,
-        path: ObjectPath,
-        len: u64,
-        modified: u64,
-        digest: Digest,
-        meta: Arc<Meta>,
-        lifetime: u32,
-    ) -> Arc<Object> {
-        let expires = expires(&self.containers, &path, modified, lifetime);
-        Arc::new(Object { id, path, len, modified, digest, meta, lifetime, expires })
+    /// An object as it will be shown.
+    pub fn object(&self, written: Written) -> Arc<Object> {
+        Arc::new(object(&self.containers, written))
     }
 
     /// Whether an object of `len` bytes may be taken, as far as that can be told before it comes.
@@ -556,16 +546,16 @@ impl Reader<'_> {
             self.last = intern(&mut self.metas, meta);
         }
         let meta = self.last.clone();
-        let expires = expires(self.containers, &path, modified, lifetime);
-        Arc::new(Object { id, path, len, modified, digest, meta, lifetime, expires })
+        Arc::new(object(self.containers, Written { id, path, len, modified, digest, meta, lifetime }))
     }
 }
 
-fn expires(containers: &HashMap<String, Container>, path: &ObjectPath, modified: u64, lifetime: u32) -> u64 {
+fn object(containers: &HashMap<String, Container>, written: Written) -> Object {
+    let Written { id, path, len, modified, digest, meta, lifetime } = written;
     let container = containers.get(path.container()).or_else(|| containers.get(EVERY_CONTAINER));
-    container
-        .filter(|container| container.expires_any())
-        .map_or(object::NEVER, |container| container.expires(path, modified, lifetime))
+    let container = container.filter(|container| container.expires_any());
+    let expires = container.map_or(object::NEVER, |container| container.expires(&path, modified, lifetime));
+    Object { id, path, len, modified, digest, meta, lifetime, expires }
 }
 
 fn intern(metas: &mut HashSet<Arc<Meta>>, meta: Meta) -> Arc<Meta> {

@@ -22,6 +22,18 @@ pub struct Object {
     pub expires: u64,
 }
 
+/// An object as whoever wrote it knows it; when it ends is for its container to say.
+#[derive(Debug)]
+pub struct Written {
+    pub id: u64,
+    pub path: ObjectPath,
+    pub len: u64,
+    pub modified: u64,
+    pub digest: Digest,
+    pub meta: Arc<Meta>,
+    pub lifetime: u32,
+}
+
 pub const NEVER: u64 = u64::MAX;
 
 /// SHA-256 of the bytes.

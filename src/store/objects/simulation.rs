@@ -316,7 +316,9 @@ impl World {
                     continue;
                 }
                 let meta = objects.meta(Meta { content_type: format!("x/{}", seed % 3).into(), ..Meta::default() });
-                let object = objects.object(id, path.clone(), bytes.len() as u64, seed, digest(&bytes), meta, 0);
+                let (len, digest) = (bytes.len() as u64, digest(&bytes));
+                let written = Written { id, path: path.clone(), len, modified: seed, digest, meta, lifetime: 0 };
+                let object = objects.object(written);
                 batch.push((Change::Put(object, file), path, Some(seed)));
             }
             for (_, path, seed) in &batch {
