@@ -72,6 +72,8 @@ pub const RETRY_AFTER_SECS: u32 = 5;
 pub const TURN_ACCEPTS_MAX: usize = 64;
 /// Threads that wait for the disk on behalf of the delivery workers.
 pub const HELPERS: usize = 4;
+/// How long a server that stops waits for those threads.
+pub const HELPERS_STOP: Duration = Duration::from_secs(1);
 /// Access log lines held back by one worker, in bytes; what comes above is dropped, and counted.
 pub const ACCESS_LOG_BYTES_MAX: usize = 1024 * 1024;
 
@@ -176,8 +178,9 @@ pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 // Live.
 
 /// Segments a snapshot holds with their parts, at least, and whose chunks are looked up after a restart. Parts are listed for
-/// three target durations (RFC 8216bis §4.4.4.9), and a target duration is two slots at most.
-pub const LIVE_TAIL_SEGMENTS: usize = 7;
+/// three target durations (RFC 8216bis §4.4.4.9) and available for three more (§6.2.2): with slots from 2/3 of a target
+/// duration on, nine segments and the open one.
+pub const LIVE_TAIL_SEGMENTS: usize = 10;
 /// Publishers of one channel at once, those that stand by included.
 pub const LIVE_SESSIONS_MAX: usize = 64;
 /// Tracks of one channel, those that are gone but in the window included.

@@ -1,5 +1,6 @@
 //! The intake thread: opens channels and listeners, and does what the admin API and SIGHUP ask for.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -193,6 +194,7 @@ impl Control {
             connections_max: options.connections_max,
             idle_timeout: options.idle_timeout,
             store,
+            refused: Cell::default(),
         };
         Control {
             options,

@@ -1,5 +1,6 @@
 //! HTTP ingest: `POST` or `PUT /ingest/{channel}/{name…}`, in requests that last for a segment or for months.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -30,6 +31,9 @@ use crate::ingest::name::{self, Protocol};
 /// After a failed accept (out of descriptors): time for something to be closed.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// How often the log says that connections are refused.
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+
 /// What the listeners of the intake thread share.
 pub struct Ingest {
     pub channels: Rc<Channels>,
@@ -39,6 +43,8 @@ pub struct Ingest {
     pub idle_timeout: Duration,
     /// What answers below `/store`.
     pub store: Option<ObjectApi>,
+    /// Connections that were refused since the log last said so, and when that was.
+    pub refused: Cell<(u64, Option<Instant>)>,
 }
 
 impl Ingest {
@@ -81,8 +87,7 @@ impl Ingest {
 
     /// What fits the socket's buffer, at once; nobody waits for a connection there is no place for.
     fn refuse(&self, stream: TcpStream, peer: SocketAddr) {
-        let refusal = Refusal::Connections { max: self.connections_max };
-        warn!("intake: {peer}: {refusal} (intake.connections_max)");
+        let refusal = self.no_place("HTTP", peer);
         let text = format!("{refusal}\n");
         let answer = format!(
             "HTTP/1.1 503 Service Unavailable\r\nRetry-After: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
@@ -90,6 +95,20 @@ impl Ingest {
             text.len(),
         );
         let _ = stream.try_write(answer.as_bytes());
+    }
+
+    /// There is no place for a connection. The log says so, but not of each: a flood of them is not to fill the disk.
+    pub fn no_place(&self, protocol: &str, peer: SocketAddr) -> Refusal {
+        let refusal = Refusal::Connections { max: self.connections_max };
+        let (count, said) = self.refused.get();
+        if said.is_some_and(|said| said.elapsed() < REFUSED_PAUSE) {
+            self.refused.set((count + 1, said));
+        } else {
+            let others = if count > 0 { format!(", and {count} others since it was last said") } else { String::new() };
+            warn!("intake: {peer}: {protocol}: {refusal} (intake.connections_max){others}");
+            self.refused.set((0, Some(Instant::now())));
+        }
+        refusal
     }
 
     async fn connection(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {

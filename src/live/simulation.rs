@@ -1,5 +1,7 @@
 //! Channels run through hours of misbehaving encoders, failing disks and crashes, in virtual time; every snapshot is checked.
 
+mod cases;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
@@ -245,9 +247,13 @@ fn options() -> Options {
 
 impl World {
     fn new(seed: u64) -> World {
+        World::with(options(), seed)
+    }
+
+    fn with(options: Options, seed: u64) -> World {
         let now = Duration::from_secs(1_800_000_000);
         World {
-            writer: ChannelWriter::new(options(), Recovered::default(), now),
+            writer: ChannelWriter::new(options, Recovered::default(), now),
             disk: Disk::default(),
             random: Random(seed | 1),
             now,
@@ -426,6 +432,13 @@ impl World {
             }
             if let Some((_, other)) = listed.iter().next() {
                 rules::check_beside(other, &checked).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
+            }
+            let parts = checked.segments.iter().flat_map(|segment| &segment.parts).chain(&checked.open_parts);
+            for part in parts {
+                let (number, index) = part.uri.rsplit_once('/').unwrap().1.split_once('.').unwrap();
+                let index = index.strip_suffix(".m4s").unwrap().parse().unwrap();
+                let there = snapshot.part(&track.track.id, number.parse().unwrap(), index);
+                assert_eq!(matches!(there, Located::Whole(_)), !part.is_gap, "{part:?}");
             }
             listed.insert(track.track.id.clone(), checked);
         }

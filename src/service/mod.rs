@@ -149,7 +149,7 @@ impl Service {
             listed: ArcSwapOption::empty(),
             listed_channels: ArcSwapOption::empty(),
             playback: Playback::new(options.manifest_age, options.manifest_cache_bytes),
-            live: live::Live::new(options.manifest_cache_bytes),
+            live: live::Live::new(options.manifest_cache_bytes, missing(options.missing_age)),
             missing: missing(options.missing_age),
         }
     }

@@ -105,7 +105,8 @@ export async function startOrigin() {
     + `[admin]\naddress = "127.0.0.1:${admin}"\n[library]\npath = "${library}"\nsegment = "2s"\n`
     + `[intake]\naddress = "127.0.0.1:${intake}"\nrtmp = "127.0.0.1:${rtmp}"\n[live]\npath = "${join(directory, 'live')}"\n`
     + `[store]\npath = "${join(directory, 'store')}"\n[[store.credentials]]\naccess_key_id = "encoder"\nsecret_access_key = "${secret}"\n`
-    + `[[channel]]\nname = "news"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\nwindow = "2m"\n`);
+    + ['news', 'outage'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
+      + 'window = "2m"\n').join(''));
   const server = start(directory, 'serve', ['serve', '--config', config]);
   const demo = start(directory, 'demo', ['demo', '--listen', `127.0.0.1:${demoPort}`]);
   await reachable(`http://127.0.0.1:${admin}/readyz`, server.child, server.log);
@@ -116,7 +117,14 @@ export async function startOrigin() {
     '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
     '-sc_threshold', '0', '-b:v', '400k', '-c:a', 'aac', '-f', 'flv', `rtmp://127.0.0.1:${rtmp}/live/news?key=${key}`],
   { stdio: ['ignore', 'ignore', 'inherit'] });
-  const live = (manifest) => `http://127.0.0.1:${port}/live/news/${manifest}`;
+  const live = (manifest, channel = 'news') => `http://127.0.0.1:${port}/live/${channel}/${manifest}`;
+  // Another, timed by the wall clock, that a case starts and kills as it needs.
+  const publish = () => spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-f', 'lavfi',
+    '-i', 'testsrc2=size=320x180:rate=25', '-re', '-f', 'lavfi', '-i', 'sine=frequency=660:sample_rate=48000',
+    '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
+    '-sc_threshold', '0', '-b:v', '300k', '-c:a', 'aac', '-output_ts_offset', (Date.now() / 1000).toFixed(3), '-f', 'mp4',
+    '-movflags', 'cmaf+frag_keyframe+empty_moov+default_base_moof', '-frag_duration', '480000', '-method', 'POST',
+    `http://encoder:${key}@127.0.0.1:${intake}/ingest/outage/both.cmfv`], { stdio: 'ignore' });
   await reachable(live('index.mpd'), server.child, server.log);
   const liveSince = Date.now();
   return {
@@ -136,6 +144,7 @@ export async function startOrigin() {
       await reachable(url, pushing, server.log);
       return { url, stop: () => pushing.kill('SIGKILL') };
     },
+    publish,
     liveSince,
     demoUrl: `http://127.0.0.1:${demoPort}/`,
     log: () => readFileSync(server.log, 'utf8') + readFileSync(demo.log, 'utf8'),

@@ -23,6 +23,7 @@ const sampleHeights = [180, 270, 360];
 const sampleSeconds = 24;
 const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
 const liveSettleSeconds = 8;
+const outageSeconds = 10;
 /** For a player to load a manifest and know the tracks. */
 const openSeconds = 30;
 /** A start-over begins so long ago, and goes on past what was there when it began; a catch-up is the first half of that. */
@@ -200,6 +201,39 @@ async function startsOver(view) {
   return `${(state.time - started.time).toFixed(1)} s, ${first.toFixed(2)} s behind, then ${last.toFixed(2)} s`;
 }
 
+/** An encoder that is away for some seconds: every player goes on near the live edge by itself once it is back. */
+async function outage(context, pagePort, origin) {
+  let encoder = origin.publish();
+  try {
+    const index = origin.live('index.mpd', 'outage');
+    await until(async () => (await fetch(index)).status, (status) => status === 200, 30, 'the channel');
+    await sleep(outageSeconds * 1000);
+    const views = [];
+    for (const [player, manifest] of pairs) {
+      const view = await open(context, pagePort, player, origin.live(manifest, 'outage'));
+      await view.page.evaluate(() => window.player.play());
+      views.push([`${player} ${manifest}`, view]);
+    }
+    for (const [name, view] of views) await until(view.state, (now) => now.time > 0 && now.frames > 25, 30, `${name} plays`);
+    encoder.kill('SIGKILL');
+    const ended = Date.now() / 1000;
+    await sleep(outageSeconds * 1000);
+    encoder = origin.publish();
+    const notes = [];
+    for (const [name, view] of views) {
+      const before = (await view.state()).frames;
+      // Three seconds of new pictures, and not from before the outage.
+      const state = async () => ({ ...await view.state(), latency: await view.page.evaluate(() => window.player.latency()) });
+      const isBack = (now) => now.frames > before + 75 && now.latency < Date.now() / 1000 - ended - outageSeconds + 2;
+      const { latency } = await until(state, isBack, 40, `${name} goes on`);
+      notes.push(`${name} ${latency.toFixed(1)} s behind`);
+    }
+    return notes.join(', ');
+  } finally {
+    encoder.kill('SIGKILL');
+  }
+}
+
 async function catchesUp(view) {
   const note = await playToEnd(view, shiftSeconds / 2);
   const { duration } = await view.state();
@@ -344,6 +378,7 @@ async function main() {
       }
     });
   }
+  add('outage', (context) => outage(context, pages.address().port, origin));
   add('demo page', (context) => demoPage(context, origin.demoUrl, screenshots));
   let [passed, failed] = [0, 0];
   const queue = [...cases];
