@@ -28,9 +28,9 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, ORIGIN, RANGE,
-    RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
+    ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, ORIGIN, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
@@ -262,6 +262,7 @@ impl ObjectApi {
     }
 
     async fn read(&self, request: &Request<Incoming>, path: &ObjectPath) -> Result<Response<ResponseBody>, Refusal> {
+        let is_head = request.method() == Method::HEAD;
         for _ in 0..LOADS_MAX {
             let now = moment().unix;
             let now = Now { unix: now.as_secs(), millis: now.subsec_millis() };
@@ -269,11 +270,8 @@ impl ObjectApi {
                 LookedUp::Missing => return Err(Refusal::NoObject),
                 LookedUp::Damaged => return Err(Refusal::Damaged),
                 LookedUp::Growing(upload) => {
-                    let mut response = converted(self.reads.follow(&upload));
-                    if request.method() == Method::HEAD {
-                        *response.body_mut() = Either::Left(Full::default());
-                    }
-                    return Ok(response);
+                    let response = self.reads.follow(&upload);
+                    return Ok(if is_head { head_of(response) } else { converted(response) });
                 }
                 LookedUp::Open(open) => {
                     let asked = as_read(request.uri().path(), None, request.headers(), request.method());
@@ -282,6 +280,7 @@ impl ObjectApi {
                         Status::RANGE_NOT_SATISFIABLE => Err(Refusal::Range),
                         Status::PRECONDITION_FAILED => Err(Refusal::Precondition),
                         Status::INTERNAL_SERVER_ERROR => Err(Refusal::Damaged),
+                        _ if is_head => Ok(head_of(response)),
                         _ => Ok(converted(response)),
                     };
                 }
@@ -340,6 +339,17 @@ fn as_read<'r>(
         access_control_headers: field(ACCESS_CONTROL_REQUEST_HEADERS),
         peer: None,
     }
+}
+
+/// The same without its body, which is not read then.
+fn head_of(response: crate::http::Response) -> Response<ResponseBody> {
+    let length = response.growing.is_none().then(|| response.body.len());
+    let body = crate::base::Payload::Empty;
+    let mut head = converted(crate::http::Response { body, growing: None, ..response });
+    if let Some(length) = length.filter(|_| head.status() != StatusCode::NOT_MODIFIED) {
+        head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    head
 }
 
 /// What [`crate::service`] answered, as hyper sends it. The entity tag loses its quotes, as the API has it.

@@ -86,7 +86,7 @@ impl ObjectApi {
         if length.is_some_and(|length| length > max) {
             return Err(Refusal::TooLarge { max });
         }
-        objects.has_room(length.unwrap_or(0))?;
+        objects.has_room(path, length.unwrap_or(0))?;
         let meta = objects.meta(meta(request.headers())?);
         let availability = self.availability(request.headers(), length.is_none())?;
         let is_manifest = path.is_manifest() || is_manifest_type(&meta.content_type);

@@ -247,17 +247,14 @@ impl Objects {
         {
             let mut made = lock(&self.made);
             if *made != Some(number) {
-                self.disk.make_dir(&self.directory(number))?;
-                if self.options.durability != Durability::None {
-                    self.disk.sync_dir(&self.root.join("objects"))?;
-                }
+                self.make_directory(number)?;
                 *made = Some(number);
             }
         }
         let file = match self.disk.create(&self.file(id)) {
             // Its directory was empty for a moment, and deleted.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.disk.make_dir(&self.directory(number))?;
+                self.make_directory(number)?;
                 self.disk.create(&self.file(id))?
             }
             created => created?,
@@ -266,6 +263,14 @@ impl Objects {
             lock(&self.created).insert(number);
         }
         Ok(file)
+    }
+
+    fn make_directory(&self, number: u64) -> io::Result<()> {
+        self.disk.make_dir(&self.directory(number))?;
+        match self.options.durability {
+            Durability::None => Ok(()),
+            Durability::Each | Durability::Batched(_) => self.disk.sync_dir(&self.root.join("objects")),
+        }
     }
 
     /// The bytes of an object, by its id.
@@ -288,10 +293,12 @@ impl Objects {
     }
 
     /// Whether an object of `len` bytes may be taken, as far as that can be told before it comes.
-    pub fn has_room(&self, len: u64) -> Result<(), CommitError> {
+    pub fn has_room(&self, path: &ObjectPath, len: u64) -> Result<(), CommitError> {
         let Some(capacity) = self.options.capacity else { return Ok(()) };
         let is_full = match self.options.when_full {
-            WhenFull::Refuse => self.table.bytes().saturating_add(len) > capacity,
+            WhenFull::Refuse => {
+                self.table.bytes().saturating_add(len) > capacity.saturating_add(self.replaced_by(path))
+            }
             WhenFull::ExpireOldest => len > capacity,
         };
         if is_full { Err(CommitError::Full { capacity }) } else { Ok(()) }
@@ -335,6 +342,14 @@ impl Objects {
         results
     }
 
+    /// What an object weighs that one with this path would take the place of.
+    fn replaced_by(&self, path: &ObjectPath) -> u64 {
+        match self.table.find(path) {
+            Some(Found::Object(replaced)) => replaced.weight(),
+            Some(Found::Growing(_)) | None => 0,
+        }
+    }
+
     /// Ids of the oldest objects that have to go for the changes; refuses what does not fit at all.
     fn make_room(&self, changes: &[&Change], results: &mut [Result<(), CommitError>]) -> Vec<u64> {
         let Some(capacity) = self.options.capacity else { return Vec::new() };
@@ -342,11 +357,7 @@ impl Objects {
         let (mut going, mut last) = (Vec::new(), None);
         for (change, result) in changes.iter().zip(results) {
             let Change::Put(object, _) = change else { continue };
-            let replaced = match self.table.find(&object.path) {
-                Some(Found::Object(replaced)) => replaced.weight(),
-                _ => 0,
-            };
-            let wanted = (bytes + object.weight()).saturating_sub(replaced);
+            let wanted = (bytes + object.weight()).saturating_sub(self.replaced_by(&object.path));
             if wanted > capacity && (self.options.when_full == WhenFull::Refuse || object.weight() > capacity) {
                 *result = Err(CommitError::Full { capacity });
                 continue;
@@ -483,12 +494,19 @@ impl Objects {
         lock(&self.garbage).push(id);
     }
 
-    /// Deletes files that nobody is shown any more.
+    /// Deletes files that nobody is shown any more, and the directories that they were the last in.
     pub fn remove_garbage(&self) {
         let ids = std::mem::take(&mut *lock(&self.garbage));
+        let mut directories = BTreeSet::new();
         for id in ids {
             // One that was never created, or that the file system does not let go of: the next start tries again.
             let _ = self.disk.remove(&self.file(id));
+            directories.insert(id / DIRECTORY_FILES);
+        }
+        let current = self.next.load(Ordering::Relaxed) / DIRECTORY_FILES;
+        for number in directories.into_iter().filter(|&number| number < current) {
+            // Most are not empty. Who still creates a file in one that was makes it again.
+            let _ = self.disk.remove_dir(&self.directory(number));
         }
     }
 
@@ -499,7 +517,7 @@ impl Objects {
         let mut there = HashSet::new();
         for name in self.disk.list(&self.root.join("objects"))? {
             let Ok(number) = u64::from_str_radix(&name, 16) else { continue };
-            if number >= self.first / DIRECTORY_FILES && self.first > 1 {
+            if number >= self.first / DIRECTORY_FILES {
                 continue;
             }
             let directory = self.root.join("objects").join(&name);
