@@ -118,11 +118,11 @@ export async function startOrigin() {
     '-sc_threshold', '0', '-b:v', '400k', '-c:a', 'aac', '-f', 'flv', `rtmp://127.0.0.1:${rtmp}/live/news?key=${key}`],
   { stdio: ['ignore', 'ignore', 'inherit'] });
   const live = (manifest, channel = 'news') => `http://127.0.0.1:${port}/live/${channel}/${manifest}`;
-  // Another, timed by the wall clock, that a case starts and kills as it needs.
+  // Another, that a case starts and kills as it needs. Its clock begins at 0 each time.
   const publish = () => spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-f', 'lavfi',
     '-i', 'testsrc2=size=320x180:rate=25', '-re', '-f', 'lavfi', '-i', 'sine=frequency=660:sample_rate=48000',
     '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
-    '-sc_threshold', '0', '-b:v', '300k', '-c:a', 'aac', '-output_ts_offset', (Date.now() / 1000).toFixed(3), '-f', 'mp4',
+    '-sc_threshold', '0', '-b:v', '300k', '-c:a', 'aac', '-f', 'mp4',
     '-movflags', 'cmaf+frag_keyframe+empty_moov+default_base_moof', '-frag_duration', '480000', '-method', 'POST',
     `http://encoder:${key}@127.0.0.1:${intake}/ingest/outage/both.cmfv`], { stdio: 'ignore' });
   await reachable(live('index.mpd'), server.child, server.log);
