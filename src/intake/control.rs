@@ -1,6 +1,5 @@
 //! The intake thread: opens channels and listeners, and does what the admin API and SIGHUP ask for.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,6 +19,7 @@ use super::exposition::Exposition;
 use super::ingest::Ingest;
 use super::recorder::{self, Recorder};
 use super::report;
+use super::seldom::Seldom;
 use super::setup::ChannelSetup;
 use crate::base::limits;
 use crate::live;
@@ -182,7 +182,8 @@ impl Control {
             places: Arc::new(Semaphore::new(options.connections_max)),
             connections_max: options.connections_max,
             idle_timeout: options.idle_timeout,
-            refused: Cell::default(),
+            too_many: Seldom::default(),
+            unknown: Seldom::default(),
         };
         Control {
             options,
