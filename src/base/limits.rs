@@ -114,6 +114,39 @@ pub const LIVE_WINDOW_DEFAULT: Duration = Duration::from_secs(600);
 /// What is older survives a power loss.
 pub const LIVE_SYNC_DEFAULT: Duration = Duration::from_secs(1);
 
+// Objects.
+
+/// How long changes are gathered before they are synced together.
+pub const STORE_SYNC_DEFAULT: Duration = Duration::from_millis(5);
+/// An object.
+pub const STORE_OBJECT_BYTES_DEFAULT: u64 = 1 << 30;
+/// Bytes a second that an upload has to bring, over [`READ_RATE_WINDOW`].
+pub const STORE_WRITE_RATE_MIN_DEFAULT: u64 = 128;
+/// Of an upload, held in memory before there is a file: an object that is no longer is written at once.
+pub const STORE_GATHER_BYTES_MAX: usize = 256 * 1024;
+/// Objects that are open for reading, one descriptor each.
+pub const STORE_OPEN_DEFAULT: usize = 4_096;
+/// Objects up to this size are held in memory while they are open: their answers are sent in one piece with the head.
+pub const STORE_INLINE_BYTES_MAX: u64 = 8 * 1024;
+/// Changes that one batch holds.
+pub const STORE_BATCH_MAX: usize = 1_024;
+/// Changes that wait to be made; whoever brings more waits.
+pub const STORE_QUEUE_MAX: usize = 4_096;
+/// Combinations of content type and cache control that objects share.
+pub const STORE_METAS_MAX: usize = 4_096;
+/// Items in a page of a listing, at most and if nothing is said (the API's `ListLimit`).
+pub const STORE_LIST_MAX: usize = 1_000;
+/// Containers that have settings.
+pub const STORE_CONTAINERS_MAX: usize = 1_000;
+/// Rules and statements of one container, and what one of them lists.
+pub const STORE_RULES_MAX: usize = 100;
+/// How far a signature's time may be from the server's.
+pub const STORE_CLOCK_SKEW_MAX: Duration = Duration::from_secs(15 * 60);
+/// `max-age` of playlists and manifests that came without `Cache-Control`.
+pub const STORE_MANIFEST_AGE_DEFAULT: Duration = Duration::from_secs(1);
+/// And of all other objects.
+pub const STORE_OBJECT_AGE_DEFAULT: Duration = Duration::from_secs(60);
+
 // Library.
 
 pub const SEGMENT_DEFAULT: Duration = Duration::from_secs(4);

@@ -222,7 +222,7 @@ impl Connection {
                 }
             };
             let bytes = buffer.bytes();
-            let (request, len) = match if bytes.is_empty() { Ok(None) } else { request::parse(bytes) } {
+            let (mut request, len) = match if bytes.is_empty() { Ok(None) } else { request::parse(bytes) } {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => return self.await_request(out, buffer, budget),
                 Err(refused) => {
@@ -230,6 +230,7 @@ impl Connection {
                     return self.refuse(out, refused.response(), log);
                 }
             };
+            request.peer = Some(self.peer());
             let now = self.worker.clock.now();
             let answer = match self.life {
                 Life::Refusing => Answer::Ready(refusal::overloaded()),

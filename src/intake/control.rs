@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::channels::{Channel, Channels};
 use super::exposition::Exposition;
 use super::ingest::Ingest;
+use super::objects::ObjectApi;
 use super::recorder::{self, Recorder};
 use super::report;
 use super::seldom::Seldom;
@@ -157,7 +158,7 @@ pub struct Control {
     live: Arc<live::Channels>,
     ingest: Rc<Ingest>,
     open: BTreeMap<String, Open>,
-    is_listening: bool,
+    listens: Listens,
     /// Where HTTP ingest really listens.
     address: Option<SocketAddr>,
     listeners: Vec<JoinHandle<()>>,
@@ -171,12 +172,22 @@ struct Open {
     task: JoinHandle<()>,
 }
 
+/// What is listened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Listens {
+    Nothing,
+    /// There is a store.
+    Http,
+    /// There are channels, or have been.
+    All,
+}
+
 const TICK: Duration = Duration::from_secs(1);
 /// How long channels have to write what they hold, when the server stops.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 
 impl Control {
-    pub fn new(options: Options, live: Arc<live::Channels>) -> Control {
+    pub fn new(options: Options, live: Arc<live::Channels>, store: Option<ObjectApi>) -> Control {
         let ingest = Ingest {
             channels: Rc::new(Channels::default()),
             places: Arc::new(Semaphore::new(options.connections_max)),
@@ -184,13 +195,14 @@ impl Control {
             idle_timeout: options.idle_timeout,
             too_many: Seldom::default(),
             unknown: Seldom::default(),
+            store,
         };
         Control {
             options,
             live,
             ingest: Rc::new(ingest),
             open: BTreeMap::new(),
-            is_listening: false,
+            listens: Listens::Nothing,
             address: None,
             listeners: Vec::new(),
         }
@@ -256,6 +268,9 @@ impl Control {
 
     /// The channels that the server starts with. A channel of the file that cannot be opened keeps it from starting.
     pub async fn start(&mut self, of_file: Vec<ChannelSetup>, of_api: Vec<ChannelSetup>) -> Result<(), Error> {
+        if self.ingest.store.is_some() {
+            self.listen(Listens::Http)?;
+        }
         for setup in of_file {
             self.put(setup, Origin::File).await?;
         }
@@ -295,7 +310,7 @@ impl Control {
         if self.open.len() >= limits::CHANNELS_MAX {
             return Err(Error::TooMany);
         }
-        self.listen()?;
+        self.listen(Listens::All)?;
         let name = setup.name.clone();
         let (recorder, entrance) = Recorder::open(&self.options.live, setup.options(self.options.sync))?;
         let readers = recorder.channel().clone();
@@ -356,11 +371,8 @@ impl Control {
         Some(open.task)
     }
 
-    /// With the first channel: a server without any has no port for encoders.
-    fn listen(&mut self) -> Result<(), Error> {
-        if self.is_listening {
-            return Ok(());
-        }
+    /// With the first channel, or with a store: a server without any has no port for encoders.
+    fn listen(&mut self, wanted: Listens) -> Result<(), Error> {
         let bind = |key: &'static str, address: Option<SocketAddr>| {
             let bound = address.map(|address| {
                 TcpListener::bind(address)
@@ -369,18 +381,20 @@ impl Control {
             });
             bound.transpose()
         };
-        let http = bind("intake.address", self.options.address)?;
-        let rtmp = bind("intake.rtmp", self.options.rtmp)?;
+        let is_due = |what: Listens, listens: Listens| listens < what && what <= wanted;
+        let http =
+            if is_due(Listens::Http, self.listens) { bind("intake.address", self.options.address)? } else { None };
+        let rtmp = if is_due(Listens::All, self.listens) { bind("intake.rtmp", self.options.rtmp)? } else { None };
         if let Some(listener) = http {
             self.address = listener.local_addr().ok();
-            info!("intake: HTTP ingest on {}", shown(&listener));
+            info!("intake: HTTP on {}", shown(&listener));
             self.listeners.push(tokio_uring::spawn(self.ingest.clone().serve(listener)));
         }
         if let Some(listener) = rtmp {
             info!("intake: RTMP on {}", shown(&listener));
             self.listeners.push(tokio_uring::spawn(self.ingest.clone().serve_rtmp(listener)));
         }
-        self.is_listening = true;
+        self.listens = self.listens.max(wanted);
         Ok(())
     }
 }

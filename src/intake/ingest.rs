@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::service::service_fn;
@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 use super::auth::{self, Presented};
 use super::channels::{Channel, Channels};
 use super::encoder::Identity;
+use super::objects::{self, ObjectApi, ResponseBody};
 use super::refusal::Refusal;
 use super::seldom::Seldom;
 use crate::base::limits;
@@ -40,6 +41,8 @@ pub struct Ingest {
     /// What the log says of connections beyond `connections_max`, and of publishers over RTMP that know no key.
     pub too_many: Seldom,
     pub unknown: Seldom,
+    /// What answers below `/store`.
+    pub store: Option<ObjectApi>,
 }
 
 impl Ingest {
@@ -108,7 +111,7 @@ impl Ingest {
         let answer = service_fn(move |request| {
             let ingest = self.clone();
             // Boxed, for a connection is only taken apart again where this can be moved.
-            Box::pin(async move { Ok::<_, Infallible>(ingest.answer(request, peer).await) })
+            Box::pin(async move { ingest.answer(request, peer).await })
         });
         let mut connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -123,11 +126,15 @@ impl Ingest {
         linger(connection.into_parts().io.into_inner()).await;
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
-        match self.take(request, peer).await {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<ResponseBody>, Infallible> {
+        if let Some(store) = self.store.as_ref().filter(|_| objects::is_store(request.uri().path())) {
+            return store.answer(request, peer).await;
+        }
+        let response = match self.take(request, peer).await {
             Ok(status) => response(status, ""),
             Err(refusal) => refused(&refusal),
-        }
+        };
+        Ok(response.map(Either::Left))
     }
 
     async fn take(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<StatusCode, Refusal> {

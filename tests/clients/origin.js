@@ -30,6 +30,17 @@ const made = {
 };
 
 const key = 'key-of-the-channel';
+const secret = 'secret-of-the-store';
+
+/** What encoders write to the object store: name → ffmpeg's arguments, and the manifest. */
+const pushes = {
+  'hls-ts': () => [['-f', 'hls', '-hls_time', '1', '-hls_list_size', '8', '-hls_flags', 'delete_segments'], 'index.m3u8'],
+  'hls-fmp4': () => [['-f', 'hls', '-hls_time', '1', '-hls_list_size', '8', '-hls_segment_type', 'fmp4',
+    '-hls_flags', 'delete_segments'], 'index.m3u8'],
+  'll-dash': (clock) => [['-f', 'dash', '-ldash', '1', '-streaming', '1', '-seg_duration', '2', '-frag_duration', '0.2', '-frag_type', 'duration',
+    '-use_template', '1', '-use_timeline', '0', '-target_latency', '2', '-utc_timing_url', clock, '-window_size', '15',
+    '-extra_window_size', '15'], 'index.mpd'],
+};
 
 const freePort = () => new Promise((done) => {
   const probe = createServer().listen(0, '127.0.0.1', () => {
@@ -93,6 +104,7 @@ export async function startOrigin() {
   writeFileSync(config, `[server]\nworkers = 1\nstate = "${state}"\n[[listen]]\naddress = "127.0.0.1:${port}"\n`
     + `[admin]\naddress = "127.0.0.1:${admin}"\n[library]\npath = "${library}"\nsegment = "2s"\n`
     + `[intake]\naddress = "127.0.0.1:${intake}"\nrtmp = "127.0.0.1:${rtmp}"\n[live]\npath = "${join(directory, 'live')}"\n`
+    + `[store]\npath = "${join(directory, 'store')}"\n[[store.credentials]]\naccess_key_id = "encoder"\nsecret_access_key = "${secret}"\n`
     + ['news', 'outage'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
       + 'window = "2m"\n').join(''));
   const server = start(directory, 'serve', ['serve', '--config', config]);
@@ -119,6 +131,19 @@ export async function startOrigin() {
     assets,
     url: (asset, manifest) => `http://127.0.0.1:${port}/vod/${asset}/${manifest}`,
     live,
+    /** An encoder that writes to the object store: { url, stop }, once its manifest is there. */
+    push: async (name) => {
+      const [parameters, manifest] = pushes[name](live('time'));
+      const path = `store/pushed/${name}/${manifest}`;
+      const pushing = spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-f', 'lavfi',
+        '-i', 'testsrc2=size=320x180:rate=25', '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:beep_factor=4:sample_rate=48000',
+        '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '25', '-keyint_min', '25',
+        '-sc_threshold', '0', '-b:v', '400k', '-c:a', 'aac', ...parameters, '-method', 'PUT', '-http_persistent', '1',
+        `http://encoder:${secret}@127.0.0.1:${intake}/${path}`], { stdio: 'ignore' });
+      const url = `http://127.0.0.1:${port}/${path}`;
+      await reachable(url, pushing, server.log);
+      return { url, stop: () => pushing.kill('SIGKILL') };
+    },
     publish,
     liveSince,
     demoUrl: `http://127.0.0.1:${demoPort}/`,

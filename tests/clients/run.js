@@ -28,6 +28,9 @@ const outageSeconds = 10;
 const openSeconds = 30;
 /** A start-over begins so long ago, and goes on past what was there when it began; a catch-up is the first half of that. */
 const shiftSeconds = 16;
+/** How long what an encoder writes to the store is watched, in seconds, and how far behind it players may be. */
+const pushSeconds = 10;
+const pushLatencyMax = { hls: 8, dash: 4 };
 /** Behind the encoder, in seconds. Shaka does not aim at a latency over HLS: it keeps the hold-back it is told. */
 const liveLatencyMax = { hls: 3, dash: 2.5, 'shaka m3u8': 8, 'shaka mpd': 8 };
 /** The words of every cue of the sample's subtitles in a language. */
@@ -160,7 +163,7 @@ async function sampleSwitches(view) {
 }
 
 /** Watches the live edge for a while: no stall, no error, no jump, and the latency that players aim at. */
-async function watchLive(view, latencyMax) {
+async function watchLive(view, latencyMax, seconds = liveSeconds) {
   await view.page.evaluate(() => window.player.play());
   const started = await until(view.state, (now) => now.time > 0 && now.frames > 10, 30, 'playing');
   // Players find their latency by seeking and by playing faster; what counts begins after that.
@@ -168,13 +171,13 @@ async function watchLive(view, latencyMax) {
   await view.page.evaluate(() => { window.record.stalls.length = 0; window.record.jumps.length = 0; });
   const before = await view.state();
   const latencies = [];
-  for (let second = 0; second < liveSeconds; second += 1) {
+  for (let second = 0; second < seconds; second += 1) {
     await sleep(1000);
     latencies.push(await view.page.evaluate(() => window.player.latency()));
   }
   const after = await view.state();
   checkClean(view, after);
-  check(after.time - before.time > liveSeconds * 0.9, `played ${(after.time - before.time).toFixed(1)} s in ${liveSeconds} s`);
+  check(after.time - before.time > seconds * 0.9, `played ${(after.time - before.time).toFixed(1)} s in ${seconds} s`);
   latencies.sort((a, b) => a - b);
   const [median, worst] = [latencies[latencies.length >> 1], latencies.at(-1)];
   check(worst < latencyMax, `${worst.toFixed(2)} s behind, expected less than ${latencyMax} s`);
@@ -356,6 +359,24 @@ async function main() {
       const from = await start();
       return `?start=${from.toFixed(3)}&end=${(from + shiftSeconds / 2).toFixed(3)}`;
     }, catchesUp));
+  }
+  for (const [player, push] of [['hls', 'hls-ts'], ['hls', 'hls-fmp4'], ['dash', 'll-dash']]) {
+    add(`${player} store ${push}`, async (context) => {
+      const pushed = await origin.push(push);
+      try {
+        // A player that begins at once would have nothing to hold back from.
+        await sleep(4000);
+        const view = await open(context, pages.address().port, player, pushed.url);
+        try {
+          return await watchLive(view, pushLatencyMax[player], pushSeconds);
+        } catch (error) {
+          error.message += ` ${JSON.stringify(await view.state())}${view.failures.length ? ` ${view.failures.join('; ')}` : ''}`;
+          throw error;
+        }
+      } finally {
+        pushed.stop();
+      }
+    });
   }
   add('outage', (context) => outage(context, pages.address().port, origin));
   add('demo page', (context) => demoPage(context, origin.demoUrl, screenshots));
