@@ -238,13 +238,11 @@ const _: () = assert!(EVENT_MESSAGE_BYTES_MAX <= STREAM_BOX_BYTES_MAX);
 
 /// One message: the largest key frame. The format allows 16 MiB.
 pub const RTMP_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Messages of one connection that have begun and not ended, in bytes received. Encoders interleave audio with video.
-pub const RTMP_PARTIAL_BYTES_MAX: usize = 2 * RTMP_MESSAGE_BYTES_MAX;
 /// Chunk streams of one connection. Encoders use fewer than ten.
 pub const RTMP_CHUNK_STREAMS_MAX: usize = 64;
 /// Message streams of one connection, each of which may publish.
 pub const RTMP_STREAMS_MAX: usize = 16;
-/// A command.
+/// A command, and any message before the peer may publish.
 pub const RTMP_COMMAND_BYTES_MAX: usize = 64 * 1024;
 /// Answers that the peer has not taken. They are a few hundred bytes each.
 pub const RTMP_OUTPUT_BYTES_MAX: usize = 64 * 1024;

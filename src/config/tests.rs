@@ -1,4 +1,5 @@
 use super::*;
+use crate::media::broadcast::{Caption, CaptionChannel};
 use crate::store::objects::Container;
 
 #[test]
@@ -115,6 +116,7 @@ fn every_key_is_read() {
         end = true
         anchor = "1767225600"
         cue_tags = true
+        captions = "SERVICE1=pt-BR CC1=en"
         enabled = false
         "#,
     );
@@ -161,6 +163,10 @@ fn every_key_is_read() {
             end: true,
             anchor: Some(Duration::from_secs(1_767_225_600)),
             cue_tags: true,
+            captions: vec![
+                Caption { channel: CaptionChannel::Cc(1), language: "en".to_owned() },
+                Caption { channel: CaptionChannel::Service(1), language: "pt-BR".to_owned() },
+            ],
         }],
         store: None,
     };

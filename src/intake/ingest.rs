@@ -215,7 +215,7 @@ impl Ingest {
             }
         };
         // What it was before counts for more than what follows from it.
-        let _ = upload.abandon().await;
+        let _ = upload.abandon(&broken).await;
         Err(broken)
     }
 }

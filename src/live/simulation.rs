@@ -241,6 +241,7 @@ fn options() -> Options {
         end: false,
         anchor: None,
         cue_tags: false,
+        captions: Arc::default(),
         sync: Duration::from_secs(1),
     }
 }
@@ -543,6 +544,42 @@ fn a_steady_encoder_is_published_steadily() {
         assert!(matches!(snapshot.segment(&track.track.id, next.number + 9), Located::Missing));
     }
     assert_eq!(world.writer.counts().lost + world.writer.counts().gaps + world.writer.counts().jumps, 0);
+}
+
+/// Cues come now and then, and for twenty seconds none does: the track has all segments nevertheless, and never as gaps.
+#[test]
+fn text_goes_on_where_nothing_is_said() {
+    let mut world = World::new(1);
+    let offset = world.now.as_millis() as i64;
+    let mut encoder = world.connect(offset);
+    let session = world.writer.publish(SourceName::Track("en".to_owned()), world.now).unwrap();
+    let sample_entry = Bytes::from_static(b"\0\0\0\x1ewvtt\0\0\0\0\0\0\0\x01\0\0\0\x0evttCWEBVTT");
+    let format = Format { sample_entry, ..format(Kind::Text, &AAC) };
+    world.writer.feed(session, Event::Track { track: 0, format }, world.now).unwrap();
+    for step in 0..25 * 60 {
+        world.step(&mut encoder, false);
+        if step % 50 == 10 && !(500..1_000).contains(&step) {
+            let cue = sample(world.now.as_millis() as i64, 0, b"\0\0\0\x10vttc\0\0\0\x08payl", true);
+            let cue = Sample { duration: Some(700), ..cue };
+            world.writer.feed(session, Event::Sample { track: 0, sample: cue }, world.now).unwrap();
+        }
+        let snapshot = world.writer.channel().snapshot();
+        let broadcast = snapshot.broadcast(None);
+        let Some(text) = broadcast.as_ref().and_then(|broadcast| broadcast.track("en")) else { continue };
+        let numbers: Vec<_> = text.segments(0).map(|segment| segment.number).collect();
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+        let furthest = broadcast.as_ref().unwrap().tracks[0].tail.last().unwrap().number;
+        assert!(numbers.last().is_some_and(|&last| last + 3 >= furthest), "{numbers:?} {furthest}");
+    }
+    let snapshot = world.writer.channel().snapshot();
+    let broadcast = snapshot.broadcast(None).unwrap();
+    let text = broadcast.track("en").unwrap();
+    assert_eq!((text.track.codec.as_str(), world.writer.counts().dropped), ("wvtt", 0));
+    assert!(text.segments(0).count() >= 26, "{}", text.segments(0).count());
+    for segment in text.segments(0).filter(|segment| segment.is_complete) {
+        assert_eq!(segment.time, broadcast.grid.start(segment.number, text.track.timescale));
+        assert_eq!(text.track.timescale.duration(segment.duration), Duration::from_secs(2));
+    }
 }
 
 #[test]

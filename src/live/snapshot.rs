@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::growing::Progress;
 use crate::base::{Extent, Growing, Ticks, Watch, Watermark};
 use crate::media::broadcast::{
-    Bitrate, Broadcast, BroadcastTrack, Grid, Mark, Position, Run, SegmentRow, State, TailSegment,
+    Bitrate, Broadcast, BroadcastTrack, Caption, Grid, Mark, Position, Run, SegmentRow, State, TailSegment,
 };
 use crate::media::{Kind, Track};
 
@@ -23,6 +23,7 @@ pub struct Snapshot {
     pub(super) state: State,
     pub(super) marks: Arc<[Mark]>,
     pub(super) cue_tags: bool,
+    pub(super) captions: Arc<[Caption]>,
 }
 
 /// One track of a snapshot. The track is the same for as long as its format is; what grows is beside it.
@@ -105,6 +106,7 @@ impl Snapshot {
             state: State::Ongoing,
             marks: marks.into(),
             cue_tags: false,
+            captions: Arc::default(),
         }
     }
 
@@ -131,7 +133,15 @@ impl Snapshot {
         }
         let tracks: Vec<_> = self.tracks.iter().map(|track| track.view(first, end)).collect();
         let anything = tracks.iter().any(|track| !track.runs.is_empty() || !track.tail.is_empty());
-        anything.then(|| Broadcast { grid, tracks, first, next: next.max(first), state, marks: &self.marks })
+        anything.then(|| Broadcast {
+            grid,
+            tracks,
+            first,
+            next: next.max(first),
+            state,
+            marks: &self.marks,
+            captions: &self.captions,
+        })
     }
 
     pub fn state(&self) -> State {
@@ -171,7 +181,12 @@ impl Snapshot {
 
     /// A number that the others have passed, and that the track has nothing for.
     fn gap(&self, track: &TrackSnapshot, number: u64) -> Option<Located> {
-        let grid = self.grid.filter(|_| (self.first..self.next).contains(&number))?;
+        let next = match track.track.kind() {
+            // What has not come yet may come.
+            Kind::Text => track.tail.last()?.number,
+            _ => self.next,
+        };
+        let grid = self.grid.filter(|_| (self.first..next).contains(&number))?;
         let time = grid.start(number, track.track.timescale);
         let end = grid.start(number + 1, track.track.timescale);
         Some(Located::Gap { time, duration: Ticks(end.0 - time.0) })

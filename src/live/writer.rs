@@ -945,7 +945,7 @@ impl ChannelWriter {
         let Some(furthest) = furthest else { return };
         // The first number that is not complete in every track, of those that have not fallen silent. One that comes back
         // after a hole has begun a segment before a part of it can be shown, and that is no gap.
-        let nexts = self.views.iter().filter_map(|(name, view)| {
+        let nexts = self.views.iter().filter(|(_, view)| view.track.kind() != Kind::Text).filter_map(|(name, view)| {
             let last = view.tail.last()?;
             let is_heard = last.number + SILENT_SLOTS > furthest;
             if is_heard { Some(last.number + u64::from(last.is_complete)) } else { self.begun(name) }
@@ -963,6 +963,7 @@ impl ChannelWriter {
         tracks.sort_by_cached_key(|view| order(&view.track));
         self.channel.publish(Snapshot {
             cue_tags: self.options.cue_tags,
+            captions: self.options.captions.clone(),
             grid: Some(grid),
             tracks,
             first: self.first,
@@ -972,7 +973,7 @@ impl ChannelWriter {
         });
         // What silent tracks have left out is a gap by now, and stays one.
         let passed = Position { number: next, parts: 0 };
-        for track in self.tracks.values_mut() {
+        for track in self.tracks.values_mut().filter(|track| track.format.kind != Kind::Text) {
             if self.views.contains_key(&track.id) && track.shelf.position() < passed {
                 track.shelf.watch.advance(passed.mark());
                 if let Some(segmenter) = &mut track.segmenter {
@@ -1054,7 +1055,6 @@ impl ChannelWriter {
 const SILENT_SLOTS: u64 = 3;
 /// Text that has not come when the others are so many slots further on is taken to be none.
 const TEXT_BEHIND_SLOTS: u64 = 1;
-const _: () = assert!(TEXT_BEHIND_SLOTS + 1 < SILENT_SLOTS);
 const AVAILABLE_MAX: Duration = Duration::from_secs(10 * 60);
 const DISCONTINUITIES_KEPT: usize = 1_000;
 /// Markers of one publisher that wait for its first sample.

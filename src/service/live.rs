@@ -346,7 +346,10 @@ fn range(stretch: Stretch) -> Option<TimeRange> {
 /// How far the track's playlist goes.
 fn position(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>) -> Position {
     let listed = Position { number: broadcast.next, parts: 0 };
-    live.latest().map_or(listed, |latest| latest.max(listed))
+    match live.latest() {
+        Some(latest) if live.track.kind() == track::Kind::Text => latest,
+        latest => latest.map_or(listed, |latest| latest.max(listed)),
+    }
 }
 
 /// What a blocking request has to wait for; `None` if it is there.
@@ -508,6 +511,9 @@ fn fingerprint(broadcast: &Broadcast<'_>) -> u64 {
     for live in &broadcast.tracks {
         (&live.track.id, &live.track.codec, live.part_target).hash(&mut state);
         (live.rate.peak, live.rate.average).hash(&mut state);
+    }
+    for caption in broadcast.captions {
+        (caption.channel.to_string(), &caption.language).hash(&mut state);
     }
     for mark in broadcast.marks {
         (&mark.id, mark.time, mark.duration).hash(&mut state);

@@ -17,6 +17,7 @@ use crate::package::live_url::{self, Stretch};
 use crate::package::offer;
 use crate::package::{date, live_url::SEGMENT_TEMPLATE};
 
+use super::descriptor;
 use super::element::Xml;
 use super::mpd::{NAMESPACE, PROFILES, SCTE_NAMESPACE, has_supplemental_codecs, iso_duration};
 use super::switching_set::{self, Borders};
@@ -221,6 +222,9 @@ fn push_set(
     switching_set::open(xml, id, &tracks, switching_set::mime(tracks[0]), Some(borders), |xml| {
         if addressing == Addressing::Clock {
             push_reference_time(xml, broadcast, period);
+        }
+        if tracks[0].video().is_some() {
+            descriptor::push_captions(xml, broadcast.captions);
         }
     });
     for (live, &at) in lives().zip(set) {

@@ -2,6 +2,7 @@
 
 use crate::base::limits::LIVE_TAIL_SEGMENTS;
 use crate::base::{Ticks, Timescale};
+use crate::media::Kind;
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Grid, SegmentView, State};
 use crate::package::date;
 use crate::package::live_timeline::{self, Entry, micros, micros_ceil};
@@ -400,6 +401,9 @@ fn lateness(grid: &Grid, segment: &SegmentView<'_>, scale: Timescale) -> u64 {
     if late > 10 * SAMPLE_HALF { late } else { 0 }
 }
 
+/// In slots: how far behind the others text may be.
+const TEXT_BEHIND_SLOTS: u64 = 2;
+
 /// A tag whose value is a number; `tag` is everything before that.
 fn push_number(out: &mut String, tag: &str, value: u64) {
     out.push_str(tag);
@@ -418,7 +422,10 @@ fn report(broadcast: &Broadcast<'_>, other: &BroadcastTrack<'_>, time: u64) -> (
     // Of a segment that every server has by then.
     let known = grid.number(Ticks(i64::try_from(time).unwrap_or(i64::MAX)), Timescale::MICROS).saturating_sub(1);
     let known = other.segments(known).next().filter(|segment| segment.number == known);
-    let late = known.map_or(0, |segment| lateness(&grid, &segment, other.track.timescale));
+    let late = match other.track.kind() {
+        Kind::Text => TEXT_BEHIND_SLOTS * grid.slot_duration().as_micros() as u64,
+        _ => known.map_or(0, |segment| lateness(&grid, &segment, other.track.timescale)),
+    };
     let time = time.saturating_sub(late);
     let time = Ticks(i64::try_from(time.saturating_add(SAMPLE_HALF)).unwrap_or(i64::MAX));
     let part = micros_ceil(other.part_target, other.track.timescale).max(1);
