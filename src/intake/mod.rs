@@ -164,7 +164,7 @@ pub fn start(
         Some(setup) => {
             let (writer, write) = objects::writer(setup.reads.clone());
             plane.spawn("store", write)?;
-            let (kept, stop) = (setup.reads.objects().clone(), upkeep_stop.clone());
+            let (kept, stop) = (setup.reads.clone(), upkeep_stop.clone());
             plane.spawn("store-upkeep", move || objects::upkeep(&kept, &stop))?;
             Some((setup, writer))
         }
