@@ -30,6 +30,7 @@ mod recorder;
 mod refusal;
 mod report;
 mod rtmp;
+mod seldom;
 mod setup;
 mod stored;
 
@@ -163,7 +164,7 @@ pub fn start(
         Some(setup) => {
             let (writer, write) = objects::writer(setup.reads.clone());
             plane.spawn("store", write)?;
-            let (kept, stop) = (setup.reads.objects().clone(), upkeep_stop.clone());
+            let (kept, stop) = (setup.reads.clone(), upkeep_stop.clone());
             plane.spawn("store-upkeep", move || objects::upkeep(&kept, &stop))?;
             Some((setup, writer))
         }

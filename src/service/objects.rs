@@ -149,6 +149,11 @@ impl StoreReads {
         self.insert(object, file, bytes);
     }
 
+    /// An object is gone: who is in the middle of it finishes it, and its file is closed then.
+    pub fn forget(&self, id: u64) {
+        self.open.remove(&id);
+    }
+
     fn insert(&self, object: Arc<Object>, file: Arc<dyn Stored>, bytes: Option<Bytes>) {
         if file.len() != object.len {
             let text = format!("has {} bytes, expected {}", file.len(), object.len);

@@ -34,11 +34,11 @@ const secret = 'secret-of-the-store';
 
 /** What encoders write to the object store: name → ffmpeg's arguments, and the manifest. */
 const pushes = {
-  'hls-ts': () => [['-f', 'hls', '-hls_time', '1', '-hls_list_size', '8', '-hls_flags', 'delete_segments'], 'index.m3u8'],
+  'hls-ts': () => [['-f', 'hls', '-hls_time', '1', '-hls_list_size', '8', '-hls_flags', 'delete_segments+program_date_time'], 'index.m3u8'],
   'hls-fmp4': () => [['-f', 'hls', '-hls_time', '1', '-hls_list_size', '8', '-hls_segment_type', 'fmp4',
-    '-hls_flags', 'delete_segments'], 'index.m3u8'],
-  'll-dash': (clock) => [['-f', 'dash', '-ldash', '1', '-streaming', '1', '-seg_duration', '2', '-frag_duration', '0.2', '-frag_type', 'duration',
-    '-use_template', '1', '-use_timeline', '0', '-target_latency', '2', '-utc_timing_url', clock, '-window_size', '15',
+    '-hls_flags', 'delete_segments+program_date_time'], 'index.m3u8'],
+  'll-dash': (clock) => [['-f', 'dash', '-ldash', '1', '-streaming', '1', '-seg_duration', '2', '-frag_duration', '0.5', '-frag_type', 'duration',
+    '-use_template', '1', '-use_timeline', '0', '-target_latency', '3', '-utc_timing_url', clock, '-window_size', '15',
     '-extra_window_size', '15'], 'index.mpd'],
 };
 

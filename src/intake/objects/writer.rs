@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::now_millis;
-use crate::base::limits::STORE_BATCH_MAX;
+use crate::base::limits::{STORE_BATCH_MAX, STORE_INLINE_BYTES_MAX};
 use crate::service::objects::StoreReads;
 use crate::store::objects::disk::DiskFile;
 use crate::store::objects::{
@@ -86,6 +86,15 @@ pub fn run(reads: &StoreReads, commands: &Receiver<Command>) {
         for (prepared, result) in batch.into_iter().zip(results) {
             finish(reads, prepared, result);
         }
+        // At once, so that what comes next finds their pages free, and nothing that is gone takes room on the disk.
+        remove_garbage(reads);
+    }
+}
+
+/// Files that nobody is shown any more are closed and deleted.
+fn remove_garbage(reads: &StoreReads) {
+    for id in reads.objects().remove_garbage() {
+        reads.forget(id);
     }
 }
 
@@ -105,12 +114,9 @@ fn prepare(objects: &Objects, command: Command) -> Option<Prepared> {
     let (written, bytes) = match put.content {
         Content::Written(file) => (Ok(file), None),
         Content::Memory(pieces) => {
-            let bytes = match &pieces[..] {
-                [one] => one.clone(),
-                _ => Bytes::from(pieces.concat()),
-            };
-            let written = objects.create(put.id).and_then(|file| file.write_at(&bytes, 0).map(|()| file));
-            (written, Some(bytes))
+            let written = objects.create(put.id).and_then(|file| file.write_pieces(&pieces, 0).map(|()| file));
+            let bytes = (put.len <= STORE_INLINE_BYTES_MAX).then(|| Bytes::from(pieces.concat()));
+            (written, bytes)
         }
     };
     match written {
@@ -150,7 +156,8 @@ fn finish(reads: &StoreReads, prepared: Prepared, result: Result<(), CommitError
 const UPKEEP_PERIOD: Duration = Duration::from_millis(250);
 
 /// Deletes what has expired and what nobody is shown any more, and writes checkpoints.
-pub fn upkeep(objects: &Objects, stop: &AtomicBool) {
+pub fn upkeep(reads: &StoreReads, stop: &AtomicBool) {
+    let objects = reads.objects();
     match objects.remove_leftovers() {
         Ok((0, 0)) => {}
         Ok((removed, missing)) => {
@@ -167,17 +174,18 @@ pub fn upkeep(objects: &Objects, stop: &AtomicBool) {
     }
     let mut failing = false;
     while !stop.load(Ordering::Relaxed) {
-        let done = round(objects, stop);
+        let done = round(reads, stop);
         if let (Err(error), false) = (&done, failing) {
             error!("store: upkeep: {error}");
         }
         failing = done.is_err();
         std::thread::sleep(UPKEEP_PERIOD);
     }
-    objects.remove_garbage();
+    remove_garbage(reads);
 }
 
-fn round(objects: &Objects, stop: &AtomicBool) -> io::Result<()> {
+fn round(reads: &StoreReads, stop: &AtomicBool) -> io::Result<()> {
+    let objects = reads.objects();
     loop {
         let now = now_millis();
         let ids = objects.expired(now, STORE_BATCH_MAX);
@@ -193,7 +201,7 @@ fn round(objects: &Objects, stop: &AtomicBool) -> io::Result<()> {
                 return Err(io::Error::other(error));
             }
         }
-        objects.remove_garbage();
+        remove_garbage(reads);
         if ids.len() < STORE_BATCH_MAX || stop.load(Ordering::Relaxed) {
             break;
         }

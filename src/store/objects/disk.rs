@@ -1,12 +1,15 @@
 //! What the store asks of a file system: a seam at which tests put a disk that loses power.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use nix::sys::uio::pwritev;
 
 use crate::base::Stored;
 use crate::sys::{transfer, writeback};
@@ -43,6 +46,18 @@ pub trait DiskFile: Send + Sync {
     /// All of them.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 
+    /// The same of bytes that lie in several places.
+    fn write_pieces(&self, pieces: &[Bytes], mut at: u64) -> io::Result<()> {
+        for piece in pieces {
+            self.write_at(piece, at)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Cuts off everything behind the first `len` bytes.
+    fn cut(&self, len: u64) -> io::Result<()>;
+
     /// Says that the first `len` bytes will be synced soon, so that several files are written at a time.
     fn start_sync(&self, _len: u64) {}
 
@@ -51,6 +66,9 @@ pub trait DiskFile: Send + Sync {
     /// To send from, once `len` bytes are written. `None`: a disk of tests.
     fn stored(self: Arc<Self>, len: u64) -> Option<Arc<dyn Stored>>;
 }
+
+/// Buffers that one call writes: IOV_MAX of Linux is 1024.
+const PIECES_MAX: usize = 512;
 
 /// The real one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,6 +131,29 @@ impl DiskFile for ObjectFile {
         self.file.write_all_at(bytes, at)
     }
 
+    /// In one call, so that the page cache takes them in large pages.
+    fn write_pieces(&self, mut pieces: &[Bytes], mut at: u64) -> io::Result<()> {
+        while !pieces.is_empty() {
+            let slices: Vec<IoSlice<'_>> = pieces.iter().take(PIECES_MAX).map(|piece| IoSlice::new(piece)).collect();
+            let mut written = pwritev(&self.file, &slices, at as i64)?;
+            at += written as u64;
+            while let Some(piece) = pieces.first().filter(|piece| piece.len() <= written) {
+                written -= piece.len();
+                pieces = &pieces[1..];
+            }
+            if let (Some(piece), 1..) = (pieces.first(), written) {
+                self.write_at(&piece[written..], at)?;
+                at += (piece.len() - written) as u64;
+                pieces = &pieces[1..];
+            }
+        }
+        Ok(())
+    }
+
+    fn cut(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
     fn start_sync(&self, len: u64) {
         // Only haste: what fails here fails again when it is synced.
         let _ = writeback::start(self.file.as_fd(), 0, len);
@@ -171,5 +212,23 @@ impl Disk for FileSystem {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_written_behind_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        for count in [0, 1, 2, PIECES_MAX, 2 * PIECES_MAX + 3] {
+            let path = dir.path().join(count.to_string());
+            let file = FileSystem.create(&path).unwrap();
+            let pieces: Vec<Bytes> = (0..count).map(|number| Bytes::from(vec![number as u8; number % 7])).collect();
+            file.write_at(b"head", 0).unwrap();
+            file.write_pieces(&pieces, 4).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), [b"head", &pieces.concat()[..]].concat(), "{count}");
+        }
     }
 }

@@ -109,6 +109,28 @@ fn parse_name(text: &str) -> Option<(u64, Kind)> {
     Some((number, kind))
 }
 
+/// Rows could not be appended.
+#[derive(Debug)]
+pub enum AppendError {
+    /// None of them is there.
+    Nothing(io::Error),
+    /// Some may be there after the next start.
+    Doubtful(io::Error),
+}
+
+/// A journal without rows, in place of one whose header never got to the disk.
+fn begin(disk: &dyn Disk, directory: &Path, number: u64) -> io::Result<Arc<dyn DiskFile>> {
+    let path = directory.join(name(number, Kind::Log));
+    let file = match disk.create(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => disk.resume(&path, 0)?,
+        created => created?,
+    };
+    file.write_at(&header(), 0)?;
+    file.sync()?;
+    disk.sync_dir(directory)?;
+    Ok(file)
+}
+
 impl Ledger {
     /// Reads what is in the directory, which is made if it is missing, and opens the last journal behind its last sound row.
     pub fn open(disk: Arc<dyn Disk>, directory: &Path) -> io::Result<(Ledger, Found)> {
@@ -147,12 +169,11 @@ impl Ledger {
             found.journals.push(bytes);
         }
         let (number, len, rows) = last.unwrap_or((from, 0, 0));
-        let path = directory.join(name(number, Kind::Log));
-        let file = if last.is_some() { disk.resume(&path, len)? } else { disk.create(&path)? };
-        let mut ledger = Ledger { disk, directory: directory.to_owned(), number, file, len, rows };
-        if len == 0 {
-            ledger.begin()?;
-        }
+        let (file, len) = match len {
+            0 => (begin(&*disk, directory, number)?, HEADER_BYTES as u64),
+            len => (disk.resume(&directory.join(name(number, Kind::Log)), len)?, len),
+        };
+        let ledger = Ledger { disk, directory: directory.to_owned(), number, file, len, rows };
         for &(number, kind) in &files {
             let is_read = match kind {
                 Kind::Log => number >= from,
@@ -168,9 +189,15 @@ impl Ledger {
     /// Appends rows, written but not synced.
     ///
     /// # Errors
-    /// What was written in part is written over by the next that is appended.
-    pub fn append(&mut self, bytes: &[u8], rows: u64) -> io::Result<()> {
-        self.file.write_at(bytes, self.len)?;
+    /// Of what was written in part nothing is left, or [`AppendError::Doubtful`].
+    pub fn append(&mut self, bytes: &[u8], rows: u64) -> Result<(), AppendError> {
+        if let Err(error) = self.file.write_at(bytes, self.len) {
+            // Some of the rows may be whole, and would be read at the next start.
+            return Err(match self.file.cut(self.len).and_then(|()| self.file.sync()) {
+                Ok(()) => AppendError::Nothing(error),
+                Err(_) => AppendError::Doubtful(error),
+            });
+        }
         self.len += bytes.len() as u64;
         self.rows += rows;
         Ok(())
@@ -189,17 +216,9 @@ impl Ledger {
     pub fn rotate(&mut self) -> io::Result<u64> {
         self.file.sync()?;
         let before = self.number;
-        let file = self.disk.create(&self.directory.join(name(before + 1, Kind::Log)))?;
-        (self.file, self.number, self.len, self.rows) = (file, before + 1, 0, 0);
-        self.begin()?;
+        self.file = begin(&*self.disk, &self.directory, before + 1)?;
+        (self.number, self.len, self.rows) = (before + 1, HEADER_BYTES as u64, 0);
         Ok(before)
-    }
-
-    fn begin(&mut self) -> io::Result<()> {
-        self.file.write_at(&header(), 0)?;
-        self.len = HEADER_BYTES as u64;
-        self.file.sync()?;
-        self.disk.sync_dir(&self.directory)
     }
 
     /// What writes a checkpoint, without the ledger.
@@ -221,8 +240,27 @@ impl Checkpoints {
     /// Writes the table that stands for the journals up to `number`, and deletes them and older tables.
     pub fn write(&self, number: u64, objects: impl Iterator<Item = Arc<Object>>) -> io::Result<()> {
         let new = self.directory.join(format!("{number:016x}.new"));
-        let file = match self.disk.create(&new) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.disk.resume(&new, 0)?,
+        self.write_rows(&new, objects).inspect_err(|_| {
+            // Where there was no room for it, it takes none.
+            let _ = self.disk.remove(&new);
+        })?;
+        self.disk.rename(&new, &self.directory.join(name(number, Kind::Table)))?;
+        self.disk.sync_dir(&self.directory)?;
+        for text in self.disk.list(&self.directory)? {
+            let is_covered = parse_name(&text).is_some_and(|(other, kind)| match kind {
+                Kind::Log => other <= number,
+                Kind::Table => other < number,
+            });
+            if is_covered {
+                self.disk.remove(&self.directory.join(text))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_rows(&self, path: &Path, objects: impl Iterator<Item = Arc<Object>>) -> io::Result<()> {
+        let file = match self.disk.create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.disk.resume(path, 0)?,
             created => created?,
         };
         let (mut chunk, mut at, mut rows) = (header().to_vec(), 0, 0);
@@ -237,19 +275,7 @@ impl Checkpoints {
         }
         row::write_end(rows, &mut chunk);
         file.write_at(&chunk, at)?;
-        file.sync()?;
-        self.disk.rename(&new, &self.directory.join(name(number, Kind::Table)))?;
-        self.disk.sync_dir(&self.directory)?;
-        for text in self.disk.list(&self.directory)? {
-            let is_covered = parse_name(&text).is_some_and(|(other, kind)| match kind {
-                Kind::Log => other <= number,
-                Kind::Table => other < number,
-            });
-            if is_covered {
-                self.disk.remove(&self.directory.join(text))?;
-            }
-        }
-        Ok(())
+        file.sync()
     }
 }
 

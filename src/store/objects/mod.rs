@@ -34,7 +34,7 @@ use thiserror::Error;
 
 use crate::base::limits::STORE_METAS_MAX;
 use disk::{Disk, DiskFile};
-use ledger::Ledger;
+use ledger::{AppendError, Ledger};
 use lifecycle::Due;
 use row::{Put, Row};
 
@@ -439,7 +439,13 @@ impl Objects {
         if rows == 0 {
             return Ok(());
         }
-        commit.ledger.append(&bytes, rows)?;
+        commit.ledger.append(&bytes, rows).map_err(|error| match error {
+            AppendError::Nothing(error) => error,
+            AppendError::Doubtful(error) => {
+                commit.is_suspect = true;
+                error
+            }
+        })?;
         if self.options.durability != Durability::None {
             commit.ledger.sync().inspect_err(|_| commit.is_suspect = true)?;
         }
@@ -494,11 +500,11 @@ impl Objects {
         lock(&self.garbage).push(id);
     }
 
-    /// Deletes files that nobody is shown any more, and the directories that they were the last in.
-    pub fn remove_garbage(&self) {
+    /// Deletes files that nobody is shown any more, and the directories that they were the last in; their ids.
+    pub fn remove_garbage(&self) -> Vec<u64> {
         let ids = std::mem::take(&mut *lock(&self.garbage));
         let mut directories = BTreeSet::new();
-        for id in ids {
+        for &id in &ids {
             // One that was never created, or that the file system does not let go of: the next start tries again.
             let _ = self.disk.remove(&self.file(id));
             directories.insert(id / DIRECTORY_FILES);
@@ -508,6 +514,7 @@ impl Objects {
             // Most are not empty. Who still creates a file in one that was makes it again.
             let _ = self.disk.remove_dir(&self.directory(number));
         }
+        ids
     }
 
     /// Deletes what an earlier process left behind, and directories that are empty. Some seconds of work for a million files.

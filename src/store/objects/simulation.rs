@@ -36,8 +36,13 @@ type Contents = Arc<Mutex<Contained>>;
 struct Contained {
     now: Vec<u8>,
     synced: Vec<u8>,
-    /// Since the last sync; a write of nothing cuts the file there.
-    writes: Vec<(u64, Vec<u8>)>,
+    /// Since the last sync.
+    writes: Vec<Write>,
+}
+
+enum Write {
+    Bytes(u64, Vec<u8>),
+    Cut(u64),
 }
 
 #[derive(Clone)]
@@ -62,6 +67,9 @@ struct State {
     changes: BTreeMap<PathBuf, Vec<Named>>,
     /// Operations until the power goes.
     left: u64,
+    /// Writes until one finds the disk full, and then again; 0: none.
+    full_after: u64,
+    writes: u64,
 }
 
 #[derive(Clone, Default)]
@@ -90,6 +98,12 @@ impl Virtual {
         let mut state = self.0.lock().unwrap();
         state.left = state.left.checked_sub(1).ok_or_else(|| io::Error::other("the power is gone"))?;
         Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        let mut state = self.0.lock().unwrap();
+        state.writes += 1;
+        state.full_after > 0 && state.writes.is_multiple_of(state.full_after)
     }
 
     fn change(&self, directory: &Path, change: Named) {
@@ -126,7 +140,16 @@ impl Virtual {
             if let Entry::File(contents) = entry {
                 let contained = contents.lock().unwrap();
                 let mut bytes = contained.synced.clone();
-                for (at, written) in &contained.writes {
+                for write_back in &contained.writes {
+                    let (at, written) = match write_back {
+                        Write::Bytes(at, written) => (at, written),
+                        Write::Cut(len) => {
+                            if rng.below(2) == 0 {
+                                bytes.truncate(*len as usize);
+                            }
+                            continue;
+                        }
+                    };
                     match rng.below(4) {
                         0 => {}
                         1 => {
@@ -142,7 +165,7 @@ impl Virtual {
                 *contents = Arc::new(Mutex::new(Contained { now: bytes.clone(), synced: bytes, writes: Vec::new() }));
             }
         }
-        Virtual(Arc::new(Mutex::new(State { now: entries.clone(), synced: entries, changes: BTreeMap::new(), left })))
+        Virtual(Arc::new(Mutex::new(State { now: entries.clone(), synced: entries, left, ..State::default() })))
     }
 
     /// The process ends, and the machine goes on.
@@ -245,10 +268,21 @@ impl Disk for Virtual {
 impl DiskFile for VirtualFile {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let torn = self.disk.tick();
+        let full = self.disk.is_full();
+        // As much as there is room for.
+        let bytes = if full { &bytes[..bytes.len() * 2 / 3] } else { bytes };
         let mut contained = self.contents.lock().unwrap();
-        contained.writes.push((at, bytes.to_owned()));
+        contained.writes.push(Write::Bytes(at, bytes.to_owned()));
         write(&mut contained.now, at, bytes);
-        torn
+        torn.and(if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) })
+    }
+
+    fn cut(&self, len: u64) -> io::Result<()> {
+        self.disk.tick()?;
+        let mut contained = self.contents.lock().unwrap();
+        contained.now.truncate(len as usize);
+        contained.writes.push(Write::Cut(len));
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -389,6 +423,9 @@ fn simulate(seed: u64, durability: Durability) {
             Durability::None => disk.after_kill(left),
             _ => disk.after_power_loss(&mut world.rng, left),
         };
+        // In some rounds the disk has no room, now and then.
+        disk.0.lock().unwrap().full_after =
+            if left < u64::MAX && world.rng.below(2) == 0 { 3 + world.rng.below(20) } else { 0 };
         let options = Options { durability, ..Options::default() };
         let Ok(objects) = Objects::open(Arc::new(disk.clone()), &root, options) else { continue };
         world.check(&objects, &disk, &context);
