@@ -168,6 +168,11 @@ impl TrackWriter {
         }
     }
 
+    /// What its publisher's times are counted by, once the first has come.
+    pub fn anchor(&self) -> Option<Anchor> {
+        self.anchor
+    }
+
     /// The publisher's clock was set anew, or its first sample came: the samples that follow count from here.
     pub fn anchor_at(&mut self, anchor: Anchor) {
         self.anchor = Some(anchor);

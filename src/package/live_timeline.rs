@@ -23,21 +23,12 @@ pub(super) struct Entry<'a> {
 
 /// The first number that is neither complete nor known to be a gap.
 pub(super) fn end(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>) -> u64 {
-    let complete = match live.tail.iter().rev().find(|segment| segment.is_complete) {
-        Some(segment) => Some(segment.number),
-        None => live.runs.iter().rev().find_map(|run| run.rows.last()).map(|row| row.number.get()),
-    };
-    let end = complete.map_or(broadcast.next, |number| broadcast.next.max(number + 1)).max(broadcast.first);
-    match open(live) {
-        Some(open) => end.min(open.number.max(broadcast.first)),
-        None => end,
-    }
+    broadcast.listed(live).number
 }
 
 /// The segment that is being made.
 pub(super) fn open<'a>(live: &BroadcastTrack<'a>) -> Option<SegmentView<'a>> {
-    let last = live.tail.last().filter(|segment| !segment.is_complete)?;
-    live.segments(last.number).next()
+    live.segments(live.open()?.number).next()
 }
 
 /// In order, from `from` up to [`end`].
