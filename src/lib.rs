@@ -62,6 +62,16 @@
 //! → base::Watch            wakes the requests that wait for it: service answers again, delivery sends
 //! ```
 //!
+//! # The way of an object
+//!
+//! ```text
+//! intake::objects          /store/{container}/{path}: who may, SigV4 (http::sigv4), what may be said of an object
+//!     put                      gathers what is small; what is not, and what is read while it comes, goes to a growing file
+//!     writer                   a thread: batches of changes, synced together (store::objects::Objects::commit)
+//! → store::objects         files by id, a journal of what is where, checkpoints; a table in shards (Table)
+//! → service::objects       the same to readers at delivery and at intake: open files, policies, CORS
+//! ```
+//!
 //! # On disk
 //!
 //! ```text
@@ -70,6 +80,7 @@
 //! {library}/{asset}/{version}/index            the mapped index of all its tracks (store::index draws its layout)
 //! {live}/{channel}/{track}/{first}.cmfv …      the same track files, growing; harvest links them into an asset
 //! {live}/{channel}/{track}/{first}.idx         a row for each segment that is complete (store::journal draws its layout)
+//! {store}/objects/{id / 4096}/{id}             the bytes of an object; {store}/journal says what is where (store::objects)
 //! ```
 //!
 //! Every track is normalised at import: one fragment per closed group of pictures, audio and text cut at the same instants.
@@ -87,7 +98,7 @@
 //! | 0 | [`base`], [`sys`] | units, payloads, bounded reading, limits, counters; everything unsafe or Linux |
 //! | 1 | [`http`], [`media`] | HTTP/1.1 without sockets; tracks, samples, timelines, containers and codecs without files |
 //! | 2 | [`package`], [`ingest`] | formats, described: HLS, DASH, CMAF; protocols that bring media in, without sockets |
-//! | 3 | [`store`] | track files and their index |
+//! | 3 | [`store`] | track files and their index, objects |
 //! | 4 | [`library`] | assets: catalog, import, grace time |
 //! | 4 | [`live`] | channels: media time, segments, window, without sockets or files |
 //! | 5 | [`service`] | request → answer |

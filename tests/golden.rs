@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use headwater::base::Ticks;
-use headwater::media::broadcast::Mark;
+use headwater::media::broadcast::{Caption, CaptionChannel, Mark};
 use headwater::media::feed::Message;
 use headwater::media::fixture::{Fixture, audio, row, video};
 use headwater::media::fragment::{Fragment, Start};
@@ -212,6 +212,14 @@ fn live_with_everything() {
         mark("scte35-1207959695-2", 18, None, Message::Scte35(back.into())),
         mark("programme-7", 20, None, event),
     ];
+    let caption = |channel, language: &str| Caption { channel, language: language.to_owned() };
+    channel.captions = vec![
+        caption(CaptionChannel::Cc(1), "en"),
+        caption(CaptionChannel::Cc(3), "en"),
+        caption(CaptionChannel::Service(1), "de"),
+    ];
+    let text = Track { codec: "wvtt".to_owned(), details: Details::Text, ..audio("t1", "", "en", 0) };
+    channel.add(text, 500, 12, 1);
     check_live("live_with_everything", &channel, Stretch::default());
 }
 

@@ -314,7 +314,7 @@ class Client:
             while b"\r\n" not in self.pending:
                 check(self._receive(), "the connection ended inside a chunked body")
             line, self.pending = self.pending.split(b"\r\n", 1)
-            check(re.fullmatch(rb"[0-9a-f]+", line), f"chunk size {line!r}")
+            check(re.fullmatch(rb"[0-9a-fA-F]+", line), f"chunk size {line!r}")
             chunk = take(int(line, 16))
             check_equal(take(2), b"\r\n", "the end of a chunk")
             if not chunk:

@@ -72,6 +72,8 @@ pub const RETRY_AFTER_SECS: u32 = 5;
 pub const TURN_ACCEPTS_MAX: usize = 64;
 /// Threads that wait for the disk on behalf of the delivery workers.
 pub const HELPERS: usize = 4;
+/// How long a server that stops waits for those threads.
+pub const HELPERS_STOP: Duration = Duration::from_secs(1);
 /// Access log lines held back by one worker, in bytes; what comes above is dropped, and counted.
 pub const ACCESS_LOG_BYTES_MAX: usize = 1024 * 1024;
 
@@ -112,6 +114,39 @@ pub const LIVE_WINDOW_DEFAULT: Duration = Duration::from_secs(600);
 /// What is older survives a power loss.
 pub const LIVE_SYNC_DEFAULT: Duration = Duration::from_secs(1);
 
+// Objects.
+
+/// How long changes are gathered before they are synced together.
+pub const STORE_SYNC_DEFAULT: Duration = Duration::from_millis(5);
+/// An object.
+pub const STORE_OBJECT_BYTES_DEFAULT: u64 = 1 << 30;
+/// Bytes a second that an upload has to bring, over [`READ_RATE_WINDOW`].
+pub const STORE_WRITE_RATE_MIN_DEFAULT: u64 = 128;
+/// Of an upload, held in memory before there is a file: an object that is no longer is written at once.
+pub const STORE_GATHER_BYTES_MAX: usize = 256 * 1024;
+/// Objects that are open for reading, one descriptor each.
+pub const STORE_OPEN_DEFAULT: usize = 4_096;
+/// Objects up to this size are held in memory while they are open: their answers are sent in one piece with the head.
+pub const STORE_INLINE_BYTES_MAX: u64 = 8 * 1024;
+/// Changes that one batch holds.
+pub const STORE_BATCH_MAX: usize = 1_024;
+/// Changes that wait to be made; whoever brings more waits.
+pub const STORE_QUEUE_MAX: usize = 4_096;
+/// Combinations of content type and cache control that objects share.
+pub const STORE_METAS_MAX: usize = 4_096;
+/// Items in a page of a listing, at most and if nothing is said (the API's `ListLimit`).
+pub const STORE_LIST_MAX: usize = 1_000;
+/// Containers that have settings.
+pub const STORE_CONTAINERS_MAX: usize = 1_000;
+/// Rules and statements of one container, and what one of them lists.
+pub const STORE_RULES_MAX: usize = 100;
+/// How far a signature's time may be from the server's.
+pub const STORE_CLOCK_SKEW_MAX: Duration = Duration::from_secs(15 * 60);
+/// `max-age` of playlists and manifests that came without `Cache-Control`.
+pub const STORE_MANIFEST_AGE_DEFAULT: Duration = Duration::from_secs(1);
+/// And of all other objects.
+pub const STORE_OBJECT_AGE_DEFAULT: Duration = Duration::from_secs(60);
+
 // Library.
 
 pub const SEGMENT_DEFAULT: Duration = Duration::from_secs(4);
@@ -143,8 +178,9 @@ pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 // Live.
 
 /// Segments a snapshot holds with their parts, at least, and whose chunks are looked up after a restart. Parts are listed for
-/// three target durations (RFC 8216bis §4.4.4.9), and a target duration is two slots at most.
-pub const LIVE_TAIL_SEGMENTS: usize = 7;
+/// three target durations (RFC 8216bis §4.4.4.9) and available for three more (§6.2.2): with slots from 2/3 of a target
+/// duration on, nine segments and the open one.
+pub const LIVE_TAIL_SEGMENTS: usize = 10;
 /// Publishers of one channel at once, those that stand by included.
 pub const LIVE_SESSIONS_MAX: usize = 64;
 /// Tracks of one channel, those that are gone but in the window included.
@@ -202,13 +238,11 @@ const _: () = assert!(EVENT_MESSAGE_BYTES_MAX <= STREAM_BOX_BYTES_MAX);
 
 /// One message: the largest key frame. The format allows 16 MiB.
 pub const RTMP_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Messages of one connection that have begun and not ended, in bytes received. Encoders interleave audio with video.
-pub const RTMP_PARTIAL_BYTES_MAX: usize = 2 * RTMP_MESSAGE_BYTES_MAX;
 /// Chunk streams of one connection. Encoders use fewer than ten.
 pub const RTMP_CHUNK_STREAMS_MAX: usize = 64;
 /// Message streams of one connection, each of which may publish.
 pub const RTMP_STREAMS_MAX: usize = 16;
-/// A command.
+/// A command, and any message before the peer may publish.
 pub const RTMP_COMMAND_BYTES_MAX: usize = 64 * 1024;
 /// Answers that the peer has not taken. They are a few hundred bytes each.
 pub const RTMP_OUTPUT_BYTES_MAX: usize = 64 * 1024;

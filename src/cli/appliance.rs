@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,10 @@ use crate::base::limits;
 use crate::delivery;
 use crate::intake::{self, ChannelSetup, Health, Server};
 use crate::library::{self, Library};
+use crate::service::objects::StoreReads;
 use crate::service::{self, Service};
+use crate::store::objects::disk::FileSystem;
+use crate::store::objects::{self, Objects};
 use crate::sys::{files_limit, notify};
 
 /// What both planes are started with.
@@ -25,6 +28,16 @@ pub struct Setup {
     pub intake: intake::Options,
     pub library: library::Options,
     pub service: service::Options,
+    /// `None`: there is no object store.
+    pub store: Option<StoreSetup>,
+}
+
+/// The object store, as each module takes it.
+pub struct StoreSetup {
+    pub path: PathBuf,
+    pub objects: objects::Options,
+    pub reads: service::objects::Options,
+    pub api: intake::objects::Options,
 }
 
 /// The running server.
@@ -46,6 +59,8 @@ pub enum Error {
     Listen { address: SocketAddr, source: io::Error },
     #[error("limit on open files: found {found}, expected at least {least} (LimitNOFILE, ulimit -n)")]
     Files { found: u64, least: u64 },
+    #[error("store.path: {path}: {source}")]
+    Store { path: PathBuf, source: io::Error },
     #[error("stopped at once by a second signal, connections were cut")]
     Cut,
 }
@@ -66,7 +81,14 @@ impl Appliance {
         share_descriptors(&mut setup, files_limit::raise()?.soft)?;
         let library = Arc::new(Library::open(root, setup.library)?);
         let status = Arc::new(Status::default());
-        let service = Arc::new(Service::new(library.clone(), setup.service));
+        let mut service = Service::new(library.clone(), setup.service);
+        if let Some(store) = setup.store {
+            let reads = open_store(store.path, store.objects, store.reads)?;
+            status.has_store(reads.objects());
+            service = service.with_store(reads.clone());
+            setup.intake.store = Some(intake::objects::Setup { reads, options: store.api });
+        }
+        let service = Arc::new(service);
         let intake = intake::start(setup.intake, library.clone(), service.channels.clone(), status.clone())?;
         let delivery = Arc::new(delivery::start(setup.delivery, service)?);
         status.ready(&delivery);
@@ -148,6 +170,19 @@ impl Appliance {
     }
 }
 
+fn open_store(
+    path: PathBuf,
+    options: objects::Options,
+    reads: service::objects::Options,
+) -> Result<Arc<StoreReads>, Failure> {
+    let started = Instant::now();
+    let opened = Objects::open(Arc::new(FileSystem), &path, options);
+    let objects = opened.map_err(|source| Error::Store { path: path.clone(), source })?;
+    let (count, seconds) = (objects.table().len(), started.elapsed().as_secs_f64());
+    info!("store: {count} objects of {} in {seconds:.3} s", path.display());
+    Ok(Arc::new(StoreReads::new(Arc::new(objects), reads)))
+}
+
 /// Delivery's listeners share their address with other sockets of this user, so a second server would not notice the
 /// first; one that does not share does.
 pub fn free(address: SocketAddr, hint: Option<&'static str>) -> Result<(), Error> {
@@ -180,6 +215,8 @@ pub struct Descriptors {
 /// Part of the descriptors that is for open tracks: the rest is for connections.
 const TRACKS_SHARE: u64 = 8;
 const CONNECTIONS_LEAST: u64 = 16;
+/// Part of the connections' descriptors that open objects may have.
+const OBJECTS_SHARE: usize = 4;
 /// Part of the connections that encoders may have.
 const ENCODERS_SHARE: usize = 8;
 
@@ -208,6 +245,17 @@ fn share_descriptors(setup: &mut Setup, limit: u64) -> Result<(), Error> {
             ingest.connections_max = encoders;
         }
         shares.connections -= ingest.connections_max;
+    }
+    if let Some(store) = &mut setup.store {
+        let objects = (shares.connections / OBJECTS_SHARE).max(1);
+        if store.reads.open_max > objects {
+            warn!(
+                "store.open_objects_max lowered from {} to {objects}: the limit on open files is {limit}",
+                store.reads.open_max
+            );
+            store.reads.open_max = objects;
+        }
+        shares.connections -= store.reads.open_max;
     }
     setup.library.open_tracks_max = shares.tracks;
     if setup.delivery.connections_max > shares.connections {
@@ -240,6 +288,7 @@ mod tests {
             intake: intake::Options::default(),
             library: library::Options::default(),
             service: service::Options::default(),
+            store: None,
         }
     }
 

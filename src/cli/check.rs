@@ -16,6 +16,7 @@ use super::appliance::{descriptors, free};
 use super::{Failure, logging, serve};
 use crate::base::limits;
 use crate::config::{self, Bytes, Config};
+use crate::store::objects::Durability;
 use crate::sys::probe::{self, Ring};
 use crate::sys::residency::{self, Source};
 use crate::sys::{affinity, files_limit};
@@ -53,15 +54,15 @@ pub fn run(args: Args) -> Result<(), Failure> {
     // With a file that cannot be used the machine is still looked at, for what the defaults need of it.
     let is_read = config.is_some();
     let config = config.unwrap_or_default();
-    for section in &config.not_served {
-        report.note("configuration", section.to_string(), "leave it for a build that does, or remove it");
-    }
     machine(&config, &mut report);
     if is_read {
         addresses(&config, &mut report);
         library(&config.library.path, &mut report);
         state(&config.server.state, &mut report);
         channels(&config, &mut report);
+        if let Some(objects) = &config.store {
+            store(objects, &config, &mut report);
+        }
     }
     report.write(&mut io::stdout().lock(), logging::has_colours(&io::stdout()))?;
     match report.problems() {
@@ -200,10 +201,11 @@ fn addresses(config: &Config, report: &mut Report) {
     let running = serve::lock(&config.server.state).is_err_and(|error| error.is_locked());
     let all: Vec<(&str, SocketAddr)> =
         config.listen.iter().map(|&address| ("listen", address)).chain([("admin", config.admin.address)]).collect();
-    // Encoders are listened for as soon as there is a channel.
+    // Encoders are listened for as soon as there is a channel or a store.
     let encoders = [("ingest", config.intake.address), ("rtmp", config.intake.rtmp)];
     let encoders = encoders.into_iter().filter_map(|(topic, address)| Some((topic, address?)));
-    let all = all.into_iter().chain(encoders.filter(|_| !config.channels.is_empty()));
+    let is_open = |topic: &str| !config.channels.is_empty() || (topic == "ingest" && config.store.is_some());
+    let all = all.into_iter().chain(encoders.filter(|(topic, _)| is_open(topic)));
     for (topic, address) in all {
         match free(address, None) {
             Ok(()) => report.ok(topic, address.to_string()),
@@ -376,6 +378,70 @@ fn channels(config: &Config, report: &mut Report) {
     }
     if config.channels.iter().any(|channel| channel.enabled) && config.intake.address.or(config.intake.rtmp).is_none() {
         report.note(TOPIC, "intake.address and intake.rtmp are off: no encoder can send to them".to_owned(), "");
+    }
+}
+
+/// Of objects: as of keys of channels.
+const SECRET_BYTES_LEAST: usize = 16;
+
+fn store(store: &config::Store, config: &Config, report: &mut Report) {
+    const TOPIC: &str = "store";
+    let path = &store.path;
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => {
+            report.problem(TOPIC, format!("store.path: {} is not a directory", path.display()), "")
+        }
+        Ok(_) if access(path, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK).is_err() => report.problem(
+            TOPIC,
+            format!("store.path: {}: this user (uid {}) may not read and write", path.display(), Uid::current()),
+            "chown it, or set store.path to another directory",
+        ),
+        Ok(_) => {
+            report.ok(TOPIC, format!("{}: readable and writable", path.display()));
+            file_system(path, report);
+            if let Ok(found) = statfs(path) {
+                let size = found.blocks() * u64::try_from(found.block_size()).unwrap_or(0);
+                if store.capacity.is_some_and(|capacity| capacity > size) {
+                    report.note(
+                        TOPIC,
+                        format!("store.capacity is more than the disk has, {}", Rounded(size)),
+                        "lower it",
+                    );
+                }
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {
+            report.ok(TOPIC, format!("{}: serve makes it", path.display()))
+        }
+        Err(error) => report.problem(
+            TOPIC,
+            format!("store.path: {}: {error}", path.display()),
+            "make it, owned by the server's user",
+        ),
+    }
+    if store.credentials.is_empty() {
+        report.note(
+            TOPIC,
+            "there are no [[store.credentials]]: nobody can write".to_owned(),
+            "add a pair of access_key_id and secret_access_key",
+        );
+    }
+    for credential in store.credentials.iter().filter(|pair| pair.secret_access_key.len() < SECRET_BYTES_LEAST) {
+        report.note(
+            TOPIC,
+            format!("the secret of {} has {} characters", credential.access_key_id, credential.secret_access_key.len()),
+            &format!("take {SECRET_BYTES_LEAST} or more, so that nobody guesses it"),
+        );
+    }
+    if store.durability == Durability::None {
+        report.note(
+            TOPIC,
+            "store.sync is \"none\": objects of the last seconds are lost with the power".to_owned(),
+            "set it to \"5ms\", the default, unless they can be made again",
+        );
+    }
+    if config.intake.address.is_none() {
+        report.note(TOPIC, "intake.address is off: nobody can send to the store".to_owned(), "");
     }
 }
 

@@ -9,12 +9,13 @@ use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::appliance::{Appliance, Setup};
+use super::appliance::{Appliance, Setup, StoreSetup};
 use super::signals::Signals;
 use super::{Failure, logging, player};
 use crate::config::{self, AccessLog, Config, Page, Workers};
 use crate::delivery::{self, Destination};
 use crate::service::{self, Pages};
+use crate::store::objects;
 use crate::sys::affinity;
 use crate::{intake, library};
 
@@ -44,6 +45,8 @@ pub enum Error {
     Library { path: PathBuf, source: io::Error },
     #[error("live.path: {path}: {source}")]
     Live { path: PathBuf, source: io::Error },
+    #[error("store.path: {path}: {source}")]
+    Store { path: PathBuf, source: io::Error },
     #[error("server.page: {path}: {source}")]
     Page { path: PathBuf, source: io::Error },
     #[error("server.workers: CPU {cpu} is not one that this process may use ({allowed})")]
@@ -62,13 +65,13 @@ impl Error {
 pub fn run(args: Args) -> Result<(), Failure> {
     let config = config::load(&args.config)?;
     logging::start("info")?;
-    for section in &config.not_served {
-        tracing::warn!("{section}");
-    }
     let signals = Signals::take()?;
     create(&config.library.path).map_err(|source| Error::Library { path: config.library.path.clone(), source })?;
     create(&config.server.state).map_err(|source| Error::State { path: config.server.state.clone(), source })?;
     let _lock = lock(&config.server.state)?;
+    if let Some(store) = &config.store {
+        create(&store.path).map_err(|source| Error::Store { path: store.path.clone(), source })?;
+    }
     if !config.channels.is_empty() {
         create(&config.live.path).map_err(|source| Error::Live { path: config.live.path.clone(), source })?;
     }
@@ -157,6 +160,7 @@ fn setup(config: &Config) -> Result<Setup, Failure> {
             },
             channels: config.channels.clone(),
             state: Some(config.server.state.clone()),
+            store: None,
         },
         library: library::Options {
             segment: config.library.segment,
@@ -171,7 +175,31 @@ fn setup(config: &Config) -> Result<Setup, Failure> {
             missing_age: config.library.missing_age,
             manifest_cache_bytes: config.library.manifest_cache,
         },
+        store: config.store.as_ref().map(store),
     })
+}
+
+fn store(config: &config::Store) -> StoreSetup {
+    StoreSetup {
+        path: config.path.clone(),
+        objects: objects::Options {
+            durability: config.durability,
+            capacity: config.capacity,
+            when_full: config.when_full,
+            containers: config.containers.clone(),
+        },
+        reads: service::objects::Options {
+            open_max: config.open_max,
+            manifest_age: config.manifest_age,
+            object_age: config.object_age,
+        },
+        api: intake::objects::Options {
+            credentials: config.credentials.clone(),
+            object_max: config.object_max,
+            write_rate_min: config.write_rate_min,
+            is_streaming_default: config.is_streaming_default,
+        },
+    }
 }
 
 /// The CPU of each worker.
@@ -210,6 +238,7 @@ fn reload(path: &Path, running: &mut Config, appliance: &Appliance) {
                 ("admin", config.admin != running.admin),
                 ("library", config.library != running.library),
                 ("live", config.live != running.live),
+                ("store", config.store != running.store),
             ];
             let changed: Vec<&str> =
                 sections.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect();

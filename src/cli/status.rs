@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::config;
 use crate::delivery::{self, Totals};
 use crate::http::Kind;
-use crate::intake::{ChannelSetup, Exposition, Health, Readiness, Server};
+use crate::intake::{self, ChannelSetup, Exposition, Health, Readiness, Server};
+use crate::store::Objects;
 
 /// A worker counts up about once a second; one that has not for so long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -18,6 +19,7 @@ pub struct Status {
     /// 0: none; otherwise the number of a stuck worker, plus one.
     stuck: AtomicUsize,
     delivery: OnceLock<Weak<delivery::Plane>>,
+    store: OnceLock<Arc<Objects>>,
 }
 
 const STARTING: u8 = 0;
@@ -29,6 +31,10 @@ impl Status {
     pub fn ready(&self, plane: &Arc<delivery::Plane>) {
         let _ = self.delivery.set(Arc::downgrade(plane));
         self.readiness.store(READY, Ordering::Release);
+    }
+
+    pub fn has_store(&self, objects: &Arc<Objects>) {
+        let _ = self.store.set(objects.clone());
     }
 
     pub fn stopping(&self) {
@@ -63,6 +69,9 @@ impl Server for Status {
             let workers = plane.workers().count();
             out.gauge("headwater_workers", "Delivery workers.", [(&[][..], workers as f64)]);
             write_delivery(&plane.totals(), out);
+        }
+        if let Some(objects) = self.store.get() {
+            intake::objects::write_metrics(objects, out);
         }
     }
 }

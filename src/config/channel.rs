@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::section::{Notes, Section};
 use super::{days, millis, minutes, value};
 use crate::base::limits;
-use crate::intake::{ChannelSetup, is_channel_name, is_publish_key};
+use crate::intake::{ChannelSetup, captions, is_channel_name, is_publish_key};
 
 /// Every channel of the file that has no mistake.
 pub fn channels(root: &mut Section<'_, '_>) -> Vec<ChannelSetup> {
@@ -44,6 +44,7 @@ pub fn from_json(keys: &serde_json::Map<String, serde_json::Value>) -> Result<Ch
 
 const NAME: &str = "1 to 64 of A-Z a-z 0-9 _ -, the first a letter or a digit";
 const KEY: &str = "1 to 128 of A-Z a-z 0-9 _ -";
+const CAPTIONS: &str = "\"\" or channels of captions and their languages, such as \"CC1=en SERVICE1=en\"";
 const ANCHOR: &str = "\"\" or seconds since 1970, such as \"1767225600\" or \"1767225600.5\"";
 
 /// `None` where a key that has to be there is missing or wrong.
@@ -77,6 +78,7 @@ fn channel(section: &mut Section<'_, '_>) -> Option<ChannelSetup> {
     let end = switch(section, "end", false);
     let anchor = section.text("anchor", ANCHOR, anchor).flatten();
     let (cue_tags, enabled) = (switch(section, "cue_tags", false), switch(section, "enabled", true));
+    let captions = section.text("captions", CAPTIONS, captions).unwrap_or_default();
     Some(ChannelSetup {
         name: name?,
         publish_key: publish_key?,
@@ -89,6 +91,7 @@ fn channel(section: &mut Section<'_, '_>) -> Option<ChannelSetup> {
         end,
         anchor,
         cue_tags,
+        captions,
     })
 }
 
@@ -131,6 +134,7 @@ mod tests {
                 end: true,
                 anchor: Some(Duration::from_millis(5_250)),
                 cue_tags: false,
+                captions: Vec::new(),
             }
         );
     }

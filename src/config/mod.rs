@@ -1,13 +1,12 @@
 //! One TOML file, checked into the options of each module.
 //!
-//! Every key is optional, every mistake is reported (not only the first), and sections about what this build does not serve
-//! are accepted, so that one file fits every build, but never without a word. `config/headwater.toml` is the reference.
+//! Every key is optional, and every mistake is reported, not only the first. `config/headwater.toml` is the reference.
 
 mod channel;
 mod section;
+mod store;
 mod value;
 
-use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,6 +20,7 @@ use crate::intake::ChannelSetup;
 
 pub use section::Problem;
 use section::{Notes, Section};
+pub use store::Store;
 pub use value::{Bytes, CPU_MAX, Written};
 
 /// Where `serve` and `check` look when they are not told.
@@ -41,22 +41,8 @@ pub struct Config {
     pub live: Live,
     /// No two of the same name.
     pub channels: Vec<ChannelSetup>,
-    /// Sections of the file about what this build does not serve.
-    pub not_served: Vec<NotServed>,
-}
-
-/// A section of the product's configuration that has no effect on this build; its keys are not looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotServed {
-    /// As in the file.
-    pub section: &'static str,
-    pub what: &'static str,
-}
-
-impl fmt::Display for NotServed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}] has no effect: this build does not serve {} yet", self.section, self.what)
-    }
+    /// `None`: there is no object store.
+    pub store: Option<Store>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,13 +190,13 @@ fn read(notes: &Notes<'_>, text: &str) -> Config {
     let admin = admin(root.section("admin"), &listen, &intake);
     let live = live(root.section("live"));
     let channels = channel::channels(&mut root);
-    let not_served = not_served(&mut root);
+    let store = store::store(&mut root);
     root.finish();
     // Ages are sent as whole seconds (RFC 9111 §1.2.2).
     for age in [&mut library.manifest_age, &mut library.missing_age] {
         *age = Duration::from_secs(age.as_secs());
     }
-    Config { server, listen, intake, admin, library, live, channels, not_served }
+    Config { server, listen, intake, admin, library, live, channels, store }
 }
 
 fn server(mut section: Section<'_, '_>, library: &Path) -> Server {
@@ -366,14 +352,6 @@ fn library(mut section: Section<'_, '_>) -> Library {
     };
     section.finish();
     library
-}
-
-fn not_served(root: &mut Section<'_, '_>) -> Vec<NotServed> {
-    [("store", "the object store")]
-        .into_iter()
-        .filter(|(section, _)| root.value(section, "", |_| Some(())).is_some())
-        .map(|(section, what)| NotServed { section, what })
-        .collect()
 }
 
 const fn millis(count: u64) -> Duration {

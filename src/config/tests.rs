@@ -1,4 +1,6 @@
 use super::*;
+use crate::media::broadcast::{Caption, CaptionChannel};
+use crate::store::objects::Container;
 
 #[test]
 fn the_reference_states_the_defaults() {
@@ -19,43 +21,50 @@ fn the_reference_names_every_key() {
             .map(|part| part.trim_start_matches('['))
             .find(|part| part.starts_with(&format!("{section}]")));
         match section {
-            // What is known only to be refused.
-            "" if name == "store" => {}
             "" => assert!(
                 reference.contains(&format!("[{name}]")) || reference.contains(&format!("[[{name}]]")),
                 "section {name} is not in the reference"
             ),
             _ => assert!(
-                here.is_some_and(|part| part.lines().any(|line| line.starts_with(&format!("{name} = ")))),
+                here.is_some_and(|part| part.lines().any(|line| line.starts_with(&format!("{name} = "))))
+                    || reference.contains(&format!("\n[[{section}.{name}]]\n")),
                 "{key} is not in the reference"
             ),
         }
     }
 }
 
-/// The reference with its channel, which is only an example, made real.
+/// The reference with its store and its channel, which are only examples, made real.
 fn with_the_example() -> String {
-    let (before, example) = REFERENCE.split_once("# [[channel]]\n").unwrap();
+    let (before, example) = REFERENCE.split_once("# [store]\n").unwrap();
     let line = |line: &str| {
         let text = line.strip_prefix("# ").unwrap_or("");
-        if text
-            .split_once(" = ")
-            .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
-        {
-            text.to_owned()
-        } else {
-            line.to_owned()
-        }
+        let is_section = text.starts_with('[') && text.ends_with(']');
+        let is_key = |(key, _): (&str, &str)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        if is_section || text.split_once(" = ").is_some_and(is_key) { text.to_owned() } else { line.to_owned() }
     };
-    format!("{before}[[channel]]\n{}", example.lines().map(line).collect::<Vec<_>>().join("\n"))
+    format!("{before}[store]\n{}", example.lines().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 #[test]
-fn the_example_of_a_channel_states_the_defaults() {
+fn the_examples_state_the_defaults() {
     let config = parse(&with_the_example()).unwrap();
-    let least = parse("[[channel]]\nname = 'news'\npublish_key = 'choose-a-long-one'").unwrap();
-    assert_eq!(config, least);
+    let least = parse(
+        "[store]\n[[store.credentials]]\naccess_key_id = 'ENCODER'\nsecret_access_key = 'choose-a-long-one'\n\
+         [[channel]]\nname = 'news'\npublish_key = 'choose-a-long-one'",
+    )
+    .unwrap();
+    let (stated, default) = (config.store.clone().unwrap(), least.store.clone().unwrap());
+    assert_eq!(Config { store: None, ..config.clone() }, Config { store: None, ..least });
     assert_eq!(config.channels.len(), 1);
+    // What lists rules shows what they look like.
+    let plain = |store: &Store| {
+        let containers = store.containers.iter().map(|container| Container::new(&container.name)).collect();
+        Store { containers, ..store.clone() }
+    };
+    assert_eq!(plain(&stated), plain(&default));
+    assert_eq!((stated.containers[0].lifecycle.len(), stated.containers[0].statements.len()), (1, 2));
+    assert_eq!(stated.containers[0].manifests, default.containers[0].manifests);
 }
 
 #[test]
@@ -107,6 +116,7 @@ fn every_key_is_read() {
         end = true
         anchor = "1767225600"
         cue_tags = true
+        captions = "SERVICE1=pt-BR CC1=en"
         enabled = false
         "#,
     );
@@ -153,8 +163,12 @@ fn every_key_is_read() {
             end: true,
             anchor: Some(Duration::from_secs(1_767_225_600)),
             cue_tags: true,
+            captions: vec![
+                Caption { channel: CaptionChannel::Cc(1), language: "en".to_owned() },
+                Caption { channel: CaptionChannel::Service(1), language: "pt-BR".to_owned() },
+            ],
         }],
-        not_served: Vec::new(),
+        store: None,
     };
     assert_eq!(config, Ok(want));
 }
@@ -296,15 +310,7 @@ fn a_file_that_is_not_there_is_named() {
 
 proptest::proptest! {
     #[test]
-    fn nothing_panics(text in "(\\[?\\[?(server|listen|library|admin|intake|live|channel)\\]?\\]?\n|[a-z_]{1,8} = (\"[0-9a-z]{0,4}\"|[0-9]{1,20}|\\{|\\[|true)\n|.{0,10}){0,8}") {
+    fn nothing_panics(text in "(\\[?\\[?(server|listen|library|admin|intake|live|channel|store|store.container)\\]?\\]?\n|[a-z_]{1,8} = (\"[0-9a-z]{0,4}\"|[0-9]{1,20}|\\{|\\[|true)\n|.{0,10}){0,8}") {
         let _ = parse(&text);
     }
-}
-
-#[test]
-fn sections_of_what_is_not_served_are_accepted_and_named() {
-    let config = parse("[store]\npath = \"/x\"\n").unwrap();
-    let named: Vec<String> = config.not_served.iter().map(NotServed::to_string).collect();
-    assert_eq!(named, ["[store] has no effect: this build does not serve the object store yet"]);
-    assert_eq!(Config { not_served: Vec::new(), ..config }, Config::default());
 }

@@ -1,12 +1,11 @@
 //! Read buffers: a connection has one only while it has something to read.
 
 use std::cell::RefCell;
-use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
+use super::transport::Transport;
 use crate::base::limits;
-use crate::sys::transfer;
 
 /// Bytes that were read and not yet used.
 pub(super) struct Buffer {
@@ -35,9 +34,9 @@ impl Buffer {
         len
     }
 
-    /// Appends what the socket has, as far as there is room. Only for a buffer that was just taken.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> Result<usize, Errno> {
-        let read = transfer::receive(socket, &mut self.bytes[self.end..])?;
+    /// Appends what has come in, as far as there is room. Only for a buffer that was just taken.
+    pub(super) fn receive(&mut self, transport: &Transport) -> Result<usize, Errno> {
+        let read = transport.receive(&mut self.bytes[self.end..])?;
         self.end += read;
         Ok(read)
     }

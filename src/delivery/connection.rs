@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::net::{IpAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -19,16 +19,16 @@ use super::refusal;
 use super::send::{Record, Sending, Step, Turn};
 use super::slots::{Expired, Phase, SlotId};
 use super::tickets::{Outcome, TicketId};
+use super::transport::Transport;
 use super::worker::Worker;
 use crate::base::{Extent, Payload, Piece, limits};
 use crate::http::discard::Discard;
 use crate::http::request::{self, Body, Method};
 use crate::http::{Framing, Request, Response};
 use crate::service::Answer;
-use crate::sys::{Pollable, socket};
 
 pub(super) struct Connection {
-    socket: Pollable,
+    transport: Transport,
     worker: Rc<Worker>,
     slot: SlotId,
     /// Read and not yet used: the beginning of a head, or pipelined requests.
@@ -107,10 +107,10 @@ impl Connection {
         phase: Phase,
     ) -> std::io::Result<Connection> {
         let fd = stream.as_raw_fd();
-        let socket = Pollable::new(stream)?;
+        let transport = Transport::new(stream)?;
         let slot = worker.slots.insert(fd, peer, phase, worker.clock.ticks());
         Ok(Connection {
-            socket,
+            transport,
             worker,
             slot,
             rest: Box::default(),
@@ -131,11 +131,11 @@ impl Connection {
         loop {
             let woken = match next {
                 Next::Readable => {
-                    self.socket.readable().await;
+                    self.transport.readable().await;
                     Woken::Readable
                 }
                 Next::Writable => {
-                    self.socket.writable().await;
+                    self.transport.writable().await;
                     Woken::Writable
                 }
                 Next::Helper(ticket) => Woken::Helper(self.worker.tickets.wait(ticket).await),
@@ -204,7 +204,7 @@ impl Connection {
 
     fn read_and_answer(&mut self, buffer: &mut Buffer, woken: Woken, budget: &mut u64) -> Next {
         if let Woken::Readable = woken {
-            match buffer.receive(self.socket.as_fd()) {
+            match buffer.receive(&self.transport) {
                 Ok(0) => return Next::Close,
                 Ok(_) => {}
                 Err(Errno::EAGAIN | Errno::EINTR) => return Next::Readable,
@@ -222,7 +222,7 @@ impl Connection {
                 }
             };
             let bytes = buffer.bytes();
-            let (request, len) = match if bytes.is_empty() { Ok(None) } else { request::parse(bytes) } {
+            let (mut request, len) = match if bytes.is_empty() { Ok(None) } else { request::parse(bytes) } {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => return self.await_request(out, buffer, budget),
                 Err(refused) => {
@@ -230,6 +230,7 @@ impl Connection {
                     return self.refuse(out, refused.response(), log);
                 }
             };
+            request.peer = Some(self.peer());
             let now = self.worker.clock.now();
             let answer = match self.life {
                 Life::Refusing => Answer::Ready(refusal::overloaded()),
@@ -348,7 +349,7 @@ impl Connection {
             reading: self.worker.shared.helpers.are_reading(),
             paced: self.worker.shared.paced,
         };
-        let step = sending.step(self.socket.as_fd(), budget, &turn);
+        let step = sending.step(&self.transport, budget, &turn);
         if let Some(ahead) = sending.take_ahead() {
             self.worker.shared.helpers.read(ahead, None);
         }
@@ -450,7 +451,7 @@ impl Connection {
             Life::Lingering { .. } => return Next::Close,
             _ => Life::Lingering { left: limits::LINGER_BYTES_MAX },
         };
-        socket::shutdown(self.socket.as_fd().as_raw_fd(), socket::Shutdown::Write);
+        self.transport.finish_sending();
         self.rest = Box::default();
         self.enter(Phase::Lingering);
         Next::Readable
@@ -458,7 +459,7 @@ impl Connection {
 
     fn linger(&mut self, left: u64) -> Next {
         let mut buffer = self.worker.buffers.take(&[]);
-        let read = buffer.receive(self.socket.as_fd());
+        let read = buffer.receive(&self.transport);
         self.worker.buffers.give_back(buffer);
         match read {
             Err(Errno::EAGAIN | Errno::EINTR) => Next::Readable,
@@ -476,7 +477,7 @@ impl Connection {
     }
 
     fn reset(&self) {
-        socket::reset_on_close(self.socket.as_fd());
+        self.transport.reset_on_close();
     }
 
     fn enter(&self, phase: Phase) {

@@ -58,6 +58,7 @@ fn key(load: &Load) -> LoadKey {
     match load {
         Load::Open(entry) => Arc::as_ptr(entry) as usize,
         Load::Compress(manifest) => Arc::as_ptr(manifest) as usize,
+        Load::Object(object) => Arc::as_ptr(object) as usize,
         // There is one, and nothing lives here.
         Load::List => 0,
     }

@@ -19,6 +19,7 @@ mod refusal;
 mod send;
 mod slots;
 mod tickets;
+mod transport;
 mod waits;
 mod warm;
 mod worker;

@@ -6,12 +6,14 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Once};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use super::helpers::Helpers;
 use super::inbox::{Inbox, Message};
 use super::metrics::{Totals, WorkerMetrics};
 use super::worker::{self, Shared, Sibling};
 use super::{Answers, Error, Options, access_log};
+use crate::base::limits;
 use crate::sys::{affinity, probe, socket};
 
 /// Running workers. Dropping it stops them as [`Plane::stop`] does, without waiting.
@@ -157,8 +159,17 @@ impl Plane {
             let _ = worker.join();
         }
         self.shared.helpers.stop();
-        for thread in self.helpers.drain(..).chain(self.log.take()) {
-            let _ = thread.join();
+        // One that waits for a disk which does not answer is left to the end of the process.
+        let deadline = Instant::now() + limits::HELPERS_STOP;
+        while Instant::now() < deadline && !self.helpers.iter().all(JoinHandle::is_finished) {
+            thread::sleep(limits::HELPERS_STOP / 100);
+        }
+        let stuck = self.helpers.iter().filter(|helper| !helper.is_finished()).count();
+        if stuck > 0 {
+            tracing::warn!("{stuck} threads still wait for the disk");
+        }
+        if let Some(log) = self.log.take() {
+            let _ = log.join();
         }
     }
 }

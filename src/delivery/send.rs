@@ -2,7 +2,6 @@
 //! is not in turn.
 
 use std::io::IoSlice;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +10,7 @@ use nix::errno::Errno;
 
 use super::access_log::Entry;
 use super::bulk::Bulk;
+use super::transport::Transport;
 use super::warm::Warm;
 use crate::base::growing::End;
 use crate::base::{Extent, Growing, Payload, Piece, Watermark, limits};
@@ -135,7 +135,7 @@ impl Sending {
     }
 
     /// Sends until everything is queued or something has to be waited for. `budget` goes down by what was sent.
-    pub(super) fn step(&mut self, socket: BorrowedFd<'_>, budget: &mut u64, turn: &Turn<'_>) -> Step {
+    pub(super) fn step(&mut self, transport: &Transport, budget: &mut u64, turn: &Turn<'_>) -> Step {
         loop {
             if self.piece == self.body.pieces().len()
                 && let Some(step) = self.refill()
@@ -168,13 +168,13 @@ impl Sending {
                     if turn.paced && !self.granted && len > limits::PACED_SEND_BYTES {
                         (len, later) = (limits::PACED_SEND_BYTES, true);
                     }
-                    match transfer::send_file(socket, extent.file.fd(), offset, len as usize) {
+                    match transport.send_file(extent.file.fd(), offset, len as usize) {
                         Ok(0) => return Step::Truncated(extent.clone()),
                         Ok(sent) => Ok((sent as u64, len)),
                         Err(errno) => Err(errno),
                     }
                 }
-                None => self.send_parts(socket),
+                None => self.send_parts(transport),
             };
             match result {
                 Ok((sent, wanted)) => {
@@ -373,7 +373,7 @@ impl Sending {
     }
 
     /// Sends the rest of the head and the small pieces after it in one call; bytes sent and bytes offered.
-    fn send_parts(&self, socket: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
+    fn send_parts(&self, transport: &Transport) -> Result<(u64, u64), Errno> {
         let mut parts = [IoSlice::new(&[]); PARTS_MAX];
         let (mut count, mut offered) = (0, 0);
         let mut offer = |bytes| {
@@ -402,11 +402,11 @@ impl Sending {
             match bytes {
                 Some(bytes) if room => room = offer(&bytes[std::mem::take(&mut skip)..]),
                 _ => {
-                    return Ok((transfer::send(socket, &parts[..count], true)? as u64, offered));
+                    return Ok((transport.send(&parts[..count], true)? as u64, offered));
                 }
             }
         }
-        Ok((transfer::send(socket, &parts[..count], false)? as u64, offered))
+        Ok((transport.send(&parts[..count], false)? as u64, offered))
     }
 
     fn advance(&mut self, sent: u64) {

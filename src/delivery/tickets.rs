@@ -46,6 +46,17 @@ impl Tickets {
         }
     }
 
+    /// Ends all waits. What still comes for one of these tickets is ignored, or is taken for the outcome of a later one,
+    /// whose connection then looks again.
+    pub(super) fn close_all(&self, outcome: Outcome) {
+        let open: Vec<TicketId> = self.0.borrow().iter().map(|(id, _)| id).collect();
+        for id in open {
+            if !matches!(self.0.borrow()[id], Ticket::Closed(_)) {
+                self.close(id, outcome);
+            }
+        }
+    }
+
     pub(super) async fn wait(&self, id: TicketId) -> Outcome {
         let mut abandon = Abandon { tickets: self, id: Some(id) };
         let outcome = poll_fn(|context| {

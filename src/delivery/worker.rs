@@ -24,7 +24,7 @@ use super::inbox::{Inbox, Message};
 use super::listener::Listener;
 use super::metrics::WorkerMetrics;
 use super::slots::{Expired, Phase, Slot, Slots};
-use super::tickets::{TicketId, Tickets};
+use super::tickets::{Outcome, TicketId, Tickets};
 use super::waits::Waits;
 use super::warm::Warm;
 use super::{Answers, Options, balance};
@@ -138,6 +138,10 @@ impl Worker {
             self.waits.expire(self.clock.ticks(), &self.tickets);
             self.metrics.waiting.set(self.waits.len() as u64);
             self.sweep();
+            // A disk that does not answer does not hold the stop up.
+            if self.stopped_for().is_some_and(|age| age > self.clock.ticks_ceil(self.shared.options.stop_timeout)) {
+                self.tickets.close_all(Outcome::Overdue);
+            }
             if let Some(log) = &self.log {
                 log.hand_over();
                 self.metrics.log_dropped.add(log.take_dropped());
@@ -232,6 +236,11 @@ impl Worker {
         self.stopping.get().is_some()
     }
 
+    /// Ticks since stopping began.
+    fn stopped_for(&self) -> Option<u32> {
+        self.stopping.get().map(|since| self.clock.ticks().wrapping_sub(since))
+    }
+
     /// An empty buffer for a head.
     pub(super) fn take_head(&self) -> Vec<u8> {
         let mut head = self.head.take();
@@ -290,7 +299,7 @@ impl Worker {
         let (head, idle, window) =
             (ticks(options.head_timeout), ticks(options.idle_timeout), ticks(options.read_rate_window));
         let (linger, fresh, stop) = (ticks(limits::LINGER), ticks(FRESH_GRACE), ticks(options.stop_timeout));
-        let stopping = self.stopping.get().map(|since| tick.wrapping_sub(since));
+        let stopping = self.stopped_for();
         self.slots.for_each(|slot| {
             if slot.expired.is_some() {
                 return;

@@ -23,6 +23,9 @@ pub struct Fields<'b> {
     if_unmodified_since: Single<'b>,
     user_agent: Option<&'b str>,
     referer: Option<&'b str>,
+    origin: Option<&'b str>,
+    access_control_method: Option<&'b str>,
+    access_control_headers: Option<&'b str>,
 }
 
 /// A field of which there should be one line. Of two, neither counts: ranges and conditions may be ignored, and whoever sent
@@ -86,6 +89,7 @@ impl<'b> Fields<'b> {
             4 if is("host") => self.see_host(value)?,
             5 if is("range") => self.range.see(value),
             6 if is("expect") => self.see_expect(value)?,
+            6 if is("origin") => self.origin = str::from_utf8(value).ok(),
             7 if is("referer") => self.referer = str::from_utf8(value).ok(),
             8 if is("if-match") => self.if_match.see(value),
             8 if is("if-range") => self.if_range.see(value),
@@ -98,6 +102,8 @@ impl<'b> Fields<'b> {
             17 if is("if-modified-since") => self.if_modified_since.see(value),
             17 if is("transfer-encoding") => self.see_transfer_encoding(value),
             19 if is("if-unmodified-since") => self.if_unmodified_since.see(value),
+            29 if is("access-control-request-method") => self.access_control_method = str::from_utf8(value).ok(),
+            30 if is("access-control-request-headers") => self.access_control_headers = str::from_utf8(value).ok(),
             _ => {}
         }
         Ok(())
@@ -213,6 +219,10 @@ impl<'b> Fields<'b> {
             expects_continue: self.expects_continue && line.version == Version::Http11,
             user_agent: self.user_agent,
             referer: self.referer,
+            origin: self.origin,
+            access_control_method: self.access_control_method,
+            access_control_headers: self.access_control_headers,
+            peer: None,
         })
     }
 }

@@ -7,6 +7,8 @@
 //! Everything is judged from left to right: a head that is refused early is refused for the same reason as the whole would
 //! have been.
 
+use std::net::IpAddr;
+
 use memchr::memchr;
 
 use crate::base::limits::{HEAD_BYTES_MAX, HEADER_FIELDS_MAX, TARGET_BYTES_MAX};
@@ -41,6 +43,13 @@ pub struct Request<'b> {
     pub expects_continue: bool,
     pub user_agent: Option<&'b str>,
     pub referer: Option<&'b str>,
+    /// What a script of another page asks with (Fetch §3.2).
+    pub origin: Option<&'b str>,
+    /// What a preflight request asks for (Fetch §3.3.2).
+    pub access_control_method: Option<&'b str>,
+    pub access_control_headers: Option<&'b str>,
+    /// Whom it came from; filled in by who has the connection.
+    pub peer: Option<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,7 +344,7 @@ mod tests {
     #[test]
     fn a_browsers_request() {
         let head = b"GET /vod/big/index.m3u8?a=b?c HTTP/1.1\r\nHost: example.com:8080\r\nUser-Agent: X/1 (y)\r\n\
-            Accept: */*\r\nReferer: http://example.com/\r\nAccept-Encoding: gzip, deflate, br\r\nRange:\t bytes=0-1 \r\n\
+            Accept: */*\r\nReferer: http://example.com/\r\nOrigin: http://example.com\r\nAccept-Encoding: gzip, deflate, br\r\nRange:\t bytes=0-1 \r\n\
             If-None-Match: \"a\"\r\nConnection: keep-alive\r\n\r\nGET";
         let (request, len) = parse(head).unwrap().unwrap();
         assert_eq!(len, head.len() - 3);
@@ -357,6 +366,10 @@ mod tests {
             expects_continue: false,
             user_agent: Some("X/1 (y)"),
             referer: Some("http://example.com/"),
+            origin: Some("http://example.com"),
+            access_control_method: None,
+            access_control_headers: None,
+            peer: None,
         };
         assert_eq!(request, want);
     }

@@ -19,13 +19,15 @@ pub enum Kind {
     Segment,
     Text,
     Page,
+    /// Of the object store.
+    Object,
     /// Refusals, OPTIONS, everything else.
     #[default]
     Other,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Multivariant,
         Kind::MediaPlaylist,
         Kind::Mpd,
@@ -33,6 +35,7 @@ impl Kind {
         Kind::Segment,
         Kind::Text,
         Kind::Page,
+        Kind::Object,
         Kind::Other,
     ];
 
@@ -46,6 +49,7 @@ impl Kind {
             Kind::Segment => "segment",
             Kind::Text => "text",
             Kind::Page => "page",
+            Kind::Object => "object",
             Kind::Other => "other",
         }
     }
@@ -164,6 +168,7 @@ statuses! {
     PARTIAL_CONTENT = 206 "Partial Content",
     NOT_MODIFIED = 304 "Not Modified",
     BAD_REQUEST = 400 "Bad Request",
+    FORBIDDEN = 403 "Forbidden",
     NOT_FOUND = 404 "Not Found",
     METHOD_NOT_ALLOWED = 405 "Method Not Allowed",
     REQUEST_TIMEOUT = 408 "Request Timeout",

@@ -94,6 +94,11 @@ pub fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     })
 }
 
+/// Whether a query gives a parameter more than once.
+pub fn is_repeated(query: &str, name: &str) -> bool {
+    query.split('&').filter(|pair| pair.split_once('=').map_or(*pair, |(key, _)| key) == name).count() > 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,7 +36,8 @@ pub fn protocol(name: &str) -> Protocol {
         "m3u8" | "m3u" | "ts" | "aac" | "vtt" => Protocol::HlsPush,
         "mpd" | "m4s" | "m4i" | "m4f" | "m4v" | "m4a" | "dash" => Protocol::DashPush,
         "cmfv" | "cmfa" | "cmft" | "cmfm" => Protocol::Cmaf,
-        _ if stem.split(SEPARATORS).any(|word| word == "init") => Protocol::DashPush,
+        // `init.mp4`, `v1_init.mp4`; `init0.mp4` of ffmpeg's HLS.
+        _ if stem.split(SEPARATORS).any(|word| without_digits(word) == "init") => Protocol::DashPush,
         _ => Protocol::Cmaf,
     }
 }
@@ -44,7 +45,7 @@ pub fn protocol(name: &str) -> Protocol {
 /// Whether it is called a header, of what ever.
 pub fn is_header(name: &str) -> bool {
     let (stem, _) = split_extension(file(name));
-    stem.split(SEPARATORS).any(|word| HEADER_WORDS.contains(&word.to_ascii_lowercase().as_str()))
+    stem.split(SEPARATORS).any(|word| HEADER_WORDS.contains(&without_digits(word).to_ascii_lowercase().as_str()))
 }
 
 /// Whether it is an MPD.
@@ -91,6 +92,10 @@ const SEPARATORS: [char; 3] = ['-', '_', '.'];
 const HEADER_WORDS: [&str; 3] = ["init", "header", "initialization"];
 const SEGMENT_WORDS: [&str; 7] = ["chunk", "seg", "segment", "frag", "fragment", "media", "part"];
 
+fn without_digits(word: &str) -> &str {
+    word.trim_end_matches(|character: char| character.is_ascii_digit())
+}
+
 fn is_word(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     HEADER_WORDS.contains(&word.as_str()) || SEGMENT_WORDS.contains(&word.as_str())
@@ -99,8 +104,8 @@ fn is_word(word: &str) -> bool {
 /// Whether it says no more than that it is a header, or which segment: `init`, `17`, `seg17`, `chunk-17`. A number behind
 /// the word for a header is a name: that of the one Representation that it is the header of.
 fn is_generic(stem: &str) -> bool {
-    let digits = stem.trim_end_matches(|character: char| character.is_ascii_digit());
-    let word = digits.strip_suffix(SEPARATORS).unwrap_or(digits).to_ascii_lowercase();
+    let numbered = without_digits(stem);
+    let word = numbered.strip_suffix(SEPARATORS).unwrap_or(numbered).to_ascii_lowercase();
     let is_header = HEADER_WORDS.contains(&stem.to_ascii_lowercase().as_str());
     is_header || word.is_empty() || SEGMENT_WORDS.contains(&word.as_str())
 }
@@ -171,10 +176,12 @@ mod tests {
             ("chunk-stream0-00001.m4s", DashPush),
             ("init-stream1.webm", DashPush),
             ("720p/init.mp4", DashPush),
+            ("720p/init0.mp4", DashPush),
             ("Streams(video-1.cmfv)", Cmaf),
             ("ch.isml/Streams(init)", Cmaf),
             ("video/init.cmfv", Cmaf),
             ("video.mp4", Cmaf),
+            ("initial.mp4", Cmaf),
             ("video.ismv", Cmaf),
             ("video", Cmaf),
             ("", Cmaf),

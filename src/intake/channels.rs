@@ -85,13 +85,17 @@ impl Channels {
         let channel = self.find(name);
         // Whoever publishes already is not locked out by others behind its address.
         let is_known = channel.as_ref().is_some_and(|channel| channel.has_publisher(address));
-        if let Some(wait) = self.gate.borrow_mut().wait(address, now).filter(|_| !is_known) {
+        let wait = self.gate.borrow_mut().wait(address, now);
+        if let Some(wait) = wait.filter(|_| !is_known) {
             return Err(Refusal::Guessing { wait });
         }
         let refusal = match channel {
             None => Refusal::NoChannel { channel: name.to_owned() },
             Some(channel) => {
                 let is_right = auth::same(&presented.key, channel.setup.borrow().publish_key.as_bytes());
+                if let (Some(wait), false) = (wait, is_right) {
+                    return Err(Refusal::Guessing { wait });
+                }
                 if is_right && channel.setup.borrow().enabled {
                     return Ok(channel);
                 }
@@ -294,6 +298,7 @@ mod tests {
         let listed =
             channel.list(Publisher { protocol: "RTMP", address: at, name: "live/news".to_owned(), since: now });
         assert_eq!(status("news", presented("s3cret"), address), 200);
+        assert_eq!(status("news", presented("x"), address), 429);
         assert_eq!(channel.figures.publishers.value(), 1);
         drop(listed);
         assert_eq!(channel.figures.publishers.value(), 0);

@@ -1,5 +1,6 @@
 //! The intake thread: opens channels and listeners, and does what the admin API and SIGHUP ask for.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -17,6 +18,7 @@ use tracing::{info, warn};
 use super::channels::{Channel, Channels};
 use super::exposition::Exposition;
 use super::ingest::Ingest;
+use super::objects::ObjectApi;
 use super::recorder::{self, Recorder};
 use super::report;
 use super::setup::ChannelSetup;
@@ -156,7 +158,7 @@ pub struct Control {
     live: Arc<live::Channels>,
     ingest: Rc<Ingest>,
     open: BTreeMap<String, Open>,
-    is_listening: bool,
+    listens: Listens,
     /// Where HTTP ingest really listens.
     address: Option<SocketAddr>,
     listeners: Vec<JoinHandle<()>>,
@@ -170,24 +172,36 @@ struct Open {
     task: JoinHandle<()>,
 }
 
+/// What is listened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Listens {
+    Nothing,
+    /// There is a store.
+    Http,
+    /// There are channels, or have been.
+    All,
+}
+
 const TICK: Duration = Duration::from_secs(1);
 /// How long channels have to write what they hold, when the server stops.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 
 impl Control {
-    pub fn new(options: Options, live: Arc<live::Channels>) -> Control {
+    pub fn new(options: Options, live: Arc<live::Channels>, store: Option<ObjectApi>) -> Control {
         let ingest = Ingest {
             channels: Rc::new(Channels::default()),
             places: Arc::new(Semaphore::new(options.connections_max)),
             connections_max: options.connections_max,
             idle_timeout: options.idle_timeout,
+            store,
+            refused: Cell::default(),
         };
         Control {
             options,
             live,
             ingest: Rc::new(ingest),
             open: BTreeMap::new(),
-            is_listening: false,
+            listens: Listens::Nothing,
             address: None,
             listeners: Vec::new(),
         }
@@ -253,6 +267,9 @@ impl Control {
 
     /// The channels that the server starts with. A channel of the file that cannot be opened keeps it from starting.
     pub async fn start(&mut self, of_file: Vec<ChannelSetup>, of_api: Vec<ChannelSetup>) -> Result<(), Error> {
+        if self.ingest.store.is_some() {
+            self.listen(Listens::Http)?;
+        }
         for setup in of_file {
             self.put(setup, Origin::File).await?;
         }
@@ -292,7 +309,7 @@ impl Control {
         if self.open.len() >= limits::CHANNELS_MAX {
             return Err(Error::TooMany);
         }
-        self.listen()?;
+        self.listen(Listens::All)?;
         let name = setup.name.clone();
         let (recorder, entrance) = Recorder::open(&self.options.live, setup.options(self.options.sync))?;
         let readers = recorder.channel().clone();
@@ -353,11 +370,8 @@ impl Control {
         Some(open.task)
     }
 
-    /// With the first channel: a server without any has no port for encoders.
-    fn listen(&mut self) -> Result<(), Error> {
-        if self.is_listening {
-            return Ok(());
-        }
+    /// With the first channel, or with a store: a server without any has no port for encoders.
+    fn listen(&mut self, wanted: Listens) -> Result<(), Error> {
         let bind = |key: &'static str, address: Option<SocketAddr>| {
             let bound = address.map(|address| {
                 TcpListener::bind(address)
@@ -366,18 +380,20 @@ impl Control {
             });
             bound.transpose()
         };
-        let http = bind("intake.address", self.options.address)?;
-        let rtmp = bind("intake.rtmp", self.options.rtmp)?;
+        let is_due = |what: Listens, listens: Listens| listens < what && what <= wanted;
+        let http =
+            if is_due(Listens::Http, self.listens) { bind("intake.address", self.options.address)? } else { None };
+        let rtmp = if is_due(Listens::All, self.listens) { bind("intake.rtmp", self.options.rtmp)? } else { None };
         if let Some(listener) = http {
             self.address = listener.local_addr().ok();
-            info!("intake: HTTP ingest on {}", shown(&listener));
+            info!("intake: HTTP on {}", shown(&listener));
             self.listeners.push(tokio_uring::spawn(self.ingest.clone().serve(listener)));
         }
         if let Some(listener) = rtmp {
             info!("intake: RTMP on {}", shown(&listener));
             self.listeners.push(tokio_uring::spawn(self.ingest.clone().serve_rtmp(listener)));
         }
-        self.is_listening = true;
+        self.listens = self.listens.max(wanted);
         Ok(())
     }
 }

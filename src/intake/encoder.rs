@@ -170,7 +170,7 @@ impl Upload {
     }
 
     /// The connection broke, or what it brought makes no sense.
-    pub async fn abandon(mut self) -> Result<(), Refusal> {
+    pub async fn abandon(mut self, why: &Refusal) -> Result<(), Refusal> {
         let encoder = self.encoder.clone();
         let mut state = encoder.state.lock().await;
         match (&mut state.publisher, self.request.take()) {
@@ -178,7 +178,8 @@ impl Upload {
             (Publisher::Push(publisher), Some(Request::Push(request))) => publisher.abandon(request),
             _ => {}
         }
-        encoder.is_broken.set(true);
+        // Who was refused is still there, and so is what it sent before.
+        encoder.is_broken.set(matches!(why, Refusal::Broken(_) | Refusal::Silent { .. }));
         encoder.pass_on(&mut state).await.map(|_| ())
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP ingest: `POST` or `PUT /ingest/{channel}/{name…}`, in requests that last for a segment or for months.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::service::service_fn;
@@ -22,12 +23,16 @@ use tracing::{debug, info, warn};
 use super::auth::{self, Presented};
 use super::channels::{Channel, Channels};
 use super::encoder::Identity;
+use super::objects::{self, ObjectApi, ResponseBody};
 use super::refusal::Refusal;
 use crate::base::limits;
 use crate::ingest::name::{self, Protocol};
 
 /// After a failed accept (out of descriptors): time for something to be closed.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often the log says that connections are refused.
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the listeners of the intake thread share.
 pub struct Ingest {
@@ -36,6 +41,10 @@ pub struct Ingest {
     pub places: Arc<Semaphore>,
     pub connections_max: usize,
     pub idle_timeout: Duration,
+    /// What answers below `/store`.
+    pub store: Option<ObjectApi>,
+    /// Connections that were refused since the log last said so, and when that was.
+    pub refused: Cell<(u64, Option<Instant>)>,
 }
 
 impl Ingest {
@@ -78,8 +87,7 @@ impl Ingest {
 
     /// What fits the socket's buffer, at once; nobody waits for a connection there is no place for.
     fn refuse(&self, stream: TcpStream, peer: SocketAddr) {
-        let refusal = Refusal::Connections { max: self.connections_max };
-        warn!("intake: {peer}: {refusal} (intake.connections_max)");
+        let refusal = self.no_place("HTTP", peer);
         let text = format!("{refusal}\n");
         let answer = format!(
             "HTTP/1.1 503 Service Unavailable\r\nRetry-After: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
@@ -89,6 +97,20 @@ impl Ingest {
         let _ = stream.try_write(answer.as_bytes());
     }
 
+    /// There is no place for a connection. The log says so, but not of each: a flood of them is not to fill the disk.
+    pub fn no_place(&self, protocol: &str, peer: SocketAddr) -> Refusal {
+        let refusal = Refusal::Connections { max: self.connections_max };
+        let (count, said) = self.refused.get();
+        if said.is_some_and(|said| said.elapsed() < REFUSED_PAUSE) {
+            self.refused.set((count + 1, said));
+        } else {
+            let others = if count > 0 { format!(", and {count} others since it was last said") } else { String::new() };
+            warn!("intake: {peer}: {protocol}: {refusal} (intake.connections_max){others}");
+            self.refused.set((0, Some(Instant::now())));
+        }
+        refusal
+    }
+
     async fn connection(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         // Answers are small, and encoders wait for them.
         let _ = stream.set_nodelay(true);
@@ -96,7 +118,7 @@ impl Ingest {
         let answer = service_fn(move |request| {
             let ingest = self.clone();
             // Boxed, for a connection is only taken apart again where this can be moved.
-            Box::pin(async move { Ok::<_, Infallible>(ingest.answer(request, peer).await) })
+            Box::pin(async move { ingest.answer(request, peer).await })
         });
         let mut connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -111,11 +133,15 @@ impl Ingest {
         linger(connection.into_parts().io.into_inner()).await;
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
-        match self.take(request, peer).await {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<ResponseBody>, Infallible> {
+        if let Some(store) = self.store.as_ref().filter(|_| objects::is_store(request.uri().path())) {
+            return store.answer(request, peer).await;
+        }
+        let response = match self.take(request, peer).await {
             Ok(status) => response(status, ""),
             Err(refusal) => refused(&refusal),
-        }
+        };
+        Ok(response.map(Either::Left))
     }
 
     async fn take(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<StatusCode, Refusal> {
@@ -189,7 +215,7 @@ impl Ingest {
             }
         };
         // What it was before counts for more than what follows from it.
-        let _ = upload.abandon().await;
+        let _ = upload.abandon(&broken).await;
         Err(broken)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ingest, rtmp     sockets of encoders; auth, gate, channels: who is let in
+//!   → objects        the object store, for what comes to /store
 //!   → encoder        crate::ingest: bytes to media::feed
 //!   → recorder       a task for each channel: live::ChannelWriter, and its files
 //! control          opens and closes channels and listeners, for SIGHUP and the admin API
@@ -23,6 +24,7 @@ mod figures;
 mod gate;
 mod harvest_api;
 mod ingest;
+pub mod objects;
 mod process;
 mod recorder;
 mod refusal;
@@ -51,7 +53,7 @@ pub use control::Options as IngestOptions;
 use control::{Command, Control, Orders};
 pub use exposition::{Exposition, Labels};
 use harvest_api::HarvestApi;
-pub use setup::{ChannelSetup, is_channel_name, is_publish_key};
+pub use setup::{ChannelSetup, captions, is_channel_name, is_publish_key};
 use stored::Stored;
 
 #[derive(Clone, Debug, Default)]
@@ -65,6 +67,8 @@ pub struct Options {
     pub channels: Vec<ChannelSetup>,
     /// Where channels that the admin API makes are remembered; `None`: nowhere.
     pub state: Option<PathBuf>,
+    /// `None`: there is no object store.
+    pub store: Option<objects::Setup>,
 }
 
 /// What the rest of the server is asked for by the admin API: the planes do not know each other.
@@ -154,7 +158,17 @@ pub fn start(
     let (opened, told) = std::sync::mpsc::channel();
     let recordings = options.ingest.live.clone();
     let (ingest, ingest_stopped) = (options.ingest, stopped.clone());
-    plane.spawn("intake", move || run_channels(ingest, live, setups, commands, ingest_stopped, &opened))?;
+    let store = match options.store {
+        None => None,
+        Some(setup) => {
+            let (writer, write) = objects::writer(setup.reads.clone());
+            plane.spawn("store", write)?;
+            let (kept, stop) = (setup.reads.objects().clone(), upkeep_stop.clone());
+            plane.spawn("store-upkeep", move || objects::upkeep(&kept, &stop))?;
+            Some((setup, writer))
+        }
+    };
+    plane.spawn("intake", move || run_channels((ingest, store), live, setups, commands, ingest_stopped, &opened))?;
     match told.recv() {
         Ok(opened) => plane.ingest = opened?,
         Err(_) => return Err(Error::Thread(io::Error::other("the thread of the channels did not start"))),
@@ -200,7 +214,8 @@ impl Plane {
     /// Waits until the plane's threads have ended: within about a second.
     pub fn stop(mut self) {
         self.tell();
-        for thread in self.threads.drain(..) {
+        // The store's thread waits for the intake thread, which comes later.
+        for thread in self.threads.drain(..).rev() {
             if thread.join().is_err() {
                 error!("a thread of the intake plane had panicked");
             }
@@ -236,7 +251,7 @@ fn run_admin(admin: Admin, listener: TcpListener, stopped: watch::Receiver<bool>
 type Setups = (Vec<ChannelSetup>, Vec<ChannelSetup>);
 
 fn run_channels(
-    options: control::Options,
+    (options, store): (control::Options, Option<(objects::Setup, objects::WriterEnd)>),
     live: Arc<live::Channels>,
     (of_file, of_api): Setups,
     commands: tokio::sync::mpsc::Receiver<Command>,
@@ -245,7 +260,9 @@ fn run_channels(
 ) {
     let served = tokio_uring::Runtime::new(&tokio_uring::builder()).map(|runtime| {
         runtime.block_on(async move {
-            let mut control = Control::new(options, live);
+            let idle_timeout = options.idle_timeout;
+            let store = store.map(|(setup, writer)| objects::ObjectApi::new(setup, writer, idle_timeout));
+            let mut control = Control::new(options, live, store);
             let started = control.start(of_file, of_api).await;
             let is_open = started.is_ok();
             // Nobody waits for it if the server is stopping already.

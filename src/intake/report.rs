@@ -59,6 +59,7 @@ pub fn channel(origin: Origin, channel: &Channel, readers: &live::Channel) -> Va
         "standby": setup.standby,
         "end": setup.end,
         "cue_tags": setup.cue_tags,
+        "captions": super::setup::written(&setup.captions),
         "publishers": publishers,
         "bit_rate": figures.bit_rate.value(),
         "bytes": figures.bytes.value(),

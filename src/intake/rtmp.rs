@@ -67,8 +67,7 @@ impl Ingest {
             Publishing::new(ingest, peer).run(stream)
         };
         let refuse = |ingest: &Ingest, _: TcpStream, peer| {
-            let refusal = Refusal::Connections { max: ingest.connections_max };
-            warn!("intake: {peer}: RTMP: {refusal} (intake.connections_max)");
+            ingest.no_place("RTMP", peer);
         };
         self.accept(listener, serve, refuse).await;
     }
@@ -94,11 +93,12 @@ impl Publishing {
     }
 
     async fn serve(&mut self, stream: &mut TcpStream) -> Result<std::convert::Infallible, End> {
-        let begun = Instant::now();
+        // When it last had nothing to publish.
+        let mut idle = Instant::now();
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let timeout = match self.streams.is_empty() {
-                true => limits::RTMP_HANDSHAKE_TIMEOUT.saturating_sub(begun.elapsed()),
+                true => limits::RTMP_HANDSHAKE_TIMEOUT.saturating_sub(idle.elapsed()),
                 false => self.ingest.idle_timeout,
             };
             let read = tokio::select! {
@@ -118,7 +118,11 @@ impl Publishing {
                 publishing.channel.figures.bytes.add(count as u64);
             }
             while let Some(event) = self.protocol.poll_event()? {
+                let ends = matches!(event, Event::Unpublish { .. });
                 self.step(event).await?;
+                if ends {
+                    idle = Instant::now();
+                }
             }
             self.write(stream).await?;
         }

@@ -1,8 +1,11 @@
 //! What an operator decides about a channel, and how publishers are told apart.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+
+use crate::media::broadcast::Caption;
 
 /// One channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct Options {
     pub anchor: Option<Duration>,
     /// Whether viewers are told of markers with EXT-X-CUE-OUT and EXT-X-CUE-IN as well.
     pub cue_tags: bool,
+    /// What captions there are in the pictures.
+    pub captions: Arc<[Caption]>,
     /// How often what was written is synced.
     pub sync: Duration,
 }

@@ -4,6 +4,8 @@
 //! target duration allows. What else there is is cut at its first sample of the slot. Parts hold as many whole frames as fit
 //! and lie side by side from the segment's start: what is missing for longer than a part is a part without bytes.
 
+mod text;
+
 use bytes::Bytes;
 
 use super::grid::{longest, patience};
@@ -14,6 +16,8 @@ use crate::media::broadcast::{Grid, Position};
 use crate::media::fragment::Start;
 use crate::media::isobmff::write;
 use crate::media::{Kind, Sample};
+
+pub use text::nothing;
 
 /// A sample on the channel's timeline.
 #[derive(Clone, Debug)]
@@ -65,8 +69,13 @@ pub struct Segmenter {
     open: Option<Open>,
     /// The newest sample, until its duration is known.
     pending: Option<Timed>,
+    /// From the one before to it.
+    step: Option<i64>,
     /// Whether samples are of no use before the next key frame.
     needs_key: bool,
+    /// Of text: up to where it is known what is shown, and what stands where nothing is.
+    covered: Option<i64>,
+    nothing: Bytes,
 }
 
 /// The segment that is being made.
@@ -113,11 +122,30 @@ impl Segmenter {
     /// Segments from number `next` on.
     pub fn new(kind: Kind, pace: Pace, grid: Grid, next: u64) -> Segmenter {
         let part = part_target(&grid, &pace).0;
-        Segmenter { kind, pace, grid, part, next, open: None, pending: None, needs_key: kind == Kind::Video }
+        let needs_key = kind == Kind::Video;
+        Segmenter {
+            kind,
+            pace,
+            grid,
+            part,
+            next,
+            open: None,
+            pending: None,
+            step: None,
+            needs_key,
+            covered: None,
+            nothing: Bytes::new(),
+        }
+    }
+
+    /// For text: a sample that shows nothing.
+    pub fn with_nothing(self, nothing: Bytes) -> Segmenter {
+        Segmenter { nothing, ..self }
     }
 
     /// Goes on with a segment that has parts up to `end` already, of which the last had the index before `part_index`.
     pub fn resume(&mut self, number: u64, time: Ticks, is_independent: bool, end: Ticks, part_index: u32) {
+        self.covered = (self.kind == Kind::Text).then_some(end.0);
         self.open = Some(Open {
             number,
             time: time.0,
@@ -134,7 +162,8 @@ impl Segmenter {
 
     /// The lowest number that no part was made for yet.
     pub fn unbegun(&self) -> u64 {
-        self.open.as_ref().map_or(self.next, |open| self.next.max(open.number + 1))
+        let made = |open: &Open| open.number + u64::from(open.part_index > 0);
+        self.open.as_ref().map_or(self.next, |open| self.next.max(made(open)))
     }
 
     pub fn is_open(&self) -> bool {
@@ -158,6 +187,9 @@ impl Segmenter {
 
     /// Takes a sample; false if it is of no use.
     pub fn push(&mut self, sample: Timed, cuts: &mut Vec<Cut>) -> bool {
+        if self.kind == Kind::Text {
+            return self.push_text(sample, cuts);
+        }
         let (time, is_key) = (sample.time.0, sample.start.is_some());
         let frame = self.pace.frame.or(sample.duration).unwrap_or(0);
         let slot = self.grid.number(Ticks(time + frame / 2), self.pace.timescale);
@@ -166,7 +198,10 @@ impl Segmenter {
         }
         if let Some(open) = &self.open {
             let due = self.grid.start(open.number + 1, self.pace.timescale).0;
-            let late = time >= due.saturating_add(patience(&self.grid, self.pace.timescale, frame));
+            // Key frames that lie later in every slot than the grid has them begin their segments all the same.
+            let slot_ticks = due - self.grid.start(open.number, self.pace.timescale).0;
+            let patience = patience(&self.grid, self.pace.timescale, frame);
+            let late = time >= (open.time + slot_ticks + patience).clamp(due, due + slot_ticks);
             if slot > open.number && (self.kind != Kind::Video || is_key || late) {
                 self.settle(Some(time), cuts);
                 self.end(cuts);
@@ -190,6 +225,9 @@ impl Segmenter {
 
     /// Nothing follows for the time being: what there is becomes a complete segment.
     pub fn finish(&mut self, cuts: &mut Vec<Cut>) {
+        if self.kind == Kind::Text {
+            return self.finish_text(cuts);
+        }
         self.settle(None, cuts);
         self.end(cuts);
     }
@@ -204,9 +242,13 @@ impl Segmenter {
         let (part, limit) = (self.part, longest(&self.grid, self.pace.timescale));
         let Some(open) = &mut self.open else { return };
         let time = sample.time.0;
-        let usual = self.pace.frame.or(sample.duration);
-        let length = usual.or(next.map(|next| next - time)).unwrap_or(part).clamp(1, part);
-        if !open.rows.is_empty() && time + length > open.part_start + part {
+        // The next one may come sooner than they usually do; and the last one is as long as the one before.
+        self.step = next.map(|next| next - time).or(self.step);
+        let usual = self.pace.frame.or(sample.duration).into_iter();
+        let length = usual.chain(self.step).min().unwrap_or(part).clamp(1, part);
+        // A clock of milliseconds is not to make two parts of one.
+        let slack = i64::from(self.pace.timescale.per_second()) / 1_000;
+        if !open.rows.is_empty() && time + length > open.part_start + part + slack {
             open.close_part(cuts);
         }
         let room = (open.part_start + part).min(open.time + limit);
@@ -238,7 +280,7 @@ impl Segmenter {
         let sure = if self.kind == Kind::Audio { self.pace.frame } else { None };
         let Some(duration) = sure.or(sample.duration) else { return };
         let end = sample.time.0 + duration;
-        let frame = self.pace.frame.unwrap_or(duration);
+        let frame = self.pace.frame.map_or(duration, |frame| frame.min(duration));
         let due = self.grid.start(open.number + 1, self.pace.timescale).0;
         let begun = self.grid.start(open.number, self.pace.timescale).0;
         let is_regular = open.is_independent && (open.time - begun).abs() <= frame / 2;
@@ -408,6 +450,20 @@ mod tests {
         let never = (0..75).map(|at| (at * 40, at == 0));
         let got = run(segmenter(Kind::Video, 40), never);
         assert!(got.contains(&"1.0 2440+400".to_owned()), "{got:?}");
+    }
+
+    /// An encoder that comes back with its key frames 1.2 s after the grid's slots begin.
+    #[test]
+    fn segments_begin_with_key_frames_that_are_off_the_grid() {
+        let frames = (0..30).map(|at| (at * 40, at == 0)).chain((30..230).map(|at| (at * 40, (at - 30) % 50 == 0)));
+        let got = run(segmenter(Kind::Video, 40), frames);
+        let starts: Vec<_> = got.iter().filter(|part| part.contains(".0 ")).map(String::as_str).collect();
+        // Segments last as long as they may until a key frame comes before that.
+        assert_eq!(starts, ["0.0 0+400*", "1.0 2440+400", "2.0 4880+400", "3.0 7200+400*"], "{got:?}");
+        let begins_late = (0..200).map(|at| (1_200 + at * 40, at % 50 == 0));
+        let got = run(segmenter(Kind::Video, 40), begins_late);
+        let starts: Vec<_> = got.iter().filter(|part| part.contains(".0 ")).map(String::as_str).collect();
+        assert_eq!(starts, ["0.0 1200+400*", "1.0 3200+400*", "2.0 5200+400*", "3.0 7200+400*"], "{got:?}");
     }
 
     #[test]

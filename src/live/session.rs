@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::{SessionId, SourceName};
-use crate::base::limits::LIVE_STANDBY_BYTES_MAX;
+use super::timeline::{Nanos, to_nanos};
+use crate::base::limits::{LIVE_JUMP, LIVE_STANDBY_BYTES_MAX};
 use crate::media::Kind;
-use crate::media::feed::{Event, Format, TrackKey};
+use crate::media::feed::{Event, Format, Marker, TrackKey};
 
-/// A publisher that sends nothing for so long gives way to another.
+/// A publisher that sends nothing for so long gives way to another, counted from when what it sent has passed: a packager
+/// that pushes segments sends one at once, and then nothing for as long as it lasts.
 pub const SILENCE: Duration = Duration::from_millis(1_500);
 
 /// One publisher.
@@ -20,10 +22,26 @@ pub struct Session {
     /// Track identifiers and formats, by the publisher's own numbers.
     pub tracks: BTreeMap<TrackKey, (Arc<str>, Format)>,
     /// When its newest sample came.
-    pub heard: Duration,
+    heard: Duration,
+    burst: Option<Burst>,
+    /// Markers that came before the first sample did.
+    pub early: Vec<Marker>,
     /// What came last from a publisher that stands by.
     pub kept: Kept,
 }
+
+/// Samples that came without a pause.
+struct Burst {
+    begun: Duration,
+    /// Times of the first and the newest of them, on the publisher's clock.
+    first: Nanos,
+    newest: Nanos,
+}
+
+/// What ends a burst: a pause of so long, or that it has gone on for so long. Then it is a stream in real time, and what it
+/// once was ahead says nothing about when more is due.
+const PAUSE: Duration = Duration::from_millis(250);
+const BURST_MAX: Duration = Duration::from_secs(10);
 
 /// Samples of the last seconds, so that the one who steps in can begin where the other ended.
 #[derive(Default)]
@@ -34,11 +52,46 @@ pub struct Kept {
 
 impl Session {
     pub fn new(id: SessionId, source: SourceName, is_active: bool, now: Duration) -> Session {
-        Session { id, source, is_active, tracks: BTreeMap::new(), heard: now, kept: Kept::default() }
+        Session {
+            id,
+            source,
+            is_active,
+            tracks: BTreeMap::new(),
+            heard: now,
+            burst: None,
+            early: Vec::new(),
+            kept: Kept::default(),
+        }
+    }
+
+    /// Something came.
+    pub fn hear(&mut self, event: &Event, now: Duration) {
+        let pause = now.saturating_sub(self.heard);
+        self.heard = now;
+        let Event::Sample { track, sample } = event else { return };
+        let Some((_, format)) = self.tracks.get(track) else { return };
+        let time = to_nanos(sample.decode_time, format.timescale);
+        match &mut self.burst {
+            Some(burst)
+                if pause <= PAUSE
+                    && now.saturating_sub(burst.begun) <= BURST_MAX
+                    && (time - burst.newest).unsigned_abs() <= LIVE_JUMP.as_nanos() =>
+            {
+                burst.newest = burst.newest.max(time);
+            }
+            burst => *burst = Some(Burst { begun: now, first: time, newest: time }),
+        }
+    }
+
+    /// How far what came last is ahead of the time it took to come.
+    pub fn ahead(&self) -> Duration {
+        let Some(burst) = &self.burst else { return Duration::ZERO };
+        let span = Duration::from_nanos(u64::try_from(burst.newest - burst.first).unwrap_or(0));
+        span.saturating_sub(self.heard.saturating_sub(burst.begun)).min(LIVE_JUMP)
     }
 
     pub fn is_silent(&self, now: Duration) -> bool {
-        now.saturating_sub(self.heard) > SILENCE
+        now.saturating_sub(self.heard) > SILENCE + self.ahead()
     }
 
     /// The identifier of a track: from what the publisher calls things, never from when it came.
@@ -114,7 +167,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::base::Timescale;
+    use crate::base::{Ticks, Timescale};
+    use crate::media::feed::Sample;
     use crate::media::track::Role;
 
     fn format(kind: Kind) -> Format {
@@ -144,6 +198,39 @@ mod tests {
             };
             assert_eq!(ids(&mut session), want);
             assert_eq!(ids(&mut session), want, "again");
+        }
+    }
+
+    #[test]
+    fn silence_begins_when_what_was_sent_has_passed() {
+        let at = Duration::from_millis;
+        let format = format(Kind::Video);
+        // When each run of frames, 40 ms apart, comes: milliseconds, frames, and how long it takes to come.
+        for (name, runs, last, want) in [
+            ("a frame at a time", &[(0, 100, 4_000)][..], 3_960, SILENCE),
+            ("segments of 6 s, each at once", &[(0, 150, 0), (6_000, 150, 0)], 6_000, SILENCE + at(5_960)),
+            ("a segment in twice its time", &[(0, 50, 4_000)], 3_920, SILENCE),
+            ("chunks", &[(0, 12, 0), (480, 12, 0), (960, 12, 0)], 960, SILENCE + at(440)),
+            ("5 s at the start, long ago", &[(0, 125, 0), (10, 500, 20_000)], 19_970, SILENCE),
+        ] {
+            let mut session = Session::new(SessionId(1), SourceName::Main, true, Duration::ZERO);
+            session.track_id(0, &format);
+            let mut frame = 0;
+            for &(begin, frames, takes) in runs {
+                for number in 0..frames {
+                    let sample = Sample {
+                        decode_time: Ticks(frame * 40),
+                        composition_offset: 0,
+                        duration: None,
+                        is_sync: false,
+                        data: Bytes::new(),
+                    };
+                    frame += 1;
+                    session.hear(&Event::Sample { track: 0, sample }, at(begin + number * takes / frames));
+                }
+            }
+            assert!(!session.is_silent(at(last) + want), "{name}");
+            assert!(session.is_silent(at(last) + want + at(45)), "{name}");
         }
     }
 

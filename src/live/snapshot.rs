@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::growing::Progress;
 use crate::base::{Extent, Growing, Ticks, Watch, Watermark};
 use crate::media::broadcast::{
-    Bitrate, Broadcast, BroadcastTrack, Grid, Mark, Position, Run, SegmentRow, State, TailSegment,
+    Bitrate, Broadcast, BroadcastTrack, Caption, Grid, Mark, Position, Run, SegmentRow, State, TailSegment,
 };
 use crate::media::{Kind, Track};
 
@@ -23,6 +23,7 @@ pub struct Snapshot {
     pub(super) state: State,
     pub(super) marks: Arc<[Mark]>,
     pub(super) cue_tags: bool,
+    pub(super) captions: Arc<[Caption]>,
 }
 
 /// One track of a snapshot. The track is the same for as long as its format is; what grows is beside it.
@@ -70,6 +71,11 @@ pub enum Located {
     Whole(Extent),
     /// A segment that is being made.
     Growing(Growing),
+    /// There is nothing for so many track ticks from there on, and never will be.
+    Gap {
+        time: Ticks,
+        duration: Ticks,
+    },
     /// It is next, or nearly: wait for this, and ask again.
     Later(Watermark),
     Missing,
@@ -106,6 +112,7 @@ impl Snapshot {
             state: State::Ongoing,
             marks: marks.into(),
             cue_tags: false,
+            captions: Arc::default(),
         }
     }
 
@@ -132,7 +139,15 @@ impl Snapshot {
         }
         let tracks: Vec<_> = self.tracks.iter().map(|track| track.view(first, end)).collect();
         let anything = tracks.iter().any(|track| !track.runs.is_empty() || !track.tail.is_empty());
-        anything.then(|| Broadcast { grid, tracks, first, next: next.max(first), state, marks: &self.marks })
+        anything.then(|| Broadcast {
+            grid,
+            tracks,
+            first,
+            next: next.max(first),
+            state,
+            marks: &self.marks,
+            captions: &self.captions,
+        })
     }
 
     pub fn state(&self) -> State {
@@ -159,9 +174,7 @@ impl Snapshot {
 
     pub fn segment(&self, track: &str, number: u64) -> Located {
         let Some(track) = self.track(track) else { return Located::Missing };
-        if number < self.first {
-            return Located::Missing;
-        }
+        // What has left the window stays available for as long as its file does.
         if let Some((segment, place)) = track.of_tail(number) {
             let file = place.file.opened.media.clone();
             return match &place.progress {
@@ -175,25 +188,41 @@ impl Snapshot {
                 offset: row.offset.get(),
                 len: u64::from(row.size.get()),
             }),
-            None => self.later(track, Position { number, parts: 1 }),
+            None => self.gap(track, number).unwrap_or_else(|| self.later(track, Position { number, parts: 1 })),
         }
+    }
+
+    /// A number that the others have passed, and that the track has nothing for.
+    fn gap(&self, track: &TrackSnapshot, number: u64) -> Option<Located> {
+        let next = match track.track.kind() {
+            // What has not come yet may come.
+            Kind::Text => track.tail.last()?.number,
+            _ => self.next,
+        };
+        let grid = self.grid.filter(|_| (self.first..next).contains(&number))?;
+        let time = grid.start(number, track.track.timescale);
+        let end = grid.start(number + 1, track.track.timescale);
+        Some(Located::Gap { time, duration: Ticks(end.0 - time.0) })
     }
 
     /// `part` counts from 0.
     pub fn part(&self, track: &str, number: u64, part: u32) -> Located {
         let Some(track) = self.track(track) else { return Located::Missing };
+        let later = || self.later(track, Position { number, parts: part.saturating_add(1) });
         let Some((segment, place)) = track.of_tail(number) else {
-            return self.later(track, Position { number, parts: part.saturating_add(1) });
+            // It may have been hinted.
+            let gap = if track.row(number).is_none() { self.gap(track, number) } else { None };
+            return gap.unwrap_or_else(later);
         };
         match segment.parts.get(part as usize) {
             // A stretch for which nothing came.
-            Some(part) if part.size == 0 => Located::Missing,
+            Some(part) if part.size == 0 => Located::Gap { time: part.time, duration: part.duration },
             Some(part) => Located::Whole(Extent {
                 file: place.file.opened.media.clone(),
                 offset: part.offset,
                 len: u64::from(part.size),
             }),
-            None => self.later(track, Position { number, parts: part.saturating_add(1) }),
+            None => later(),
         }
     }
 

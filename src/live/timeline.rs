@@ -113,14 +113,14 @@ pub enum Verdict {
     Goes,
     /// Not where it was expected: to be kept until the next samples tell whether it was a slip.
     Suspect,
-    /// The suspects before were a slip; this one goes on from what was before them.
+    /// The times of the suspects before were slips; this one goes on from what was before them.
     Slipped,
     /// The clock was set anew: the suspects are the first samples of it.
     Jumped,
 }
 
 /// So many samples in a row that go on from each other are a clock that was set anew.
-const JUMP_SAMPLES: u32 = 3;
+pub const JUMP_SAMPLES: u32 = 3;
 
 impl Continuity {
     pub fn judge(&mut self, time: Nanos) -> Verdict {
@@ -195,6 +195,65 @@ impl Pace {
             }
             None => plain,
         }
+    }
+}
+
+/// Whether a track's pictures still come at the rate that was learnt: cameras take fewer in the dark, and more again at
+/// dawn. Once they do not, they lie where their times say, for dropping one would spoil those that refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lattice {
+    /// The time of the newest picture, and how many in a row did not lie whole frames behind the one before.
+    Holds {
+        newest: Option<Ticks>,
+        misfits: u32,
+    },
+    Fell,
+}
+
+/// So many in a row are another rate.
+const MISFITS: u32 = 3;
+
+impl Default for Lattice {
+    fn default() -> Lattice {
+        Lattice::Holds { newest: None, misfits: 0 }
+    }
+}
+
+impl Lattice {
+    /// What is left of the pace.
+    pub fn pace(&self, pace: Pace) -> Pace {
+        match self {
+            Lattice::Holds { .. } => pace,
+            Lattice::Fell => Pace { frame: None, ..pace },
+        }
+    }
+
+    /// As [`Pace::place`], for pictures.
+    pub fn place(&mut self, pace: Pace, time: Ticks, last: Option<Ticks>) -> Option<Ticks> {
+        let is_uneven = self.is_uneven(pace, time);
+        let squeezed = || {
+            // The one before may have been put later than its time says.
+            let frame = pace.frame.unwrap_or(i64::from(pace.timescale.per_second()) / 20);
+            last.filter(|last| is_uneven && last.0 - time.0 < frame).map(|last| Ticks(last.0 + 1))
+        };
+        self.pace(pace).place(time, last).or_else(squeezed)
+    }
+
+    fn is_uneven(&mut self, pace: Pace, time: Ticks) -> bool {
+        let (Lattice::Holds { newest, misfits }, Some(frame)) = (&mut *self, pace.frame) else { return true };
+        if let Some(newest) = newest.replace(time) {
+            let step = time.0.saturating_sub(newest.0);
+            let frames = (step.saturating_add(frame / 2).div_euclid(frame)).max(1);
+            // What a clock of milliseconds is off, at both ends.
+            let tolerance = (frame / 8).max(i64::from(pace.timescale.per_second()) * 3 / 2_000);
+            let fits = step.abs_diff(frames * frame) <= tolerance.unsigned_abs();
+            *misfits = if fits { 0 } else { *misfits + 1 };
+        }
+        let is_uneven = *misfits > 0;
+        if *misfits == MISFITS {
+            *self = Lattice::Fell;
+        }
+        is_uneven
     }
 }
 
@@ -351,6 +410,32 @@ mod tests {
         assert_eq!(Pace::learn(&times, Timescale::new(16_000).unwrap()), want);
         let uneven: Vec<_> = (0..60_i64).map(|at| Ticks(at * 33 + at * at % 17)).collect();
         assert_eq!(Pace::learn(&uneven, Timescale::MILLIS), Pace { timescale: Timescale::MPEG, frame: None });
+    }
+
+    #[test]
+    fn pictures_leave_their_lattice_when_they_come_at_another_rate() {
+        let pace = Pace { timescale: Timescale::MPEG, frame: Some(3_600) };
+        for (name, times, want) in [
+            ("as learnt", &[0, 3_600, 7_290, 10_800][..], &[0, 3_600, 7_200, 10_800][..]),
+            ("one missing", &[0, 3_600, 10_800, 14_400], &[0, 3_600, 10_800, 14_400]),
+            ("one early", &[0, 3_600, 5_000, 10_800, 14_400], &[0, 3_600, 7_200, 10_800, 14_400]),
+            ("twice as many", &[0, 1_800, 3_600, 5_400, 7_200], &[0, 3_600, 3_601, 5_400, 7_200]),
+            ("four times", &[0, 900, 1_800, 2_700, 3_600, 4_500], &[0, 3_600, 3_601, 3_602, 3_603, 4_500]),
+            ("half", &[0, 7_200, 14_400, 21_600], &[0, 7_200, 14_400, 21_600]),
+            ("30 a second", &[0, 3_000, 6_000, 9_000, 12_000, 15_000], &[0, 3_600, 7_200, 9_000, 12_000, 15_000]),
+        ] {
+            let (mut lattice, mut last) = (Lattice::default(), None);
+            for (&time, &want) in times.iter().zip(want) {
+                last = lattice.place(pace, Ticks(time), last);
+                assert_eq!(last, Some(Ticks(want)), "{name} at {time}");
+            }
+        }
+        // What was there before a connection was lost, again: too late, at the right rate.
+        let mut lattice = Lattice::default();
+        for time in [0, 3_600, 7_200] {
+            assert_eq!(lattice.place(pace, Ticks(time), Some(Ticks(50_000))), None, "{time}");
+        }
+        assert_ne!(lattice, Lattice::Fell);
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! One track of a channel: from its publisher's samples to what is on its shelf.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::options::SessionId;
-use super::segmenter::{Cut, Segmenter, Timed, part_target};
+use super::segmenter::{self, Cut, Segmenter, Timed, part_target};
 use super::shelf::{Init, Shelf};
 use super::snapshot::TrackSnapshot;
 use super::state::SavedTrack;
-use super::timeline::{Anchor, Continuity, Nanos, Pace, Verdict, to_nanos};
+use super::timeline::{Anchor, Continuity, JUMP_SAMPLES, Lattice, Nanos, Pace, Verdict, to_nanos};
+use crate::base::limits::LIVE_JUMP;
 use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
 use crate::media::broadcast::{Bitrate, Grid};
@@ -37,10 +39,15 @@ pub struct TrackWriter {
     saved: Option<SavedTrack>,
     /// Samples from which the frame rate is learnt.
     held: Vec<Held>,
-    /// Samples that may be slips of the publisher's clock.
+    /// Samples whose times may be slips of the publisher's clock.
     suspects: Vec<Sample>,
     continuity: Continuity,
+    /// The time of the newest sample that was none, on the publisher's clock.
+    steady: Option<Ticks>,
+    /// The newest samples, by their time on the publisher's clock, and a hash of what they held.
+    had: VecDeque<(Ticks, u64)>,
     anchor: Option<Anchor>,
+    lattice: Lattice,
     /// Where the newest sample went.
     last: Option<Ticks>,
     /// Samples that wait for the grid.
@@ -83,6 +90,14 @@ struct Meter {
 /// Segments after which a measured bit rate is settled.
 const METER_SEGMENTS: u32 = 3;
 
+/// Samples in a row whose times make no sense, but for those of a clock that was set anew: the oldest are let go.
+const SUSPECTS_MAX: usize = 16;
+
+/// Samples of `LIVE_JUMP`, at a thousand a second.
+const HAD_MAX: usize = 10_000;
+/// Of a sample, to know it by together with its time and length.
+const HAD_BYTES: usize = 1_024;
+
 /// Of a first sample, for describing the track again.
 const FIRST_SAMPLE_BYTES: usize = 1_024;
 
@@ -111,7 +126,10 @@ impl TrackWriter {
             held: Vec::new(),
             suspects: Vec::new(),
             continuity: Continuity::default(),
+            steady: None,
+            had: VecDeque::new(),
             anchor: None,
+            lattice: Lattice::default(),
             last: None,
             queue: Vec::new(),
             segmenter: None,
@@ -143,7 +161,7 @@ impl TrackWriter {
     /// A publisher begins, or begins again, to send this track.
     pub fn enter(&mut self, owner: SessionId, format: Format) {
         self.owner = owner;
-        (self.continuity, self.anchor) = (Continuity::default(), None);
+        (self.continuity, self.anchor, self.steady) = (Continuity::default(), None, None);
         self.forget_waiting();
         if let Some(segmenter) = &mut self.segmenter {
             segmenter.need_key();
@@ -155,10 +173,11 @@ impl TrackWriter {
     pub fn change(&mut self, format: Format) {
         if self.format != format {
             self.saved = self.save();
-            self.meter = if self.meter.is_settled && same_coding(&self.format, &format) {
-                self.meter
-            } else {
-                Meter::declared(&format)
+            let declared = Meter::declared(&format);
+            self.meter = match () {
+                () if self.meter.is_settled && same_coding(&self.format, &format) => self.meter,
+                () if declared.is_settled => declared,
+                () => Meter { rate: self.meter.rate, ..declared },
             };
             if !same_coding(&self.format, &format) {
                 self.learnt = None;
@@ -168,40 +187,71 @@ impl TrackWriter {
         }
     }
 
-    /// What its publisher's times are counted by, once the first has come.
-    pub fn anchor(&self) -> Option<Anchor> {
-        self.anchor
-    }
-
     /// The publisher's clock was set anew, or its first sample came: the samples that follow count from here.
     pub fn anchor_at(&mut self, anchor: Anchor) {
         self.anchor = Some(anchor);
     }
 
+    /// What its publisher's clock was brought to media time by, once it has sent something.
+    pub fn anchor(&self) -> Option<Anchor> {
+        self.anchor
+    }
+
+    /// Whether a sample came before, of that time and with that content.
+    pub fn has_had(&mut self, sample: &Sample) -> bool {
+        let (time, timescale) = (sample.decode_time, self.format.timescale);
+        let start = &sample.data[..sample.data.len().min(HAD_BYTES)];
+        let hash = blake3::hash(start);
+        let hash =
+            hash.as_bytes().first_chunk().map_or(0, |first| u64::from_le_bytes(*first)) ^ sample.data.len() as u64;
+        if self.had.back().is_some_and(|(newest, _)| time <= *newest) && self.had.contains(&(time, hash)) {
+            return true;
+        }
+        self.had.push_back((time, hash));
+        let is_old = |&(first, _): &(Ticks, u64)| {
+            let since = Ticks(time.0.saturating_sub(first.0));
+            since.0 < 0 || timescale.duration(since) > LIVE_JUMP
+        };
+        while self.had.len() > HAD_MAX || self.had.front().is_some_and(is_old) {
+            self.had.pop_front();
+        }
+        false
+    }
+
     /// Judges a sample by its publisher's clock. Those to be taken now are returned, in order, with whether the clock has to
     /// be anchored at the first of them.
     pub fn judge(&mut self, sample: Sample) -> (Vec<Sample>, bool) {
-        let time = self.nanos(&sample);
-        match self.continuity.judge(time) {
-            Verdict::Goes => (vec![sample], self.anchor.is_none()),
-            Verdict::Slipped => {
-                self.suspects.clear();
-                (vec![sample], self.anchor.is_none())
-            }
+        let (time, newest) = (self.nanos(&sample), sample.decode_time);
+        let verdict = self.continuity.judge(time);
+        let mut samples = Vec::new();
+        match verdict {
             Verdict::Suspect => {
-                // Suspects that do not go on from each other are slips.
-                if self.suspects.last().is_some_and(|last| last.decode_time >= sample.decode_time) {
-                    self.suspects.clear();
+                if self.suspects.len() == SUSPECTS_MAX {
+                    self.suspects.remove(0);
                 }
                 self.suspects.push(sample);
-                (Vec::new(), false)
+                return (samples, false);
+            }
+            Verdict::Goes => {}
+            // Pictures refer to each other: one whose time is wrong is as good as any, between those whose times are not.
+            Verdict::Slipped => {
+                samples = std::mem::take(&mut self.suspects);
+                let begin = self.steady.unwrap_or(newest).0;
+                let (room, places) = (newest.0 - begin, samples.len() as i64 + 1);
+                for (place, slipped) in (1..).zip(&mut samples) {
+                    slipped.decode_time = Ticks(begin + room * place / places);
+                }
             }
             Verdict::Jumped => {
-                let mut samples = std::mem::take(&mut self.suspects);
-                samples.push(sample);
-                (samples, true)
+                // Those that do not go on from each other are of neither clock.
+                samples = std::mem::take(&mut self.suspects);
+                let strays = samples.len().saturating_sub(JUMP_SAMPLES as usize - 1);
+                samples.drain(..strays);
             }
         }
+        self.steady = Some(newest);
+        samples.push(sample);
+        (samples, verdict == Verdict::Jumped || self.anchor.is_none())
     }
 
     pub fn nanos(&self, sample: &Sample) -> Nanos {
@@ -235,7 +285,9 @@ impl TrackWriter {
         }
         let first = self.held.first().map_or(sample.decode_time, |held| held.sample.decode_time);
         let span = self.format.timescale.duration(Ticks(sample.decode_time.0.saturating_sub(first.0)));
-        let enough = self.format.kind != Kind::Video || (!self.held.is_empty() && is_key) || span >= hold;
+        // Another format of a track that is on air goes on at once: that the rate is another, too, shows by itself.
+        let is_known = self.shown.is_some();
+        let enough = self.format.kind != Kind::Video || is_known || (!self.held.is_empty() && is_key) || span >= hold;
         self.waiting_bytes += sample.data.len();
         self.held.push(Held { sample, anchor });
         Ok(if enough { self.learn(cuts) } else { Taken::Fine })
@@ -262,14 +314,18 @@ impl TrackWriter {
                     }
                 }
             }
-            _ => {
-                let times: Vec<_> = held
-                    .iter()
-                    .filter(|held| held.anchor == first.anchor)
-                    .map(|held| held.sample.decode_time)
-                    .collect();
-                Pace::learn(&times, input)
-            }
+            Framing::Text => Pace { timescale: input, frame: None },
+            _ => match &self.shown {
+                Some(shown) if self.format.kind == Kind::Video => shown.pace,
+                _ => {
+                    let times: Vec<_> = held
+                        .iter()
+                        .filter(|held| held.anchor == first.anchor)
+                        .map(|held| held.sample.decode_time)
+                        .collect();
+                    Pace::learn(&times, input)
+                }
+            },
         };
         let pace = self.kept_timescale(pace);
         let reorder = match self.format.kind {
@@ -304,7 +360,12 @@ impl TrackWriter {
         let time = anchor.media_time(sample.decode_time, input, pace.timescale);
         let time = Ticks(time.0.saturating_add(learnt.reorder));
         let last = self.last;
-        let Some(placed) = pace.place(time, last) else { return Taken::Dropped };
+        let placed = match self.format.kind {
+            Kind::Video => self.lattice.place(pace, time, last),
+            _ => pace.place(time, last),
+        };
+        let Some(placed) = placed else { return Taken::Dropped };
+        let pace = self.lattice.pace(pace);
         if placed.0 < 0 {
             return Taken::Dropped;
         }
@@ -338,7 +399,7 @@ impl TrackWriter {
     /// The grid is known: what waited for it goes on, from number `next` on.
     pub fn begin(&mut self, grid: Grid, next: u64, cuts: &mut Vec<Cut>) {
         let Some(learnt) = &self.learnt else { return };
-        let mut segmenter = Segmenter::new(self.format.kind, learnt.pace, grid, next);
+        let mut segmenter = self.segmenter(learnt, grid, next);
         self.shown = Some(learnt.clone());
         for timed in std::mem::take(&mut self.queue) {
             segmenter.push(timed, cuts);
@@ -347,12 +408,17 @@ impl TrackWriter {
         self.segmenter = Some(segmenter);
     }
 
+    fn segmenter(&self, learnt: &Learnt, grid: Grid, next: u64) -> Segmenter {
+        Segmenter::new(self.format.kind, learnt.pace, grid, next)
+            .with_nothing(segmenter::nothing(&self.format.sample_entry))
+    }
+
     /// Goes on with the open segment of the shelf, or behind its last one.
     pub fn resume(&mut self, grid: Grid, origin: u64) {
         let Some(learnt) = &self.learnt else { return };
         let newest = self.shelf.tail.last();
         let next = newest.map_or(origin, |segment| segment.number + u64::from(segment.is_complete));
-        let mut segmenter = Segmenter::new(self.format.kind, learnt.pace, grid, next);
+        let mut segmenter = self.segmenter(learnt, grid, next);
         if let Some(segment) = newest.filter(|segment| !segment.is_complete) {
             let end = Ticks(segment.time.0 + segment.duration.0);
             segmenter.resume(segment.number, segment.time, segment.is_independent, end, segment.parts.len() as u32);
@@ -406,17 +472,7 @@ impl TrackWriter {
     }
 
     fn describe(&mut self) -> Result<(), codec::Error> {
-        self.description = Some(match self.format.kind {
-            // Text says nothing of itself beyond what its sample entry is called.
-            Kind::Text => Description {
-                codec: String::from_utf8_lossy(self.format.sample_entry.get(4..8).unwrap_or(b"wvtt")).into_owned(),
-                details: Details::Text,
-                sample_entry: self.format.sample_entry.to_vec(),
-                framing: Framing::Audio { frame_length: None },
-                priming_hint: None,
-            },
-            _ => codec::describe(&self.id, &self.format.sample_entry, 0, &self.first_sample)?,
-        });
+        self.description = Some(codec::describe(&self.id, &self.format.sample_entry, 0, &self.first_sample)?);
         Ok(())
     }
 
@@ -466,6 +522,7 @@ impl TrackWriter {
             presentation_offset: Ticks(-reorder),
             details,
         };
+        self.lattice = Lattice::default();
         self.learnt = Some(Learnt { pace, reorder, track: Arc::new(track), init: Arc::new(Init::new(init.into())) });
         Some(())
     }
@@ -503,7 +560,7 @@ impl Meter {
     /// From samples that were held back: better than nothing, until segments were measured.
     fn guess(&mut self, held: &[Held], input: Timescale) {
         let (Some(first), Some(last)) = (held.first(), held.last()) else { return };
-        if self.is_settled {
+        if self.is_settled || self.rate.peak > 0 {
             return;
         }
         let bits: f64 = held.iter().map(|held| held.sample.data.len() as f64 * 8.0).sum();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::channel::Channel;
-use super::grid;
+use super::grid::{self, Key};
 use super::marks::Marks;
 use super::op::{Failure, FileName, FoundFile, Lane, Op, Outcome, Recovered};
 use super::options::{Options, Redundancy, Refusal, SessionId, SourceName};
@@ -212,10 +212,10 @@ impl ChannelWriter {
         let Some(session) = self.sessions.get_mut(&id) else {
             return Err(Refusal::Displaced { channel: self.options.name.clone() });
         };
-        session.heard = now;
         if let Event::Track { track, format } = &event {
             session.track_id(*track, format);
         }
+        session.hear(&event, now);
         if !session.is_active {
             if !matches!(event, Event::End) {
                 session.kept.push(event, now, keep);
@@ -247,6 +247,7 @@ impl ChannelWriter {
             self.decide(true, now);
         }
         self.close_silent(now);
+        self.keep_text_up(now);
         self.expire();
         if self.is_unsynced && now.saturating_sub(self.synced) >= self.options.sync && self.upkeep.len() < 8 {
             self.synced = now;
@@ -318,7 +319,8 @@ impl ChannelWriter {
 
     fn keep_time(&self) -> Duration {
         let slot = self.grid.map_or(self.options.segment, |grid| grid.slot_duration());
-        SILENCE + slot * 3
+        let ahead = self.sessions.values().map(Session::ahead).max().unwrap_or_default();
+        SILENCE + ahead + slot * 3
     }
 
     // Publishers.
@@ -375,8 +377,8 @@ impl ChannelWriter {
         match event {
             Event::Track { track, format } => self.enter(id, track, format, now),
             Event::Sample { track, sample } => self.sample(id, track, sample, now),
-            Event::Marker(marker) => self.marker(marker, now),
-            Event::End => self.end(id),
+            Event::Marker(marker) => self.marker(id, marker, now),
+            Event::End => self.end(id, now),
         }
         self.work();
     }
@@ -396,8 +398,9 @@ impl ChannelWriter {
     }
 
     fn sample(&mut self, id: SessionId, key: TrackKey, sample: Sample, now: Duration) {
-        let known = self.sessions.get(&id).and_then(|session| session.tracks.get(&key)).cloned();
-        let Some((name, format)) = known else { return };
+        let Some(session) = self.sessions.get(&id) else { return };
+        let is_resent = matches!(session.source, SourceName::Track(_));
+        let Some((name, format)) = session.tracks.get(&key).cloned() else { return };
         // One that stood by named its tracks before they were its own.
         if self.tracks.get(&name).is_none_or(|track| track.owner != id) {
             self.enter(id, key, format, now);
@@ -414,6 +417,12 @@ impl ChannelWriter {
             if let Some(segmenter) = &mut track.segmenter {
                 segmenter.need_key();
             }
+            return;
+        }
+        // Whoever sends segments sends one again that was not answered (DASH-IF Live Media Ingest §5.2), and after a lost
+        // connection the last ones.
+        if is_resent && track.has_had(&sample) {
+            self.counts.dropped += 1;
             return;
         }
         let (samples, is_new_clock) = track.judge(sample);
@@ -446,8 +455,10 @@ impl ChannelWriter {
             Some(was) => Known::Old(was),
         };
         let anchor = Anchor::choose(time, now, known, configured, track.end(), channel_end);
+        let mut owner = None;
         if let Some(track) = self.tracks.get_mut(name) {
             track.anchor_at(anchor);
+            owner = Some(track.owner);
         }
         if was != Some(anchor) {
             self.anchor = Some(anchor);
@@ -456,6 +467,10 @@ impl ChannelWriter {
                 self.counts.jumps += 1;
                 self.break_up();
             }
+        }
+        let early = owner.and_then(|owner| Some((owner, std::mem::take(&mut self.sessions.get_mut(&owner)?.early))));
+        if let Some((owner, early)) = early {
+            early.into_iter().for_each(|marker| self.marker(owner, marker, now));
         }
     }
 
@@ -584,10 +599,9 @@ impl ChannelWriter {
         let Some((timescale, first)) = of(track) else { return };
         let (grid, origin) = match track.format.kind {
             Kind::Video => {
-                let keys: Vec<Ticks> =
-                    track.queue.iter().filter(|timed| timed.start.is_some()).map(|timed| timed.time).collect();
+                let keys: Vec<Key> = track.queue.iter().filter_map(Key::of).collect();
                 let grid = grid::of_video(timescale, &keys, segment, part);
-                (grid, grid.number(keys.first().copied().unwrap_or(first), timescale))
+                (grid, grid.number(keys.first().map_or(first, |key| key.decoded), timescale))
             }
             _ => {
                 let span = track.queue.last().map_or(0, |last| last.time.0 - first.0);
@@ -609,8 +623,18 @@ impl ChannelWriter {
         }
     }
 
-    fn marker(&mut self, marker: Marker, now: Duration) {
-        let anchor = self.anchor.unwrap_or(Anchor::WALL_CLOCK);
+    fn marker(&mut self, id: SessionId, marker: Marker, now: Duration) {
+        // Of the publisher's clock, which may be another than that of the one who publishes beside it.
+        let anchor = self.tracks.values().filter(|track| track.owner == id).find_map(TrackWriter::anchor);
+        let Some(anchor) = anchor else {
+            // It came before the first sample: nobody knows yet when that is.
+            if let Some(session) = self.sessions.get_mut(&id)
+                && session.early.len() < EARLY_MARKERS_MAX
+            {
+                session.early.push(marker);
+            }
+            return;
+        };
         let at_once = self.tracks.values().filter_map(TrackWriter::end).max();
         let at_once = at_once.map_or(now, |end| Duration::from_nanos(u64::try_from(end.max(0)).unwrap_or(0)));
         let time = marker.time.map(|(time, timescale)| {
@@ -624,13 +648,13 @@ impl ChannelWriter {
         }
     }
 
-    fn end(&mut self, id: SessionId) {
+    fn end(&mut self, id: SessionId, now: Duration) {
         let names: Vec<_> = self.tracks.values().filter(|track| track.owner == id).map(|t| t.id.clone()).collect();
         for name in names {
             self.close(&name);
         }
-        let others = self.sessions.values().any(|session| session.is_active && session.id != id);
-        self.is_ending |= self.options.end && !others;
+        let goes_on = |session: &Session| session.id != id && (session.is_active || !session.is_silent(now));
+        self.is_ending |= self.options.end && !self.sessions.values().any(goes_on);
     }
 
     /// Everything is written, and nothing follows. Whoever waits for more asks again.
@@ -677,11 +701,34 @@ impl ChannelWriter {
             .tracks
             .values()
             .filter(|track| track.segmenter.as_ref().is_some_and(|segmenter| segmenter.is_open()))
-            .filter(|track| now.saturating_sub(track.heard) > patience)
+            // Text is silent whenever nobody speaks.
+            .filter(|track| track.format.kind != Kind::Text)
+            .filter(|track| {
+                let ahead = self.sessions.get(&track.owner).map(Session::ahead).unwrap_or_default();
+                now.saturating_sub(track.heard) > patience + ahead
+            })
             .map(|track| track.id.clone())
             .collect();
         for name in silent {
             self.close(&name);
+        }
+    }
+
+    /// Where a track of text says nothing, nothing is shown: it keeps up with the others, as long as somebody may send it.
+    fn keep_text_up(&mut self, now: Duration) {
+        let others = self.views.values().filter(|view| view.track.kind() != Kind::Text);
+        let Some(furthest) = others.filter_map(|view| view.tail.last()).map(|last| last.number).max() else { return };
+        let window = self.options.window;
+        let may_come =
+            |track: &TrackWriter| self.sessions.contains_key(&track.owner) || now.saturating_sub(track.heard) < window;
+        let texts = self.tracks.values().filter(|track| track.format.kind == Kind::Text && may_come(track));
+        let names: Vec<_> = texts.map(|track| track.id.clone()).collect();
+        for name in names {
+            let mut cuts = Vec::new();
+            if let Some(segmenter) = self.tracks.get_mut(&name).and_then(|track| track.segmenter.as_mut()) {
+                segmenter.keep_up(furthest.saturating_sub(TEXT_BEHIND_SLOTS), &mut cuts);
+            }
+            self.file_cuts_of(&name, cuts);
         }
     }
 
@@ -851,12 +898,14 @@ impl ChannelWriter {
         (long.as_nanos() / slot.as_nanos().max(1)).max(1) as u64
     }
 
-    /// Deletes files of which nothing is in the window any more. Players that are about to read from one have three target
-    /// durations to do so.
+    /// Deletes files of which nothing is available any more: a segment that has left the window stays for its own duration
+    /// and that of the longest playlist it was in (RFC 8216bis §6.2.2), but nobody takes longer than [`AVAILABLE_MAX`] from
+    /// a playlist to its first segment.
     fn expire(&mut self) {
         let Some(grid) = self.grid else { return };
-        let grace = u64::from(grid.target) * 3 * 1_000_000_000 / (grid.slot_duration().as_nanos().max(1) as u64) + 1;
-        let from = self.first.saturating_sub(grace);
+        let slot = grid.slot_duration().max(Duration::from_nanos(1));
+        let available = self.options.window.min(AVAILABLE_MAX).max(Duration::from_secs(3 * u64::from(grid.target)));
+        let from = self.first.saturating_sub(available.as_nanos().div_ceil(slot.as_nanos()) as u64 + 1);
         let mut changed = Vec::new();
         for track in self.tracks.values_mut() {
             while let Some(file) = track.shelf.expire(from) {
@@ -937,6 +986,7 @@ impl ChannelWriter {
         tracks.sort_by_cached_key(|view| order(&view.track));
         let snapshot = Snapshot {
             cue_tags: self.options.cue_tags,
+            captions: self.options.captions.clone(),
             grid: Some(grid),
             tracks,
             first: self.first,
@@ -1030,6 +1080,11 @@ impl ChannelWriter {
 
 /// A track that is so many slots behind the furthest one holds nobody up.
 const SILENT_SLOTS: u64 = 3;
+/// Text that has not come when the others are so many slots further on is taken to be none.
+const TEXT_BEHIND_SLOTS: u64 = 1;
+const AVAILABLE_MAX: Duration = Duration::from_secs(10 * 60);
 const DISCONTINUITIES_KEPT: usize = 1_000;
+/// Markers of one publisher that wait for its first sample.
+const EARLY_MARKERS_MAX: usize = 64;
 const FILE_MIN: Duration = Duration::from_secs(60);
 const FILE_MAX: Duration = Duration::from_secs(60 * 60);

@@ -122,6 +122,47 @@ pub struct Broadcast<'a> {
     pub next: u64,
     pub state: State,
     pub marks: &'a [Mark],
+    /// What the operator says of captions in the pictures; empty if nothing is known of them.
+    pub captions: &'a [Caption],
+}
+
+/// Captions that are carried in the video itself (CEA-608 and CEA-708).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caption {
+    pub channel: CaptionChannel,
+    /// BCP 47.
+    pub language: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CaptionChannel {
+    /// CEA-608: 1 to 4.
+    Cc(u8),
+    /// CEA-708: 1 to 63.
+    Service(u8),
+}
+
+impl CaptionChannel {
+    /// As HLS calls them: `CC1` to `CC4`, `SERVICE1` to `SERVICE63` (RFC 8216bis §4.4.6.1, INSTREAM-ID).
+    pub fn read(name: &str) -> Option<CaptionChannel> {
+        let number = |digits: &str, max: u8| {
+            let canonical = !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse::<u8>().ok().filter(|number| canonical && (1..=max).contains(number))
+        };
+        match name.strip_prefix("CC") {
+            Some(digits) => Some(CaptionChannel::Cc(number(digits, 4)?)),
+            None => Some(CaptionChannel::Service(number(name.strip_prefix("SERVICE")?, 63)?)),
+        }
+    }
+}
+
+impl std::fmt::Display for CaptionChannel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CaptionChannel::Cc(number) => write!(f, "CC{number}"),
+            CaptionChannel::Service(number) => write!(f, "SERVICE{number}"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +267,9 @@ impl<'a> Broadcast<'a> {
             Some(segment) => Some(segment.number),
             None => live.runs.iter().rev().find_map(|run| run.rows.last()).map(|row| row.number.get()),
         };
-        let end = complete.map_or(self.next, |number| self.next.max(number + 1)).max(self.first);
+        let own = complete.map_or(self.first, |number| number + 1).max(self.first);
+        // Text comes when it comes: it is no gap because the others have gone on.
+        let end = if live.track.kind() == Kind::Text { own } else { own.max(self.next) };
         match live.open().filter(|open| open.number <= end) {
             Some(open) if open.number >= self.first => Position { number: open.number, parts: open.parts.len() as u32 },
             Some(_) => Position { number: self.first, parts: 0 },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::units::rescale_ceil;
 use crate::base::{Ticks, Timescale};
 use crate::media::broadcast::{
-    Bitrate, Broadcast, BroadcastTrack, Grid, Mark, Part, Run, SegmentRow, State, TailSegment,
+    Bitrate, Broadcast, BroadcastTrack, Caption, Grid, Mark, Part, Run, SegmentRow, State, TailSegment,
 };
 use crate::media::{Kind, Track, fixture};
 
@@ -18,6 +18,7 @@ pub struct Channel {
     pub next: u64,
     pub state: State,
     pub marks: Vec<Mark>,
+    pub captions: Vec<Caption>,
 }
 
 pub struct ChannelTrack {
@@ -48,6 +49,7 @@ impl Channel {
             next: FIRST + segments,
             state: State::Ongoing,
             marks: Vec::new(),
+            captions: Vec::new(),
         };
         for (id, codec, width, height) in [("v1", "avc1.640028", 1920, 1080), ("v2", "avc1.64001f", 1280, 720)] {
             let mut track = fixture::video(id, codec, width, height);
@@ -129,6 +131,7 @@ impl Channel {
             next: self.next,
             state: self.state,
             marks: &self.marks,
+            captions: &self.captions,
         }
     }
 }

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::fixture::{Channel, FIRST};
 use super::hls::rules::{self, Checked};
 use super::hls::{self, Live};
+use crate::media::broadcast::{Mark, State};
+use crate::media::feed::Message;
 
 /// 13 frames of video and 24 of audio: four parts in a segment, the last one shorter.
 const PART: Option<Duration> = Some(Duration::from_millis(520));
@@ -118,6 +120,71 @@ fn stretches_and_ends() {
         let text = playlist(&channel, 0, &Live { stretch, is_whole: true, ..Live::default() });
         assert!(has.iter().all(|tag| text.contains(tag)), "{has:?} {text}");
         assert!(!has_not.iter().any(|tag| text.contains(tag)), "{has_not:?} {text}");
+    }
+}
+
+/// Shaka Player moves renditions by their dates: what begins together has to say so to the millisecond.
+#[test]
+fn renditions_of_a_stretch_have_the_same_dates() {
+    let dates = |text: &str| -> Vec<String> {
+        let values = text.lines().filter_map(|line| line.strip_prefix("#EXT-X-PROGRAM-DATE-TIME:"));
+        values.map(str::to_owned).collect()
+    };
+    let stretch = super::live_url::Stretch { start: Some(Duration::from_secs(FIRST * 2)), end: None };
+    for first in FIRST..FIRST + 8 {
+        for (change, count) in [(FIRST + 40, 1), (first, 1), (first + 3, 2)] {
+            let mut channel = Channel::news(16, 2, PART);
+            (channel.first, channel.next) = (first, first + 5);
+            channel.change(change);
+            channel.end();
+            let of = |track, stretch| dates(&playlist(&channel, track, &Live { stretch, ..Live::default() }));
+            let video = of(0, stretch);
+            assert_eq!(video.len(), count, "{video:?}");
+            for track in 1..3 {
+                assert_eq!(of(track, stretch), video, "{change}");
+            }
+            // At the live edge each says when its first frame is.
+            assert!(of(2, super::live_url::Stretch::default()).len() > count);
+        }
+    }
+}
+
+/// A part for which nothing came has no bytes: players are told not to ask for it (§4.4.4.9).
+#[test]
+fn holes_are_parts_that_are_not_there() {
+    let mut channel = Channel::news(10, 3, PART);
+    for (segment, part) in [(6, 1), (7, 2)] {
+        let parts = &mut channel.tracks[0].tail[segment].parts;
+        (parts[part].size, parts[part].is_independent) = (0, false);
+    }
+    let checked = checked(&channel, 0, &Live::default());
+    let listed: Vec<_> = checked.segments.iter().map(|segment| &segment.parts).chain([&checked.open_parts]).collect();
+    let gaps: Vec<_> = listed.iter().flat_map(|parts| parts.iter()).filter(|part| part.is_gap).collect();
+    let uris: Vec<_> = gaps.iter().map(|part| part.uri.clone()).collect();
+    assert_eq!(uris, [format!("v1/{}.1.m4s", FIRST + 9), format!("v1/{}.2.m4s", FIRST + 10)]);
+}
+
+/// What is told of a channel later leaves what was finished as it was.
+#[test]
+fn marks_after_the_end_of_a_stretch_are_none_of_its() {
+    let mut channel = Channel::news(20, 2, PART);
+    let mark = |id: u32, slots: u64, seconds: u64| Mark {
+        id: format!("mark-{id}"),
+        time: Duration::from_secs((FIRST + slots) * 2),
+        duration: Some(Duration::from_secs(seconds)),
+        message: Message::Event { scheme: "urn:example".into(), value: String::new(), id, data: bytes::Bytes::new() },
+    };
+    channel.marks = vec![mark(1, 2, 1), mark(2, 4, 4), mark(3, 9, 1), mark(4, 10, 1), mark(5, 30, 1)];
+    (channel.first, channel.next) = (FIRST + 5, FIRST + 10);
+    for (ended, want) in [(true, vec![2, 3]), (false, vec![2, 3, 4, 5])] {
+        channel.state = if ended { State::Ended } else { State::Ongoing };
+        let text = playlist(&channel, 0, &Live::default());
+        let mpd = super::dash::live_mpd(&channel.broadcast(), Default::default());
+        for id in 1..=5 {
+            let is_wanted = want.contains(&id);
+            assert_eq!(text.contains(&format!("ID=\"mark-{id}\"")), is_wanted, "{id} {ended} {text}");
+            assert_eq!(mpd.contains(&format!("id=\"{id}\" contentEncoding")), is_wanted, "{id} {ended} {mpd}");
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! A channel's tracks as lists without holes: one entry for each number.
 
+use std::time::Duration;
+
 use crate::base::{Ticks, Timescale};
-use crate::media::broadcast::{Broadcast, BroadcastTrack, SegmentView};
+use crate::media::broadcast::{Broadcast, BroadcastTrack, Mark, SegmentView, State};
 
 /// One number of one track: a complete segment, or a gap.
 ///
@@ -21,7 +23,8 @@ pub(super) struct Entry<'a> {
     pub follows: bool,
 }
 
-/// The first number that is neither complete nor known to be a gap.
+/// The first number that is neither complete nor known to be a gap. Text comes when it comes: it is no gap because the
+/// others have gone on.
 pub(super) fn end(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>) -> u64 {
     broadcast.listed(live).number
 }
@@ -94,6 +97,14 @@ pub(super) fn last_before<'a>(live: &BroadcastTrack<'a>, number: u64) -> Option<
     };
     let last = of_tail.or_else(of_runs)?;
     live.segments(last).next()
+}
+
+/// Whether any of a mark's range lies in what manifests list. What goes on may still come to those ahead of it.
+pub(super) fn is_within(broadcast: &Broadcast<'_>, mark: &Mark) -> bool {
+    let (grid, ended) = (broadcast.grid, broadcast.state == State::Ended);
+    let start = |number| Duration::from_micros(micros(grid.start(number, grid.timescale), grid.timescale));
+    let end = mark.time.saturating_add(mark.duration.unwrap_or_default());
+    end >= start(broadcast.first) && !(ended && mark.time >= start(broadcast.next))
 }
 
 fn end_of(segment: &SegmentView<'_>, scale: Timescale) -> u64 {

@@ -33,6 +33,11 @@ pub(super) fn unique(name: String, taken: &[String]) -> String {
     numbered.into_iter().find(|candidate| !taken.contains(candidate)).unwrap_or(name)
 }
 
+/// What its speakers call it, or the tag.
+pub(super) fn of_language(tag: &str) -> &str {
+    language(tag).unwrap_or(tag)
+}
+
 /// What its speakers call it. A region or script stays visible: `Português (pt-BR)` would be said by `name` instead.
 fn language(tag: &str) -> Option<&'static str> {
     let found = LANGUAGES.binary_search_by(|(code, _)| (*code).cmp(tag));

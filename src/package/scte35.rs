@@ -20,6 +20,28 @@ pub(super) fn splice(section: &[u8]) -> Splice {
     parse(section).unwrap_or(Splice::Other)
 }
 
+/// Whether the opportunity that a `splice_insert` begins ends after its duration, and no other command has to say so
+/// (`auto_return`, §9.8.2).
+pub(super) fn returns_by_itself(section: &[u8]) -> bool {
+    splice(section) == Splice::Out && auto_return(section).unwrap_or(false)
+}
+
+fn auto_return(section: &[u8]) -> Option<bool> {
+    let command = section.get(14..)?;
+    let flags = *command.get(5)?;
+    let (is_program, has_duration, is_immediate) = (flags & 0x40 != 0, flags & 0x20 != 0, flags & 0x10 != 0);
+    // One whose components are spliced at times of their own ends at several.
+    if section[13] != SPLICE_INSERT || !has_duration || !is_program {
+        return None;
+    }
+    let time = match is_immediate {
+        true => 0,
+        false if command.get(6)? & 0x80 != 0 => 5,
+        false => 1,
+    };
+    Some(command.get(6 + time)? & 0x80 != 0)
+}
+
 fn parse(section: &[u8]) -> Option<Splice> {
     let encrypted = section.get(4)? & 0x80 != 0;
     if *section.first()? != 0xFC || encrypted {
@@ -120,6 +142,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn breaks_that_end_by_themselves() {
+        for (section, want) in [
+            // splice_insert: with auto_return, without, at once, without a duration, back into the network.
+            (
+                "fc302f000000000000fffff014054800008f7feffe7369c02efe0052ccf500000000000a0008435545490000013562dba30a",
+                true,
+            ),
+            (
+                "fc302f000000000000fffff014054800008f7feffe7369c02e7e0052ccf500000000000a0008435545490000013562dba30a",
+                false,
+            ),
+            ("fc302000000000000000fff00f05000000077ffffe00041eb00000000000008c5ae9b5", true),
+            ("fc301b000000000000fffff00a05000000077fdf000000000000000000", false),
+            (
+                "fc302f000000000000fffff014054800008f7f6ffe7369c02efe0052ccf500000000000a0008435545490000013562dba30a",
+                false,
+            ),
+            (
+                "fc3034000000000000fffff00506fe72bd0050001e021c435545494800008e7fcf0001a599b00808000000002ca0a18a3402009ac9d17e",
+                false,
+            ),
+        ] {
+            assert_eq!(returns_by_itself(&bytes(section)), want, "{section}");
+        }
+    }
+
     proptest! {
         #[test]
         fn anything_may_come(mut section in proptest::collection::vec(any::<u8>(), 0..80), command in 0_u8..8) {
@@ -129,7 +178,7 @@ mod tests {
                     *place = byte;
                 }
             }
-            let _ = splice(&section);
+            let _ = (splice(&section), returns_by_itself(&section));
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::base::{Extent, Payload, Ticks, Timescale, Watch, Watermark};
 use crate::http::{Kind, Request, Response, Status, uri};
 use crate::live::{Located, Snapshot, TimeRange};
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Position, State};
-use crate::media::track;
+use crate::media::{isobmff, track};
 use crate::package::live_url::{Resource, Stretch};
 use crate::package::{dash, date, hls};
 
@@ -45,6 +45,8 @@ const AHEAD_SEGMENTS: u64 = 2;
 /// Answers what lies below `/live/{channel}/`, and keeps what it rendered.
 pub struct Live {
     manifests: Cache<Key, Arc<Manifest>, Weight>,
+    /// To who waited for a part or segment in vain: it was left out.
+    missing: Response,
 }
 
 /// What is asked of a channel here.
@@ -77,6 +79,8 @@ pub enum Outcome {
 pub enum BadQuery {
     #[error("{name} is a decimal number without sign, not {found:?}")]
     Number { name: &'static str, found: String },
+    #[error("{name} is given more than once")]
+    Repeated { name: &'static str },
     #[error("_HLS_part needs _HLS_msn beside it")]
     PartAlone,
     #[error("_HLS_skip is YES or v2, not {found:?}")]
@@ -100,7 +104,8 @@ struct Directives {
 }
 
 impl Live {
-    pub fn new(cache_bytes: u64) -> Live {
+    /// `missing` is the answer for names that nothing has.
+    pub fn new(cache_bytes: u64, missing: Response) -> Live {
         const SHARDS: usize = 8;
         const MANIFEST_BYTES_TYPICAL: u64 = 8 * 1024;
         let cache = OptionsBuilder::new()
@@ -109,7 +114,7 @@ impl Live {
             .weight_capacity(cache_bytes)
             .build()
             .expect("both capacities are given");
-        Live { manifests: Cache::with_options(cache, Weight, Default::default(), Default::default()) }
+        Live { manifests: Cache::with_options(cache, Weight, Default::default(), Default::default()), missing }
     }
 
     /// The answer to a GET or HEAD. `now` is the time since 1970.
@@ -129,11 +134,11 @@ impl Live {
             Resource::Init { track, init } => Ok(self::init(request, snapshot, track, init)),
             Resource::Segment { track, number } => {
                 let etag = format_args!("{track}-{number}");
-                Ok(located(request, snapshot, track, snapshot.segment(track, number), etag))
+                Ok(self.located(request, snapshot, track, snapshot.segment(track, number), etag))
             }
             Resource::Part { track, number, part } => {
                 let etag = format_args!("{track}-{number}.{part}");
-                Ok(located(request, snapshot, track, snapshot.part(track, number, part), etag))
+                Ok(self.located(request, snapshot, track, snapshot.part(track, number, part), etag))
             }
         };
         answered.unwrap_or_else(|refused| {
@@ -201,6 +206,53 @@ impl Live {
         }))
     }
 
+    fn located<S: Source>(
+        &self,
+        request: &Request<'_>,
+        source: &S,
+        track: &str,
+        located: Located,
+        etag: std::fmt::Arguments<'_>,
+    ) -> Outcome {
+        let Some(broadcast) = source.broadcast(None) else { return Outcome::Missing };
+        let Some(live) = broadcast.track(track) else { return Outcome::Missing };
+        let target = target_duration(&broadcast);
+        // A number never means other bytes, but it is gone with the window: nobody need keep it for longer than that.
+        let window = broadcast.next.saturating_sub(broadcast.first) as u128 * broadcast.grid.slot_duration().as_nanos();
+        let window = u64::try_from(window / 1_000_000_000).unwrap_or(u64::MAX);
+        let age = window.max(target.as_secs() * BLOCKED_AGE_TARGETS);
+        let cache_control = format!("public, max-age={age}, immutable");
+        match located {
+            Located::Whole(extent) => {
+                let body = Payload::from(extent);
+                Outcome::Ready(whole(Kind::Segment, live, etag, &cache_control, body).respond(request))
+            }
+            Located::Growing(growing) => {
+                // Its length is not known, so there are no ranges of it.
+                let request = Request { range: None, ..request.clone() };
+                let mut response = whole(Kind::Segment, live, etag, &cache_control, Payload::Empty).respond(&request);
+                if response.status == Status::OK {
+                    response.growing = Some(Box::new(growing));
+                }
+                Outcome::Ready(response)
+            }
+            // A player of DASH asks for a segment that is not there until it gives up, or for ever. In HLS it is EXT-X-GAP.
+            Located::Gap { time, duration } => {
+                let mut bytes = Vec::new();
+                let ticks = u32::try_from(duration.0).unwrap_or(u32::MAX);
+                isobmff::write::empty_fragment(1, time.0.max(0) as u64, ticks, &mut bytes);
+                let body = Payload::from(Bytes::from(bytes));
+                Outcome::Ready(whole(Kind::Segment, live, etag, &cache_control, body).respond(request))
+            }
+            Located::Later(until) => Outcome::Wait(Wait {
+                until,
+                patience: target * PATIENCE_TARGETS,
+                otherwise: Box::new(self.missing.clone()),
+            }),
+            Located::Missing => Outcome::Missing,
+        }
+    }
+
     /// Renders once for all who ask for the same.
     fn keep(
         &self,
@@ -239,42 +291,6 @@ fn init<S: Source>(request: &Request<'_>, source: &S, track: &str, init: &str) -
     Outcome::Ready(whole(Kind::Init, live, etag, IMMUTABLE, Payload::from(extent)).respond(request))
 }
 
-fn located<S: Source>(
-    request: &Request<'_>,
-    source: &S,
-    track: &str,
-    located: Located,
-    etag: std::fmt::Arguments<'_>,
-) -> Outcome {
-    let Some(broadcast) = source.broadcast(None) else { return Outcome::Missing };
-    let Some(live) = broadcast.track(track) else { return Outcome::Missing };
-    let target = target_duration(&broadcast);
-    // A number never means other bytes, but it is gone with the window: nobody need keep it for longer than that.
-    let window = broadcast.next.saturating_sub(broadcast.first) as u128 * broadcast.grid.slot_duration().as_nanos();
-    let window = u64::try_from(window / 1_000_000_000).unwrap_or(u64::MAX);
-    let age = window.max(target.as_secs() * BLOCKED_AGE_TARGETS);
-    let cache_control = format!("public, max-age={age}, immutable");
-    match located {
-        Located::Whole(extent) => {
-            let body = Payload::from(extent);
-            Outcome::Ready(whole(Kind::Segment, live, etag, &cache_control, body).respond(request))
-        }
-        Located::Growing(growing) => {
-            // Its length is not known, so there are no ranges of it.
-            let request = Request { range: None, ..request.clone() };
-            let mut response = whole(Kind::Segment, live, etag, &cache_control, Payload::Empty).respond(&request);
-            if response.status == Status::OK {
-                response.growing = Some(Box::new(growing));
-            }
-            Outcome::Ready(response)
-        }
-        Located::Later(until) => {
-            Outcome::Wait(Wait { until, patience: target * PATIENCE_TARGETS, otherwise: Box::new(missing()) })
-        }
-        Located::Missing => Outcome::Missing,
-    }
-}
-
 /// The server's clock as `xs:dateTime`, never from a cache (ISO/IEC 23009-1 §5.8.5.7, http-xsdate).
 fn time(now: Duration) -> Response {
     let text = date::iso(u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
@@ -282,11 +298,6 @@ fn time(now: Duration) -> Response {
     // Without the line end: not every player's parser of dates expects one.
     response.body = Payload::from(Bytes::from(text));
     response
-}
-
-/// To who waited for a part or segment in vain: it was left out.
-fn missing() -> Response {
-    Response::error(Status::NOT_FOUND, "nothing is here", "Cache-Control: max-age=1\r\n")
 }
 
 fn whole(
@@ -373,8 +384,13 @@ fn parts_of(live: &BroadcastTrack<'_>, number: u64) -> u32 {
     segment.map_or(u32::MAX, |segment| segment.parts.len() as u32)
 }
 
+/// Of two values one would be ignored, and caches keep the answers apart.
+fn parameter<'q>(query: &'q str, name: &'static str) -> Result<Option<&'q str>, BadQuery> {
+    if uri::is_repeated(query, name) { Err(BadQuery::Repeated { name }) } else { Ok(uri::parameter(query, name)) }
+}
+
 fn directives(query: &str) -> Result<Directives, BadQuery> {
-    let number = |name| match uri::parameter(query, name) {
+    let number = |name| match parameter(query, name)? {
         None => Ok(None),
         Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => match text.parse::<u64>() {
             // Far beyond anything there will be; more than that is refused as malformed.
@@ -387,7 +403,7 @@ fn directives(query: &str) -> Result<Directives, BadQuery> {
     if msn.is_none() && part.is_some() {
         return Err(BadQuery::PartAlone);
     }
-    let skip = match uri::parameter(query, "_HLS_skip") {
+    let skip = match parameter(query, "_HLS_skip")? {
         None => false,
         Some("YES" | "v2") => true,
         Some(text) => return Err(BadQuery::Skip { found: excerpt(text) }),
@@ -397,7 +413,7 @@ fn directives(query: &str) -> Result<Directives, BadQuery> {
 }
 
 fn stretch(query: &str) -> Result<Stretch, BadQuery> {
-    let time = |name| match uri::parameter(query, name) {
+    let time = |name| match parameter(query, name)? {
         None => Ok(None),
         Some(text) => match moment(text) {
             Some(time) => Ok(Some(time)),
@@ -486,6 +502,9 @@ fn fingerprint(broadcast: &Broadcast<'_>) -> u64 {
     for live in &broadcast.tracks {
         (&live.track.id, &live.track.codec, live.part_target).hash(&mut state);
         (live.rate.peak, live.rate.average).hash(&mut state);
+    }
+    for caption in broadcast.captions {
+        (caption.channel.to_string(), &caption.language).hash(&mut state);
     }
     for mark in broadcast.marks {
         (&mark.id, mark.time, mark.duration).hash(&mut state);

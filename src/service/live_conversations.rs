@@ -6,17 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::growing::Progress;
-use crate::base::{Extent, Growing, Piece, Stored, Watch, Watermark};
+use mp4_atom::ReadFrom;
+
+use crate::base::{Extent, Growing, Piece, Stored, Ticks, Watch, Watermark};
 use crate::http::{Response, request, uri};
 use crate::live::{Located, TimeRange};
 use crate::media::broadcast::{Broadcast, Position, State};
 use crate::package::fixture::{Channel, FIRST};
 
-use super::Wait;
 use super::live::{Live, Outcome, Source};
 use super::route::Route;
+use super::{Wait, missing};
 
 const NOW: Duration = Duration::from_millis(1_767_225_610_250);
+
+/// A number for which there is nothing.
+const GAP: u64 = FIRST - 7;
 
 struct Snapshot {
     channel: Channel,
@@ -72,6 +77,7 @@ impl Source for Snapshot {
                 Located::Growing(Growing { file: file(), start: 5, progress: Arc::new(Progress::new(9)) })
             }
             Some(_) if number == self.channel.next + 1 => self.later(number, 1),
+            Some(_) if number == GAP => Located::Gap { time: Ticks(96_000 * GAP as i64), duration: Ticks(96_000) },
             _ => Located::Missing,
         }
     }
@@ -112,7 +118,7 @@ struct Origin {
 impl Origin {
     fn new(segments: u64) -> Origin {
         let snapshot = Snapshot::news(segments, Some(Duration::from_millis(520)));
-        Origin { live: Live::new(8 << 20), snapshot }
+        Origin { live: Live::new(8 << 20, missing(Duration::from_secs(3))), snapshot }
     }
 
     fn ask(&self, path: &str, fields: &str) -> Outcome {
@@ -197,6 +203,9 @@ fn blocking_reload() {
         ("_HLS_msn=2251799813685248", "400"),
         ("_HLS_msn={10}&_HLS_part=99999999999", "400"),
         ("_HLS_skip=no", "400"),
+        ("_HLS_msn={9}&_HLS_msn={10}", "400"),
+        ("_HLS_msn={9}&_HLS_part=1&_HLS_part=1", "400"),
+        ("_HLS_skip=YES&_HLS_skip=v2", "400"),
         ("unknown=1", "200"),
     ] {
         let mut path = format!("v1.m3u8?{query}");
@@ -243,6 +252,9 @@ fn segments_and_parts() {
         assert_eq!(name(&origin.ask(&at, "")), want, "{path}");
     }
     let line = format!("a1/{}.m4s", FIRST + 9);
+    // In vain: as long as any 404.
+    let Outcome::Wait(wait) = origin.ask(&format!("v1/{}.2.m4s", FIRST + 10), "") else { panic!("it is there") };
+    assert_eq!(field(&wait.otherwise, "Cache-Control"), Some("max-age=3"));
     let whole = origin.ready(&line, "");
     assert_eq!(field(&whole, "Content-Type"), Some("audio/mp4"));
     assert_eq!(field(&whole, "Cache-Control"), Some("public, max-age=20, immutable"));
@@ -250,6 +262,15 @@ fn segments_and_parts() {
     let etag = format!("If-None-Match: {}\r\n", field(&whole, "ETag").unwrap());
     assert_eq!(origin.ready(&line, &etag).status.0, 304);
     assert_eq!(field(&origin.ready("v1/v1-00.mp4", ""), "Cache-Control"), Some("public, max-age=31536000, immutable"));
+    // A gap is a segment without samples.
+    let gap = origin.ready(&format!("a1/{GAP}.m4s"), "");
+    assert_eq!((gap.status.0, field(&gap, "Content-Type")), (200, Some("audio/mp4")));
+    let [Piece::Inline(bytes)] = gap.body.pieces() else { panic!("{:?}", gap.body) };
+    let moof = mp4_atom::Moof::read_from(&mut &bytes[..]).unwrap();
+    let traf = &moof.traf[0];
+    assert_eq!(traf.tfdt.as_ref().unwrap().base_media_decode_time, 96_000 * GAP);
+    assert_eq!((traf.tfhd.default_sample_duration, traf.trun.len()), (Some(96_000), 0));
+    assert!(bytes.ends_with(b"\0\0\0\x08mdat"), "{bytes:?}");
     // Of what grows there are no ranges.
     assert_eq!(name(&origin.ask(&format!("v1/{}.m4s", FIRST + 10), "Range: bytes=0-9\r\n")), "follow");
 }
@@ -300,6 +321,7 @@ fn stretches() {
         (format!("start=1&end={}", at(0)), "missing"),
         (format!("start={}&end={}", at(5), at(5)), "400"),
         ("start=".into(), "400"),
+        (format!("start={}&start={}", at(2), at(3)), "400"),
         ("start=now".into(), "400"),
         ("start=-5".into(), "400"),
         ("start=1e9".into(), "400"),

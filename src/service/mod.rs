@@ -1,7 +1,7 @@
 //! From a request to what is to be done about it, as a pure function of the request, the snapshots and the time.
 //!
-//! `answer` routes; [`playback`] knows what an asset's URLs answer, and [`live`] what a channel's do; [`representation`]
-//! decides conditions and ranges.
+//! `answer` routes; [`playback`] knows what an asset's URLs answer, [`live`] what a channel's do, and [`objects`] what the object
+//! store has; [`representation`] decides conditions and ranges.
 
 #[cfg(test)]
 mod conversations;
@@ -11,6 +11,9 @@ pub mod live;
 #[cfg(test)]
 mod live_conversations;
 pub mod manifest;
+#[cfg(test)]
+mod object_conversations;
+pub mod objects;
 pub mod pages;
 pub mod playback;
 mod representation;
@@ -29,10 +32,12 @@ use crate::http::{Kind, Request, Response, Status, response, uri};
 use crate::library::catalog::{Catalog, State};
 use crate::library::{Asset, Entry, Library};
 use crate::live::Channels;
+use crate::store::objects::Object;
 
 pub use manifest::Manifest;
 pub use pages::Pages;
 
+use objects::StoreReads;
 use playback::{Outcome, Playback};
 use route::Route;
 
@@ -62,6 +67,8 @@ pub enum Load {
     Compress(Arc<Manifest>),
     /// The list of assets has to be written anew, and there may be many.
     List,
+    /// The object is not open.
+    Object(Arc<Object>),
 }
 
 impl Load {
@@ -69,7 +76,7 @@ impl Load {
     /// has been compressed.
     pub fn without(&self, request: &Request<'_>) -> Option<Response> {
         match self {
-            Load::Open(_) | Load::List => None,
+            Load::Open(_) | Load::List | Load::Object(_) => None,
             Load::Compress(manifest) => Some(manifest.plain().respond(request)),
         }
     }
@@ -80,6 +87,8 @@ pub struct Service {
     pub library: Arc<Library>,
     /// Whoever receives channels adds them here.
     pub channels: Arc<Channels>,
+    /// `None`: there is no object store.
+    store: Option<Arc<StoreReads>>,
     pages: Pages,
     asset_list: bool,
     /// As of the catalog that stands beside it.
@@ -134,19 +143,27 @@ impl Service {
         Service {
             library,
             channels: Arc::default(),
+            store: None,
             pages: options.pages,
             asset_list: options.asset_list,
             listed: ArcSwapOption::empty(),
             listed_channels: ArcSwapOption::empty(),
             playback: Playback::new(options.manifest_age, options.manifest_cache_bytes),
-            live: live::Live::new(options.manifest_cache_bytes),
+            live: live::Live::new(options.manifest_cache_bytes, missing(options.missing_age)),
             missing: missing(options.missing_age),
         }
+    }
+
+    /// The same, with an object store.
+    pub fn with_store(self, store: Arc<StoreReads>) -> Service {
+        Service { store: Some(store), ..self }
     }
 
     pub fn answer(&self, request: &Request<'_>, now: Now) -> Answer {
         match request.method {
             Method::Get | Method::Head => {}
+            // Only the store has rules that depend on where.
+            Method::Options if self.store.is_some() && request.path.starts_with("/store/") => {}
             Method::Options => return Answer::Ready(options()),
             Method::Other(_) => return Answer::Ready(method_not_allowed()),
         }
@@ -156,6 +173,10 @@ impl Service {
             Err(malformed) => return Answer::Ready(bad_request(&malformed)),
         };
         match Route::of(&path) {
+            Some(Route::Store { below }) => match &self.store {
+                Some(store) => store.answer(request, below, now, &self.missing),
+                None => Answer::Ready(self.missing.clone()),
+            },
             Some(Route::Vod { asset, resource }) => self.vod(request, now, asset, resource),
             Some(Route::Live { channel, resource }) => self.live(request, now, channel, resource),
             Some(Route::AssetList) if self.asset_list => match &*self.listed.load() {
@@ -231,6 +252,11 @@ impl Service {
         match load {
             Load::Open(entry) => self.library.load(&entry),
             Load::Compress(manifest) => manifest.compress(),
+            Load::Object(object) => {
+                if let Some(store) = &self.store {
+                    store.open(&object);
+                }
+            }
             Load::List => {
                 let catalog = Arc::clone(&self.library.catalog());
                 let list = Arc::new(pages::asset_list(&catalog.names()));

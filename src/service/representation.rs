@@ -54,6 +54,11 @@ pub enum Coding {
 
 impl Representation {
     pub fn new(description: Description<'_>, body: Payload) -> Representation {
+        Representation::with_cors(description, body, CORS_FIELDS)
+    }
+
+    /// `cors`: field lines that say what scripts of other pages may do.
+    pub fn with_cors(description: Description<'_>, body: Payload, cors: &str) -> Representation {
         let mut lines = Vec::with_capacity(512);
         lines.extend_from_slice(b"Content-Type: ");
         lines.extend_from_slice(description.content_type.as_bytes());
@@ -79,7 +84,7 @@ impl Representation {
         if description.coding != Coding::Only {
             lines.extend_from_slice(b"Vary: Accept-Encoding\r\n");
         }
-        lines.extend_from_slice(CORS_FIELDS.as_bytes());
+        lines.extend_from_slice(cors.as_bytes());
         let (kind, last_modified) = (description.kind, description.last_modified);
         Representation { kind, fields: Bytes::from(lines), type_end, lasting_start, etag, last_modified, body }
     }

@@ -14,6 +14,10 @@ pub enum Route<'a> {
         channel: &'a str,
         resource: live_url::Resource<'a>,
     },
+    /// A container and the path of an object in it.
+    Store {
+        below: &'a str,
+    },
     /// What the player page asks for.
     AssetList,
     ChannelList,
@@ -27,6 +31,9 @@ impl<'a> Route<'a> {
         }
         if path == "/channels.json" {
             return Some(Route::ChannelList);
+        }
+        if let Some(below) = path.strip_prefix("/store/") {
+            return Some(Route::Store { below });
         }
         if let Some(below) = path.strip_prefix("/live/") {
             let (channel, rest) = below.split_once('/').filter(|(channel, _)| !channel.is_empty())?;
@@ -63,6 +70,9 @@ mod tests {
             ("/channels.json", Some(Route::ChannelList)),
             ("/live/news/index.m3u8", live("news", live_url::Resource::Multivariant)),
             ("/live/news/v1/7.0.m4s", live("news", live_url::Resource::Part { track, number: 7, part: 0 })),
+            ("/store/live/a/b.ts", Some(Route::Store { below: "live/a/b.ts" })),
+            ("/store/", Some(Route::Store { below: "" })),
+            ("/store", None),
             ("/live//index.m3u8", None),
             ("/live/index.m3u8", None),
             ("/live/news/", None),
@@ -84,7 +94,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn anything_may_come(path in "/(vod/|live/)?\\PC{0,60}") {
+        fn anything_may_come(path in "/(vod/|live/|store/)?\\PC{0,60}") {
             let _ = Route::of(&path);
         }
     }

@@ -1,4 +1,4 @@
-//! Files: track files and their mapped index; growing ones and their journal.
+//! Files: track files and their mapped index; growing ones and their journal; objects.
 
 pub mod channel_dir;
 pub mod growing_file;
@@ -6,6 +6,7 @@ pub mod index;
 pub mod index_writer;
 pub mod journal;
 pub mod layout;
+pub mod objects;
 pub mod scan;
 pub mod track_file;
 
@@ -13,4 +14,5 @@ pub use channel_dir::ChannelDir;
 pub use growing_file::GrowingFile;
 pub use index::Index;
 pub use journal::Journal;
+pub use objects::Objects;
 pub use track_file::TrackFile;

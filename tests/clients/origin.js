@@ -30,6 +30,17 @@ const made = {
 };
 
 const key = 'key-of-the-channel';
+const secret = 'secret-of-the-store';
+
+/** What encoders write to the object store: name → ffmpeg's arguments, and the manifest. */
+const pushes = {
+  'hls-ts': () => [['-f', 'hls', '-hls_time', '1', '-hls_list_size', '8', '-hls_flags', 'delete_segments'], 'index.m3u8'],
+  'hls-fmp4': () => [['-f', 'hls', '-hls_time', '1', '-hls_list_size', '8', '-hls_segment_type', 'fmp4',
+    '-hls_flags', 'delete_segments'], 'index.m3u8'],
+  'll-dash': (clock) => [['-f', 'dash', '-ldash', '1', '-streaming', '1', '-seg_duration', '2', '-frag_duration', '0.2', '-frag_type', 'duration',
+    '-use_template', '1', '-use_timeline', '0', '-target_latency', '2', '-utc_timing_url', clock, '-window_size', '15',
+    '-extra_window_size', '15'], 'index.mpd'],
+};
 
 const freePort = () => new Promise((done) => {
   const probe = createServer().listen(0, '127.0.0.1', () => {
@@ -93,7 +104,9 @@ export async function startOrigin() {
   writeFileSync(config, `[server]\nworkers = 1\nstate = "${state}"\n[[listen]]\naddress = "127.0.0.1:${port}"\n`
     + `[admin]\naddress = "127.0.0.1:${admin}"\n[library]\npath = "${library}"\nsegment = "2s"\n`
     + `[intake]\naddress = "127.0.0.1:${intake}"\nrtmp = "127.0.0.1:${rtmp}"\n[live]\npath = "${join(directory, 'live')}"\n`
-    + `[[channel]]\nname = "news"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\nwindow = "2m"\n`);
+    + `[store]\npath = "${join(directory, 'store')}"\n[[store.credentials]]\naccess_key_id = "encoder"\nsecret_access_key = "${secret}"\n`
+    + ['news', 'outage'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
+      + 'window = "2m"\n').join(''));
   const server = start(directory, 'serve', ['serve', '--config', config]);
   const demo = start(directory, 'demo', ['demo', '--listen', `127.0.0.1:${demoPort}`]);
   await reachable(`http://127.0.0.1:${admin}/readyz`, server.child, server.log);
@@ -106,13 +119,34 @@ export async function startOrigin() {
     '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
     '-sc_threshold', '0', '-b:v', '400k', '-c:a', 'aac', '-f', 'flv', `rtmp://127.0.0.1:${rtmp}/live/news?key=${key}`],
   { stdio: [camera.stdout, 'ignore', 'inherit'] });
-  const live = (manifest) => `http://127.0.0.1:${port}/live/news/${manifest}`;
+  const live = (manifest, channel = 'news') => `http://127.0.0.1:${port}/live/${channel}/${manifest}`;
+  // Another, timed by the wall clock, that a case starts and kills as it needs.
+  const publish = () => spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-f', 'lavfi',
+    '-i', 'testsrc2=size=320x180:rate=25', '-re', '-f', 'lavfi', '-i', 'sine=frequency=660:sample_rate=48000',
+    '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
+    '-sc_threshold', '0', '-b:v', '300k', '-c:a', 'aac', '-output_ts_offset', (Date.now() / 1000).toFixed(3), '-f', 'mp4',
+    '-movflags', 'cmaf+frag_keyframe+empty_moov+default_base_moof', '-frag_duration', '480000', '-method', 'POST',
+    `http://encoder:${key}@127.0.0.1:${intake}/ingest/outage/both.cmfv`], { stdio: 'ignore' });
   await reachable(live('index.mpd'), server.child, server.log);
   const liveSince = Date.now();
   return {
     assets,
     url: (asset, manifest) => `http://127.0.0.1:${port}/vod/${asset}/${manifest}`,
     live,
+    /** An encoder that writes to the object store: { url, stop }, once its manifest is there. */
+    push: async (name) => {
+      const [parameters, manifest] = pushes[name](live('time'));
+      const path = `store/pushed/${name}/${manifest}`;
+      const pushing = spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-f', 'lavfi',
+        '-i', 'testsrc2=size=320x180:rate=25', '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:beep_factor=4:sample_rate=48000',
+        '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '25', '-keyint_min', '25',
+        '-sc_threshold', '0', '-b:v', '400k', '-c:a', 'aac', ...parameters, '-method', 'PUT', '-http_persistent', '1',
+        `http://encoder:${secret}@127.0.0.1:${intake}/${path}`], { stdio: 'ignore' });
+      const url = `http://127.0.0.1:${port}/${path}`;
+      await reachable(url, pushing, server.log);
+      return { url, stop: () => pushing.kill('SIGKILL') };
+    },
+    publish,
     liveSince,
     demoUrl: `http://127.0.0.1:${demoPort}/`,
     log: () => readFileSync(server.log, 'utf8') + readFileSync(demo.log, 'utf8'),

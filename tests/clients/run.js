@@ -23,10 +23,14 @@ const sampleHeights = [180, 270, 360];
 const sampleSeconds = 24;
 const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
 const liveSettleSeconds = 8;
+const outageSeconds = 10;
 /** For a player to load a manifest and know the tracks. */
 const openSeconds = 30;
 /** A start-over begins so long ago, and goes on past what was there when it began; a catch-up is the first half of that. */
 const shiftSeconds = 16;
+/** How long what an encoder writes to the store is watched, in seconds, and how far behind it players may be. */
+const pushSeconds = 10;
+const pushLatencyMax = { hls: 8, dash: 4 };
 /** From the camera to the eye, in seconds. Shaka does not aim at a latency over HLS: it keeps the hold-back it is told. */
 const liveLatencyMax = { hls: 3, dash: 2.5, 'shaka m3u8': 8, 'shaka mpd': 8 };
 /** The words of every cue of the sample's subtitles in a language. */
@@ -162,27 +166,28 @@ async function sampleSwitches(view) {
  * Watches the live edge for a while: no stall, no error, no jump, and no more than so many seconds from the camera to the eye.
  * What counts is what the pictures say; what the player thinks is printed beside it.
  */
-async function watchLive(view, latencyMax) {
+async function watchLive(view, latencyMax, seconds = liveSeconds, hasCamera = true) {
   await view.page.evaluate(() => window.player.play());
   const started = await until(view.state, (now) => now.time > 0 && now.frames > 10, 30, 'playing');
   // Players find their latency by seeking and by playing faster; what counts begins after that.
   await sleep(liveSettleSeconds * 1000);
   await view.page.evaluate(() => { window.record.stalls.length = 0; window.record.jumps.length = 0; });
   const before = await view.state();
-  await view.page.evaluate(() => window.watchGlass());
+  if (hasCamera) await view.page.evaluate(() => window.watchGlass());
   const thought = [];
-  for (let second = 0; second < liveSeconds; second += 1) {
+  for (let second = 0; second < seconds; second += 1) {
     await sleep(1000);
     thought.push(await view.page.evaluate(() => window.player.latency()));
   }
-  const seen = await view.page.evaluate(() => window.glass);
+  // Without the camera's pictures there is only what the player thinks.
+  const seen = hasCamera ? await view.page.evaluate(() => window.glass) : [...thought];
   const after = await view.state();
   checkClean(view, after);
-  check(after.time - before.time > liveSeconds * 0.9, `played ${(after.time - before.time).toFixed(1)} s in ${liveSeconds} s`);
-  check(seen.length > liveSeconds * 5, `${seen.length} pictures were seen in ${liveSeconds} s`);
+  check(after.time - before.time > seconds * 0.9, `played ${(after.time - before.time).toFixed(1)} s in ${seconds} s`);
+  check(seen.length > seconds * (hasCamera ? 5 : 0.5), `${seen.length} pictures were seen in ${seconds} s`);
   for (const all of [seen, thought]) all.sort((a, b) => a - b);
   const percentile = (all, percent) => all[Math.ceil((percent / 100) * all.length) - 1].toFixed(2);
-  const note = `glass to player ${percentile(seen, 50)}/${percentile(seen, 99)} s (p50/p99 of ${seen.length} pictures), by the player `
+  const note = `${hasCamera ? 'glass to player' : 'latency'} ${percentile(seen, 50)}/${percentile(seen, 99)} s (p50/p99 of ${seen.length} pictures), by the player `
     + `${percentile(thought, 50)}/${percentile(thought, 99)} s`;
   check(percentile(seen, 99) < latencyMax, `${note}: expected less than ${latencyMax} s`);
   return `${note}, ${after.frames - started.frames} frames`;
@@ -203,6 +208,39 @@ async function startsOver(view) {
   check(state.time - started.time > seconds * 0.9, `played ${(state.time - started.time).toFixed(1)} s in ${seconds} s`);
   check(Math.abs(last - first) < 1, `was ${first.toFixed(2)} s behind, then ${last.toFixed(2)} s`);
   return `${(state.time - started.time).toFixed(1)} s, ${first.toFixed(2)} s behind, then ${last.toFixed(2)} s`;
+}
+
+/** An encoder that is away for some seconds: every player goes on near the live edge by itself once it is back. */
+async function outage(context, pagePort, origin) {
+  let encoder = origin.publish();
+  try {
+    const index = origin.live('index.mpd', 'outage');
+    await until(async () => (await fetch(index)).status, (status) => status === 200, 30, 'the channel');
+    await sleep(outageSeconds * 1000);
+    const views = [];
+    for (const [player, manifest] of pairs) {
+      const view = await open(context, pagePort, player, origin.live(manifest, 'outage'));
+      await view.page.evaluate(() => window.player.play());
+      views.push([`${player} ${manifest}`, view]);
+    }
+    for (const [name, view] of views) await until(view.state, (now) => now.time > 0 && now.frames > 25, 30, `${name} plays`);
+    encoder.kill('SIGKILL');
+    const ended = Date.now() / 1000;
+    await sleep(outageSeconds * 1000);
+    encoder = origin.publish();
+    const notes = [];
+    for (const [name, view] of views) {
+      const before = (await view.state()).frames;
+      // Three seconds of new pictures, and not from before the outage.
+      const state = async () => ({ ...await view.state(), latency: await view.page.evaluate(() => window.player.latency()) });
+      const isBack = (now) => now.frames > before + 75 && now.latency < Date.now() / 1000 - ended - outageSeconds + 2;
+      const { latency } = await until(state, isBack, 40, `${name} goes on`);
+      notes.push(`${name} ${latency.toFixed(1)} s behind`);
+    }
+    return notes.join(', ');
+  } finally {
+    encoder.kill('SIGKILL');
+  }
 }
 
 async function catchesUp(view) {
@@ -331,6 +369,25 @@ async function main() {
       return `?start=${from.toFixed(3)}&end=${(from + shiftSeconds / 2).toFixed(3)}`;
     }, catchesUp));
   }
+  for (const [player, push] of [['hls', 'hls-ts'], ['hls', 'hls-fmp4'], ['dash', 'll-dash']]) {
+    add(`${player} store ${push}`, async (context) => {
+      const pushed = await origin.push(push);
+      try {
+        // A player that begins at once would have nothing to hold back from.
+        await sleep(4000);
+        const view = await open(context, pages.address().port, player, pushed.url);
+        try {
+          return await watchLive(view, pushLatencyMax[player], pushSeconds, false);
+        } catch (error) {
+          error.message += ` ${JSON.stringify(await view.state())}${view.failures.length ? ` ${view.failures.join('; ')}` : ''}`;
+          throw error;
+        }
+      } finally {
+        pushed.stop();
+      }
+    });
+  }
+  add('outage', (context) => outage(context, pages.address().port, origin));
   add('demo page', (context) => demoPage(context, origin.demoUrl, screenshots));
   let [passed, failed] = [0, 0];
   const queue = [...cases];

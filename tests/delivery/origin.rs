@@ -37,6 +37,8 @@ pub struct Live {
 
 /// How long `/wait` waits.
 pub const WAIT: Duration = Duration::from_millis(400);
+/// How long a helper that loads `/stuck` takes.
+pub const STUCK: Duration = Duration::from_secs(10);
 /// Where the run that `/growing` follows begins.
 pub const RUN_START: u64 = 1_000;
 
@@ -167,6 +169,9 @@ impl Answers for Fixed {
             let otherwise = Box::new(Response::error(Status::SERVICE_UNAVAILABLE, "not in time", ""));
             return Answer::Wait(Wait { until, patience: WAIT, otherwise });
         }
+        if request.path == "/stuck" {
+            return Answer::Load(Load::List);
+        }
         if request.path == "/growing" {
             let run = Growing { file: self.big.clone(), start: RUN_START, progress: self.live.run.clone() };
             let mut response = Response::error(Status::OK, "", "");
@@ -186,7 +191,9 @@ impl Answers for Fixed {
         })
     }
 
-    fn load(&self, _load: Load) {}
+    fn load(&self, _load: Load) {
+        thread::sleep(STUCK);
+    }
 }
 
 /// A file that is not mapped, as objects in the store will be.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use headwater::delivery::Options;
 
-use crate::origin::{BIG, Client, Origin, PATIENCE, TEXT, get, pattern};
+use crate::origin::{BIG, Client, Origin, PATIENCE, STUCK, TEXT, get, pattern};
 
 #[test]
 fn an_answer_in_flight_is_finished() {
@@ -68,6 +68,18 @@ fn a_client_that_does_not_read_cannot_hold_the_stop_up() {
     assert!(took >= stop_timeout && took < PATIENCE, "{took:?}");
     let (body, orderly) = client.rest();
     assert!(body.len() < BIG && !orderly);
+}
+
+#[test]
+fn a_disk_that_does_not_answer_cannot_hold_the_stop_up() {
+    let stop_timeout = Duration::from_millis(400);
+    let origin = Origin::start(Options { stop_timeout, ..Options::default() });
+    let mut client = origin.connect();
+    client.send(&get("/stuck"));
+    origin.until("a helper waits", |totals| totals.loads > 0);
+    let took = origin.stop();
+    assert!(took >= stop_timeout && took < STUCK / 2, "{took:?}");
+    assert!(client.rest().0.is_empty(), "there was nothing to answer with");
 }
 
 #[test]

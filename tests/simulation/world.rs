@@ -61,6 +61,7 @@ pub fn usual() -> Options {
         end: false,
         anchor: None,
         cue_tags: false,
+        captions: Arc::default(),
         sync: Duration::from_secs(1),
     }
 }

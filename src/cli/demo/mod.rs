@@ -94,6 +94,7 @@ fn setup(listen: SocketAddr, live: PathBuf, key: &str) -> Result<Setup, Failure>
         },
         library: library::Options::default(),
         service: service::Options { pages, asset_list: true, ..service::Options::default() },
+        store: None,
     })
 }
 

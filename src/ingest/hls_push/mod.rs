@@ -25,7 +25,7 @@ use crate::media::isobmff::stream;
 use crate::media::mpegts;
 
 use playlist::{Labels, Media, Playlist};
-use rendition::{Rendition, Segment};
+use rendition::{Header, Rendition, Segment};
 
 /// What one encoder sends to one channel. Requests may overlap. That it deletes old segments says nothing about the feed,
 /// and is not for this module to know.
@@ -213,11 +213,12 @@ impl Publisher {
             rendition::Kind::Fragmented if !has_header(&start) => {
                 let known = self.renditions.get(&rendition).and_then(|rendition| rendition.header());
                 let listed = listed.as_ref().and_then(|(_, listed)| listed.header.as_deref());
-                let name = listed.or(known).map(str::to_owned).or_else(|| self.likely_header(&path));
-                let header = name.and_then(|name| Some((name.clone(), self.headers.get(&name)?.clone())));
-                Some(header.ok_or_else(|| Error::NoHeader { path: path.clone() })?)
+                match listed.or(known) {
+                    Some(name) => self.header_of(name, &path)?,
+                    None => self.likely_header(&path)?,
+                }
             }
-            _ => None,
+            _ => Header::Own,
         };
         if !self.renditions.contains_key(&rendition) && self.renditions.len() == PUBLISHER_RENDITIONS_MAX {
             return Err(Error::TooMany { what: "renditions" });
@@ -235,13 +236,24 @@ impl Publisher {
         result
     }
 
-    /// Of a segment that no playlist has listed yet: the only header beside it that is not another rendition's.
-    fn likely_header(&self, path: &str) -> Option<String> {
+    fn header_of(&self, name: &str, path: &str) -> Result<Header, Error> {
+        match self.headers.get(name) {
+            Some(header) => Ok(Header::Of(name.to_owned(), header.clone())),
+            None => Err(Error::NoHeader { path: path.to_owned() }),
+        }
+    }
+
+    /// Of a segment that no playlist has listed yet: the only header beside it that is not another rendition's. Where there
+    /// are several, it waits for the playlist.
+    fn likely_header(&self, path: &str) -> Result<Header, Error> {
         let taken = |header: &str| self.renditions.values().any(|rendition| rendition.header() == Some(header));
         let beside = |header: &&String| name::directory(header) == name::directory(path);
         let mut free = self.headers.keys().filter(beside).filter(|header| !taken(header));
-        let first = free.next()?;
-        free.next().is_none().then(|| first.clone())
+        match (free.next(), free.next()) {
+            (None, _) => Err(Error::NoHeader { path: path.to_owned() }),
+            (Some(only), None) => self.header_of(only, path),
+            (Some(_), Some(_)) => Ok(Header::Awaited),
+        }
     }
 
     fn header(&mut self, path: String, header: Bytes) -> Result<(), Error> {
@@ -284,6 +296,12 @@ impl Publisher {
                 };
                 if let Some(rendition) = self.renditions.values_mut().find(|it| is_its(it)) {
                     rendition.bind(path, self.labels.get(path));
+                    for listed in &media.segments {
+                        let header = listed.header.as_ref().and_then(|name| self.headers.get_key_value(name));
+                        if let Some((name, header)) = header {
+                            rendition.found(&listed.path, Header::Of(name.clone(), header.clone()));
+                        }
+                    }
                     rendition.list(&media);
                 }
                 self.playlists.insert(path.to_owned(), media);

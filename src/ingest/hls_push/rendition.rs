@@ -65,21 +65,36 @@ enum Demuxer {
     Packed(Box<PackedAudio>),
 }
 
+/// What has to be read before a segment.
+#[derive(Debug)]
+pub enum Header {
+    /// It has its own, or needs none.
+    Own,
+    /// A file, by its path.
+    Of(String, Bytes),
+    /// There are several, and the playlist that says which is still to come.
+    Awaited,
+}
+
 /// A segment that is being read, or waits.
 #[derive(Debug)]
 pub struct Segment {
     number: u64,
     path: String,
     kind: Kind,
-    header: Option<(String, Bytes)>,
+    header: Header,
     held: VecDeque<Bytes>,
     is_begun: bool,
     is_finished: bool,
 }
 
 impl Segment {
-    pub fn new(number: u64, path: String, kind: Kind, header: Option<(String, Bytes)>) -> Segment {
+    pub fn new(number: u64, path: String, kind: Kind, header: Header) -> Segment {
         Segment { number, path, kind, header, held: VecDeque::new(), is_begun: false, is_finished: false }
+    }
+
+    fn awaits(&self) -> bool {
+        matches!(self.header, Header::Awaited)
     }
 }
 
@@ -143,9 +158,17 @@ impl Rendition {
         self.go_on();
     }
 
+    /// It has become known which header a segment needs.
+    pub fn found(&mut self, path: &str, header: Header) {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.awaits() && segment.path == path) {
+            segment.header = header;
+            self.go_on();
+        }
+    }
+
     pub fn handle(&mut self, number: u64, bytes: Bytes) -> Result<(), Error> {
         let place = self.place(number)?;
-        if place == 0 {
+        if place == 0 && !self.segments[0].awaits() {
             return self.read(bytes);
         }
         self.segments[place].held.push_back(bytes);
@@ -160,7 +183,7 @@ impl Rendition {
     pub fn finish(&mut self, number: u64) -> Result<(), Error> {
         let place = self.place(number)?;
         self.segments[place].is_finished = true;
-        if place > 0 {
+        if place > 0 || self.segments[0].awaits() {
             return Ok(());
         }
         let result = self.end_first();
@@ -206,7 +229,10 @@ impl Rendition {
     fn enter(&mut self) -> Result<(), Error> {
         let Some(segment) = self.segments.front_mut().filter(|segment| !segment.is_begun) else { return Ok(()) };
         segment.is_begun = true;
-        let header = segment.header.take();
+        let header = match std::mem::replace(&mut segment.header, Header::Own) {
+            Header::Of(path, bytes) => Some((path, bytes)),
+            Header::Own | Header::Awaited => None,
+        };
         match (segment.kind, &self.demuxer) {
             (Kind::Transport, Demuxer::Transport(_))
             | (Kind::Packed, Demuxer::Packed(_))
@@ -284,7 +310,7 @@ impl Rendition {
     /// Reads what the first segment held while it waited, and what follows if it is whole. It was answered already, so that
     /// nobody is there to be told what is wrong with it.
     fn go_on(&mut self) {
-        while let Some(first) = self.segments.front_mut() {
+        while let Some(first) = self.segments.front_mut().filter(|first| !first.awaits()) {
             let (is_finished, held) = (first.is_finished, std::mem::take(&mut first.held));
             for bytes in held {
                 let _ = self.read(bytes);

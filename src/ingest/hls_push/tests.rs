@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ingest::cmaf::tests::{header, media};
 use crate::media::mpegts::fixture::{AUDIO, VIDEO, Writer, adts, timestamp_tag};
 
 /// A segment of five pictures, with audio.
@@ -67,6 +68,50 @@ fn segments_need_not_wait_for_their_playlist() {
     assert_eq!(outputs(&mut publisher), ["6 samples"]);
     put(&mut publisher, "720p/index.m3u8", format!("{playlist}#EXT-X-ENDLIST\n")).unwrap();
     assert_eq!(outputs(&mut publisher), ["720p/seg end", "0 samples"]);
+}
+
+#[test]
+fn where_there_are_several_headers_the_playlist_says_which() {
+    let mut publisher = Publisher::default();
+    for name in ["init0.mp4", "init1.mp4"] {
+        put(&mut publisher, name, header()).unwrap();
+    }
+    let playlist = |name: &str, number: u32| {
+        let segments: String = (0..=number).map(|number| format!("#EXTINF:1,\n{name}_{number}.m4s\n")).collect();
+        let map = if name == "s0" { "init0.mp4" } else { "init1.mp4" };
+        format!("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MAP:URI=\"{map}\"\n{segments}")
+    };
+    for (number, want) in [
+        (
+            0,
+            [
+                "0 samples",
+                "s1 track 0 Video und None",
+                "3 samples",
+                // The other header is the only one left.
+                "s0 track 0 Video und None",
+                "3 samples",
+                "0 samples",
+            ],
+        ),
+        (1, ["3 samples", "", "0 samples", "3 samples", "", "0 samples"]),
+    ] {
+        let mut got = Vec::new();
+        for name in ["s1", "s0"] {
+            put(&mut publisher, &format!("{name}_{number}.m4s"), media(number * 300)).unwrap();
+            got.extend(outputs(&mut publisher));
+            put(&mut publisher, &format!("{name}.m3u8"), playlist(name, number)).unwrap();
+            got.extend(outputs(&mut publisher));
+        }
+        assert_eq!(got, want.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>(), "{number}");
+    }
+    // A playlist whose header never came.
+    put(&mut publisher, "init2.mp4", header()).unwrap();
+    put(&mut publisher, "init3.mp4", header()).unwrap();
+    put(&mut publisher, "x_0.m4s", media(0)).unwrap();
+    put(&mut publisher, "x.m3u8", playlist("x", 0).replace("init1", "none")).unwrap();
+    assert_eq!(outputs(&mut publisher), ["0 samples"]);
+    assert!(put(&mut publisher, "x_1.m4s", media(300)).is_ok());
 }
 
 #[test]

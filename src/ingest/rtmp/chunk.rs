@@ -13,7 +13,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::Error;
-use crate::base::limits::{RTMP_CHUNK_STREAMS_MAX, RTMP_MESSAGE_BYTES_MAX, RTMP_PARTIAL_BYTES_MAX};
+use crate::base::limits::RTMP_CHUNK_STREAMS_MAX;
 
 /// A message, put together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,20 +87,21 @@ impl Reader {
         }
     }
 
-    /// The next whole message, taken from the front of `input`; `None` if it takes more input.
-    pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Message>, Error> {
+    /// The next whole message of at most `longest` bytes, taken from the front of `input`; `None` if it takes more input.
+    pub fn next(&mut self, input: &mut BytesMut, longest: usize) -> Result<Option<Message>, Error> {
         loop {
             let (at, left) = match self.current {
                 Some(current) => current,
-                None => match self.header(input)? {
+                None => match self.header(input, longest)? {
                     Some(current) => current,
                     None => return Ok(None),
                 },
             };
             let stream = &mut self.streams[at];
             let taken = left.min(input.len());
-            if self.partial + taken > RTMP_PARTIAL_BYTES_MAX {
-                return Err(Error::Partial);
+            // Encoders interleave audio with video.
+            if self.partial + taken > 2 * longest {
+                return Err(Error::Partial { max: 2 * longest });
             }
             if stream.body.is_empty() {
                 stream.body.reserve((stream.length as usize).min(FIRST_CAPACITY));
@@ -127,7 +128,7 @@ impl Reader {
     }
 
     /// Reads headers, if they are there whole. Gives the chunk whose data follows.
-    fn header(&mut self, input: &mut BytesMut) -> Result<Option<(usize, usize)>, Error> {
+    fn header(&mut self, input: &mut BytesMut, longest: usize) -> Result<Option<(usize, usize)>, Error> {
         let mut rest = &input[..];
         let Some(header) = Header::read(&mut rest) else { return Ok(None) };
         let known = self.streams.iter().position(|stream| stream.id == header.id);
@@ -170,7 +171,7 @@ impl Reader {
             stream.body.clear();
         }
         if format < 3 || !is_partial {
-            stream.begin(&header, extended)?;
+            stream.begin(&header, extended, longest)?;
         }
         let left = stream.length as usize - stream.body.len();
         let read = input.len() - rest.len();
@@ -194,7 +195,7 @@ impl ChunkStream {
         }
     }
 
-    fn begin(&mut self, header: &Header, extended: Option<u32>) -> Result<(), Error> {
+    fn begin(&mut self, header: &Header, extended: Option<u32>, longest: usize) -> Result<(), Error> {
         if header.format < 3 {
             self.delta = extended.unwrap_or(header.time);
         }
@@ -203,8 +204,8 @@ impl ChunkStream {
             _ => self.timestamp.wrapping_add(self.delta),
         };
         if header.format < 2 {
-            if header.length as usize > RTMP_MESSAGE_BYTES_MAX {
-                return Err(Error::MessageSize { found: header.length });
+            if header.length as usize > longest {
+                return Err(Error::MessageSize { found: header.length, max: longest });
             }
             (self.length, self.kind) = (header.length, header.kind);
         }
@@ -291,13 +292,14 @@ pub mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::base::limits::RTMP_MESSAGE_BYTES_MAX as LONGEST;
 
     /// Reads in pieces of the given sizes, in turn.
     fn read_split(bytes: &[u8], sizes: &[usize]) -> (Vec<Message>, Option<Error>) {
         let (mut reader, mut input, mut messages) = (Reader::default(), BytesMut::new(), Vec::new());
         let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());
         loop {
-            match reader.next(&mut input) {
+            match reader.next(&mut input, LONGEST) {
                 Ok(Some(message)) => messages.push(message),
                 Err(error) => return (messages, Some(error)),
                 Ok(None) if rest.is_empty() => return (messages, None),
@@ -401,7 +403,7 @@ pub mod tests {
     fn hostile_chunks_are_refused() {
         let many: Vec<u8> = (0..65).flat_map(|id| [&[0, id][..], b"\0\0\0\0\0\x01\x08\0\0\0\0x"].concat()).collect();
         for (bytes, want) in [
-            (&b"\x04\0\0\0\xFF\xFF\xFF\x09\0\0\0\0"[..], Error::MessageSize { found: 0xFF_FFFF }),
+            (&b"\x04\0\0\0\xFF\xFF\xFF\x09\0\0\0\0"[..], Error::MessageSize { found: 0xFF_FFFF, max: LONGEST }),
             (b"\xC4", Error::NoHeader { id: 4, format: 3 }),
             (b"\x84\0\0\0", Error::NoHeader { id: 4, format: 2 }),
             (&many, Error::ChunkStreams),
@@ -414,13 +416,13 @@ pub mod tests {
         for id in 3..8 {
             let mut input = BytesMut::from(&[&[id][..], b"\0\0\0\x7F\xFF\xFF\x09\0\0\0\0"].concat()[..]);
             input.resize(12 + (1 << 22), 0);
-            error = reader.next(&mut input).err();
-            assert!(reader.partial <= RTMP_PARTIAL_BYTES_MAX);
+            error = reader.next(&mut input, LONGEST).err();
+            assert!(reader.partial <= 2 * LONGEST);
             if error.is_some() {
                 break;
             }
         }
-        assert_eq!(error, Some(Error::Partial));
+        assert_eq!(error, Some(Error::Partial { max: 2 * LONGEST }));
         assert_eq!(Reader::default().set_chunk_size(1 << 31), Err(Error::ChunkSize { found: 1 << 31 }));
     }
 
@@ -429,14 +431,14 @@ pub mod tests {
         let (mut reader, mut input) = (Reader::default(), BytesMut::new());
         input.extend_from_slice(b"\x04\0\0\0\0\0\xC8\x09\x01\0\0\0");
         input.extend_from_slice(&[1; 128]);
-        assert_eq!(reader.next(&mut input), Ok(None));
+        assert_eq!(reader.next(&mut input, LONGEST), Ok(None));
         assert_eq!(reader.partial, 128);
         reader.abort(4);
         assert_eq!(reader.partial, 0);
         input.extend_from_slice(b"\x44\0\0\x01\0\0\x81\x09");
         input.extend_from_slice(&[2; 128]);
         input.extend_from_slice(b"\x44\0\0\x01\0\0\x01\x09x");
-        assert_eq!(reader.next(&mut input), Ok(Some(message(9, 2, 1, b"x"))));
+        assert_eq!(reader.next(&mut input, LONGEST), Ok(Some(message(9, 2, 1, b"x"))));
         assert_eq!(reader.partial, 0);
     }
 

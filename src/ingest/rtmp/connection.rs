@@ -8,7 +8,7 @@ use super::chunk::{self, Message};
 use super::handshake::Handshake;
 use super::target::Target;
 use super::{Error, amf};
-use crate::base::limits::{RTMP_COMMAND_BYTES_MAX, RTMP_OUTPUT_BYTES_MAX, RTMP_STREAMS_MAX};
+use crate::base::limits::{RTMP_COMMAND_BYTES_MAX, RTMP_MESSAGE_BYTES_MAX, RTMP_OUTPUT_BYTES_MAX, RTMP_STREAMS_MAX};
 use crate::media::feed;
 use crate::media::flv::{self, Demuxer, TagKind};
 
@@ -59,6 +59,7 @@ pub struct Connection {
     streams: Vec<Stream>,
     next_stream: StreamId,
     events: VecDeque<Event>,
+    was_accepted: bool,
     is_closed: bool,
 }
 
@@ -180,6 +181,7 @@ impl Connection {
     pub fn accept(&mut self, stream: StreamId) {
         let Some(asked) = self.asked(stream) else { return };
         asked.state = State::Publishing(Box::default());
+        self.was_accepted = true;
         let mut begin = STREAM_BEGIN.to_be_bytes().to_vec();
         begin.extend_from_slice(&stream.to_be_bytes());
         self.control(USER_CONTROL, &begin);
@@ -224,7 +226,9 @@ impl Connection {
                     return Ok(None);
                 }
             }
-            match self.reader.next(&mut self.input)? {
+            // Nobody who has not been let in is given memory for a key frame.
+            let longest = if self.was_accepted { RTMP_MESSAGE_BYTES_MAX } else { RTMP_COMMAND_BYTES_MAX };
+            match self.reader.next(&mut self.input, longest)? {
                 Some(message) => self.message(message)?,
                 None => return Ok(None),
             }

@@ -21,10 +21,7 @@ use thiserror::Error;
 pub use connection::{Connection, Event, Refusal, StreamId};
 pub use target::Target;
 
-use crate::base::limits::{
-    RTMP_CHUNK_STREAMS_MAX, RTMP_COMMAND_BYTES_MAX, RTMP_MESSAGE_BYTES_MAX, RTMP_OUTPUT_BYTES_MAX,
-    RTMP_PARTIAL_BYTES_MAX, RTMP_STREAMS_MAX,
-};
+use crate::base::limits::{RTMP_CHUNK_STREAMS_MAX, RTMP_COMMAND_BYTES_MAX, RTMP_OUTPUT_BYTES_MAX, RTMP_STREAMS_MAX};
 use crate::media::flv::amf;
 
 /// Why a connection cannot go on.
@@ -32,12 +29,12 @@ use crate::media::flv::amf;
 pub enum Error {
     #[error("handshake begins 0x{found:02x}; expected version 3 of RTMP, in the clear")]
     Version { found: u8 },
-    #[error("a message of {found} bytes; at most {RTMP_MESSAGE_BYTES_MAX} are taken")]
-    MessageSize { found: u32 },
+    #[error("a message of {found} bytes; at most {max} are taken")]
+    MessageSize { found: u32, max: usize },
     #[error("a command of {found} bytes; at most {RTMP_COMMAND_BYTES_MAX} are taken")]
     CommandSize { found: usize },
-    #[error("unfinished messages of more than {RTMP_PARTIAL_BYTES_MAX} bytes together")]
-    Partial,
+    #[error("unfinished messages of more than {max} bytes together")]
+    Partial { max: usize },
     #[error("more than {RTMP_CHUNK_STREAMS_MAX} chunk streams")]
     ChunkStreams,
     #[error("chunk stream {id} goes on with a chunk of type {format}, but has not begun")]

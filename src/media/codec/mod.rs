@@ -22,7 +22,7 @@ mod flac;
 mod hevc;
 pub mod make;
 mod mp3;
-mod opus;
+pub mod opus;
 pub mod parameter_sets;
 mod sei;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Error;
 use super::enhanced::{self, CODED_FRAMES, SEQUENCE_END, SEQUENCE_START, take};
-use crate::media::codec::make;
+use crate::media::codec::{make, opus};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
@@ -108,6 +108,15 @@ pub fn configured_entry(codec: Codec, record: &[u8]) -> Option<Vec<u8>> {
         Codec::Flac => make::flac_entry(record),
         Codec::Mp3 | Codec::Ac3 | Codec::Eac3 => None,
     }
+}
+
+/// How long a frame lasts, where every frame says so, in whole milliseconds (all of Opus' lengths but 2.5 ms).
+pub fn frame_millis(codec: Codec, frame: &[u8]) -> Option<u32> {
+    let samples = match codec {
+        Codec::Opus => opus::packet_samples(frame)?,
+        _ => return None,
+    };
+    (samples % opus::SAMPLES_PER_MILLI == 0).then_some(samples / opus::SAMPLES_PER_MILLI)
 }
 
 /// A sample entry by the frame, where codecs have no configuration.

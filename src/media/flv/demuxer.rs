@@ -37,27 +37,31 @@ struct Track {
     entry: Bytes,
 }
 
-/// Milliseconds of 32 bits, unwrapped: of two readings of the same bits, the one nearer to the last is meant.
+/// Milliseconds of 32 bits, unwrapped: of two readings of the same bits, the one nearer to the last frame is meant. What is
+/// no frame is often sent with 0 in place of a time, and is no reference.
 #[derive(Debug, Default)]
 struct Clock {
     last: Option<i64>,
 }
 
+/// Times of tags are signed (annex E.4.1): encoders that leave the sign out, as ffmpeg does, start over after half the laps.
+const HALF_LAP: i64 = 1 << 31;
+/// A time that starts over continues the last, as nearly as this. In milliseconds.
+const NEAR: i64 = 60_000;
+
 impl Clock {
-    fn unwrap(&mut self, timestamp: u32) -> Ticks {
-        let now = match self.last {
-            None => i64::from(timestamp),
-            Some(last) => last + i64::from(timestamp.wrapping_sub(last as u32) as i32),
-        };
-        self.last = Some(now);
-        Ticks(now)
+    fn read(&self, timestamp: u32) -> Ticks {
+        let Some(last) = self.last else { return Ticks(i64::from(timestamp)) };
+        let step = i64::from(timestamp.wrapping_sub(last as u32) as i32);
+        let continuing = [step - HALF_LAP, step + HALF_LAP].into_iter().find(|step| step.abs() < NEAR);
+        Ticks(last + continuing.unwrap_or(step))
     }
 }
 
 impl Demuxer {
     /// Takes the body of a tag. An error is of this tag alone.
     pub fn tag(&mut self, kind: TagKind, timestamp: u32, body: Bytes) -> Result<(), Error> {
-        let now = self.clock.unwrap(timestamp);
+        let now = self.clock.read(timestamp);
         // Silence, or a sign of life.
         if body.is_empty() {
             return Ok(());
@@ -114,7 +118,8 @@ impl Demuxer {
                 if let Some(entry) = audio::frame_entry(codec, &data) {
                     self.format(Kind::Audio, id, entry.clone().into(), entry, bit_rate)?;
                 }
-                let sample = Sample { decode_time: now, composition_offset: 0, duration: None, is_sync: true, data };
+                let duration = audio::frame_millis(codec, &data);
+                let sample = Sample { decode_time: now, composition_offset: 0, duration, is_sync: true, data };
                 self.sample(Kind::Audio, id, sample)?;
             }
         }
@@ -171,6 +176,7 @@ impl Demuxer {
     }
 
     fn sample(&mut self, kind: Kind, id: u8, sample: Sample) -> Result<(), Error> {
+        self.clock.last = Some(sample.decode_time.0);
         if let Some(track) = self.track(kind, id)?.key {
             self.events.push_back(Event::Sample { track, sample });
         }
@@ -245,7 +251,7 @@ mod tests {
             Value::object([("width", Value::Number(640.0)), ("height", Value::Number(360.0))]),
         ]);
         type Case<'a> = (&'a str, &'a [(TagKind, u32, &'a [u8])], &'a [&'a str]);
-        let cases: [Case<'_>; 12] = [
+        let cases: [Case<'_>; 14] = [
             (
                 "metadata that comes late",
                 &[(Video, 0, b"\x17\0\0\0\0\x01record"), (Script, 0, &size), (Video, 0, b"\x17\0\0\0\0\x01record")],
@@ -352,9 +358,47 @@ mod tests {
                 ],
                 &["0 mp4a", "0 4294967285+0* a", "0 4294967308+0* b", "0 4294967298+0* c"],
             ),
+            (
+                "a clock of 31 bits starts over",
+                &[
+                    (Audio, 0x7FFF_FFF6, b"\xAF\0\x12\x10"),
+                    (Audio, 0x7FFF_FFF6, b"\xAF\x01a"),
+                    (Audio, 12, b"\xAF\x01b"),
+                    (Audio, 0x7FFF_FFFE, b"\xAF\x01c"),
+                    (Audio, 30, b"\xAF\x01d"),
+                ],
+                &["0 mp4a", "0 2147483638+0* a", "0 2147483660+0* b", "0 2147483646+0* c", "0 2147483678+0* d"],
+            ),
+            (
+                "what is no frame says 0 for a time",
+                &[
+                    (Audio, 0x7FFF_FFF0, b"\xAF\0\x12\x10"),
+                    (Audio, 0x7FFF_FFF0, b"\xAF\x01a"),
+                    (Script, 0, &size),
+                    (Video, 0, b""),
+                    (Audio, 0, b"\xAF\0\x12\x12"),
+                    (Audio, 0x8000_0004, b"\xAF\x01b"),
+                ],
+                &["0 mp4a", "0 2147483632+0* a", "0 mp4a", "0 2147483652+0* b"],
+            ),
         ];
         for (name, tags, want) in cases {
             assert_eq!(run(tags), (want.iter().map(|step| (*step).to_owned()).collect(), Vec::new()), "{name}");
+        }
+    }
+
+    #[test]
+    fn clocks_go_on_lap_after_lap() {
+        for bits in [31, 32] {
+            let mut clock = Clock::default();
+            // Steps and, between them, another track that is a little behind.
+            for time in (0..20 << 30).step_by(49_999) {
+                for time in [time, (time - 120).max(0)] {
+                    let now = clock.read((time % (1 << bits)) as u32);
+                    assert_eq!(now, Ticks(time), "{bits} bits");
+                    clock.last = Some(now.0);
+                }
+            }
         }
     }
 

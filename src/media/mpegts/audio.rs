@@ -7,6 +7,7 @@
 use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
 use crate::media::codec::audio_frame::{Config, EAC3_SAMPLES, Found, Framed, Header};
+use crate::media::codec::opus::packet_samples;
 use crate::media::feed::Sample;
 
 use super::Notice;
@@ -245,21 +246,8 @@ fn opus(bytes: &[u8], channels: u8) -> Found {
         let Some(&length) = bytes.get(stripped) else { return Found::More };
         stripped += 1 + usize::from(length);
     }
-    let Some(&[contents, frames]) = bytes.get(stripped..stripped + 2) else { return Found::More };
-    // RFC 6716 §3.1: samples of a frame, and how many frames.
-    let frame = match contents >> 3 {
-        config @ 0..=11 => [480, 960, 1920, 2880][usize::from(config & 3)],
-        config @ 12..=15 => [480, 960][usize::from(config & 1)],
-        config => [120, 240, 480, 960][usize::from(config & 3)],
-    };
-    let count = match contents & 3 {
-        0 => 1,
-        1 | 2 => 2,
-        _ => u32::from(frames & 63),
-    };
-    if size == 0 || count == 0 || count * frame > 5760 {
-        return Found::Junk;
-    }
+    let Some(start) = bytes.get(stripped..stripped + 2) else { return Found::More };
+    let Some(samples) = packet_samples(start).filter(|_| size > 0) else { return Found::Junk };
     let config = Config::Opus { channels, pre_skip: 0 };
-    Found::Frame(Header { size: stripped + size, stripped, sample_rate: 48_000, samples: count * frame, config })
+    Found::Frame(Header { size: stripped + size, stripped, sample_rate: 48_000, samples, config })
 }

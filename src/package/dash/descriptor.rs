@@ -1,5 +1,6 @@
 //! Descriptors: a scheme and a value (ISO/IEC 23009-1 §5.8.2).
 
+use crate::media::broadcast::{Caption, CaptionChannel};
 use crate::media::track::{Audio, Kind, Role, Track, Video, VideoRange};
 
 use super::element::Xml;
@@ -15,6 +16,9 @@ const MATRIX: &str = "urn:mpeg:mpegB:cicp:MatrixCoefficients";
 const ROLE: &str = "urn:mpeg:dash:role:2011";
 /// TV-Anytime: 1 is for the visually impaired, 2 for the hard of hearing.
 const PURPOSE: &str = "urn:tva:metadata:cs:AudioPurposeCS:2007";
+
+const CEA_608: &str = "urn:scte:dash:cc:cea-608:2015";
+const CEA_708: &str = "urn:scte:dash:cc:cea-708:2015";
 
 /// ITU-T H.273: unspecified.
 const UNSPECIFIED: u8 = 2;
@@ -74,6 +78,22 @@ pub(super) fn push_role(xml: &mut Xml, track: &Track) {
         Role::Caption => "caption",
     };
     push(xml, "Role", ROLE, value);
+}
+
+/// Captions in the pictures, one descriptor for each standard (SCTE 214-1 §10.2.2, §10.2.3).
+pub(super) fn push_captions(xml: &mut Xml, captions: &[Caption]) {
+    let (mut cea608, mut cea708) = (Vec::new(), Vec::new());
+    for Caption { channel, language } in captions {
+        match channel {
+            CaptionChannel::Cc(number) => cea608.push(format!("CC{number}={language}")),
+            CaptionChannel::Service(number) => cea708.push(format!("{number}=lang:{language}")),
+        }
+    }
+    for (scheme, values) in [(CEA_608, cea608), (CEA_708, cea708)] {
+        if !values.is_empty() {
+            push(xml, "Accessibility", scheme, &values.join(";"));
+        }
+    }
 }
 
 fn push(xml: &mut Xml, element: &str, scheme: &str, value: &str) {

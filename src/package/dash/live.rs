@@ -17,6 +17,7 @@ use crate::package::live_url::{self, Stretch};
 use crate::package::offer;
 use crate::package::{date, live_url::SEGMENT_TEMPLATE};
 
+use super::descriptor;
 use super::element::Xml;
 use super::mpd::{NAMESPACE, PROFILES, SCTE_NAMESPACE, has_supplemental_codecs, iso_duration};
 use super::switching_set::{self, Borders};
@@ -59,12 +60,13 @@ pub fn live_mpd(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
     let slot = grid.slot_duration();
     let target = Duration::from_secs(u64::from(grid.target.max(1)));
     let ended = broadcast.state == State::Ended;
-    let addressing = addressing(broadcast);
     let chunk = chunk(broadcast);
     let (start, end) = (time_of(broadcast, broadcast.first), time_of(broadcast, broadcast.next));
     // What somebody cut out and that is finished begins at 0. Anything else stays where it was while it was live.
     let origin = if ended && !stretch.is_live() { start } else { 0 };
     let periods = periods(broadcast, origin);
+    // Of what goes on. A Period keeps what it has, so that an encoder that comes back off the grid changes none before.
+    let addressing = periods.last().map_or(Addressing::Timeline, |last| addressing(broadcast, last));
 
     let mut xml = Xml::new(4_096);
     xml.open("MPD", |tag| {
@@ -102,7 +104,7 @@ pub fn live_mpd(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
         });
         push_events(&mut xml, broadcast, period);
         for (at, set) in sets.iter().enumerate() {
-            push_set(&mut xml, broadcast, period, addressing, at, &offers, set);
+            push_set(&mut xml, broadcast, period, at, &offers, set);
         }
         xml.close("Period");
     }
@@ -117,7 +119,7 @@ pub fn live_mpd(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
 
 /// Segments can be found by the clock where the channel has parts and they lie on the grid. The standard lets them begin
 /// up to half a duration off (§7.2.1); more than an eighth is not what players expect.
-fn addressing(broadcast: &Broadcast<'_>) -> Addressing {
+fn addressing(broadcast: &Broadcast<'_>, period: &Period) -> Addressing {
     let reference = &broadcast.tracks[0];
     let (grid, scale) = (broadcast.grid, reference.track.timescale);
     if grid.part.is_none() || broadcast.state == State::Ended {
@@ -129,8 +131,9 @@ fn addressing(broadcast: &Broadcast<'_>) -> Addressing {
         false => grid.start(number, scale).0,
     };
     let allowed = scale.ticks_floor(grid.slot_duration()).0 / 8;
-    let near =
-        reference.segments(broadcast.first).all(|segment| (segment.time.0 - start(segment.number)).abs() <= allowed);
+    let end = period.end.unwrap_or(u64::MAX);
+    let mut segments = reference.segments(period.first).take_while(|segment| segment.number < end);
+    let near = segments.all(|segment| (segment.time.0 - start(segment.number)).abs() <= allowed);
     if near { Addressing::Clock } else { Addressing::Timeline }
 }
 
@@ -203,13 +206,13 @@ fn push_set(
     xml: &mut Xml,
     broadcast: &Broadcast<'_>,
     period: &Period,
-    addressing: Addressing,
     id: usize,
     offers: &[offer::Offer<'_>],
     set: &[usize],
 ) {
     let tracks: Vec<_> = set.iter().map(|&at| offers[at].track).collect();
     let lives = || set.iter().map(|&at| &broadcast.tracks[at]);
+    let addressing = addressing(broadcast, period);
     let end = period.end.unwrap_or(u64::MAX);
     let closed = |live: &BroadcastTrack<'_>| {
         live.segments(period.first).take_while(|segment| segment.number < end).all(|segment| segment.is_independent)
@@ -219,6 +222,9 @@ fn push_set(
     switching_set::open(xml, id, &tracks, switching_set::mime(tracks[0]), Some(borders), |xml| {
         if addressing == Addressing::Clock {
             push_reference_time(xml, broadcast, period);
+        }
+        if tracks[0].video().is_some() {
+            descriptor::push_captions(xml, broadcast.captions);
         }
     });
     for (live, &at) in lives().zip(set) {
@@ -306,7 +312,7 @@ fn push_timeline(xml: &mut Xml, broadcast: &Broadcast<'_>, live: &BroadcastTrack
     xml.close("SegmentTemplate");
 }
 
-/// A gap is listed like a segment, so that `$Number$` goes on counting slots; its URL is 404.
+/// A gap is listed like a segment, so that `$Number$` goes on counting slots; what players get there has no samples.
 fn span(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, entry: &Entry<'_>) -> (i64, i64) {
     match &entry.segment {
         Some(segment) => (segment.time.0, segment.duration.0),
@@ -353,7 +359,8 @@ fn push_events(xml: &mut Xml, broadcast: &Broadcast<'_>, period: &Period) {
         let at = mark.time.as_micros() as u64;
         at < end && at.saturating_add(mark.duration.unwrap_or_default().as_micros() as u64) >= start
     };
-    let marks: Vec<&Mark> = broadcast.marks.iter().filter(inside).collect();
+    let marks: Vec<&Mark> =
+        broadcast.marks.iter().filter(inside).filter(|mark| live_timeline::is_within(broadcast, mark)).collect();
     let scheme = |mark: &Mark| match &mark.message {
         Message::Scte35(_) => (SCTE35_SCHEME.to_owned(), String::new()),
         Message::Event { scheme, value, .. } => (scheme.clone(), value.clone()),

@@ -2,7 +2,8 @@
 
 use crate::base::limits::LIVE_TAIL_SEGMENTS;
 use crate::base::{Ticks, Timescale};
-use crate::media::broadcast::{Broadcast, BroadcastTrack, SegmentView, State};
+use crate::media::Kind;
+use crate::media::broadcast::{Broadcast, BroadcastTrack, Grid, SegmentView, State};
 use crate::package::date;
 use crate::package::live_timeline::{self, Entry, micros, micros_ceil};
 use crate::package::live_url::{self, Stretch};
@@ -32,8 +33,11 @@ const PART_HOLD_BACK: u64 = 3;
 /// In target durations (§4.4.3.8: at least 3).
 const HOLD_BACK: u64 = 3;
 /// EXT-X-PROGRAM-DATE-TIME stands at every so many numbers, besides where the timeline is not continuous, so that a delta
-/// update has one too.
+/// update has one too. Not in a stretch: see [`Body::date`].
 const DATES_EVERY: u64 = 4;
+/// In microseconds: renditions that begin a segment no further apart than this begin together, as near as their frames let
+/// them. More than a frame of any audio codec, less than two frames of video.
+const TOGETHER: u64 = 50_000;
 /// In microseconds: what is left of a slot holds no further sample if it is less. Half an audio frame, or of a frame of
 /// video at 50 Hz.
 const SAMPLE_HALF: u64 = 10_000;
@@ -49,6 +53,7 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
         broadcast,
         live,
         edge,
+        stretch: which.stretch,
         cues: which.cues,
         init: None,
         discontinuities: 0,
@@ -62,7 +67,7 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
         body.push_entry(&entry);
     }
     if !ended {
-        body.push_edge(which.stretch);
+        body.push_edge();
     }
 
     let skipped = from - first;
@@ -208,6 +213,7 @@ struct Body<'b, 'a> {
     broadcast: &'b Broadcast<'a>,
     live: &'b BroadcastTrack<'a>,
     edge: Edge<'a>,
+    stretch: Stretch,
     cues: bool,
     init: Option<&'a str>,
     discontinuities: u32,
@@ -293,14 +299,31 @@ impl<'a> Body<'_, 'a> {
             }
             self.is_independent &= segment.is_independent;
         }
-        if broken || !follows || number.is_multiple_of(DATES_EVERY) {
+        if broken || !follows || (self.stretch.is_live() && number.is_multiple_of(DATES_EVERY)) {
             self.out.push_str("#EXT-X-PROGRAM-DATE-TIME:");
-            self.out.push_str(&date::iso(start));
+            self.out.push_str(&date::iso(self.date(number, start)));
             self.out.push('\n');
         }
         if self.cues {
             marks::push_cues(&mut self.out, self.broadcast, start, end);
         }
+    }
+
+    /// What EXT-X-PROGRAM-DATE-TIME says of an entry that begins at `start`, in microseconds.
+    ///
+    /// Of a stretch, all renditions say the same, though sound may begin a part of a frame beside the picture: Shaka Player
+    /// moves each rendition by its date after it has cut all to one length, and where dates differ by a millisecond it waits
+    /// at the end for what it moved away. For the same reason a stretch has no dates but where it begins or breaks.
+    fn date(&self, number: u64, start: u64) -> u64 {
+        if self.stretch.is_live() {
+            return start;
+        }
+        // Tracks are in an order of their own, video first.
+        let mut segments = self.broadcast.tracks.iter().filter_map(|live| {
+            let segment = live.segments(number).next().filter(|segment| segment.number == number)?;
+            Some(micros(segment.time, live.track.timescale))
+        });
+        segments.find(|other| other.abs_diff(start) < TOGETHER).unwrap_or(start)
     }
 
     fn push_map(&mut self, init: &'a str) {
@@ -321,12 +344,16 @@ impl<'a> Body<'_, 'a> {
             if part.is_independent {
                 self.out.push_str(",INDEPENDENT=YES");
             }
+            // Nothing came for it.
+            if part.size == 0 {
+                self.out.push_str(",GAP=YES");
+            }
             self.out.push('\n');
         }
     }
 
     /// What has come of the segment that is being made, what comes next, and how far the others are.
-    fn push_edge(&mut self, stretch: Stretch) {
+    fn push_edge(&mut self) {
         if self.broadcast.grid.part.is_none() {
             return;
         }
@@ -346,7 +373,7 @@ impl<'a> Body<'_, 'a> {
         for other in others {
             let (number, part) = report(self.broadcast, other, self.edge.time);
             let mut line = Attributes::new(&mut self.out, "#EXT-X-RENDITION-REPORT");
-            line.quoted("URI", &live_url::media_playlist(&other.track.id, stretch));
+            line.quoted("URI", &live_url::media_playlist(&other.track.id, self.stretch));
             line.integer("LAST-MSN", number);
             line.integer("LAST-PART", u64::from(part));
             line.end();
@@ -358,12 +385,24 @@ impl<'a> Body<'_, 'a> {
         let Some(open) = &self.edge.open else { return (self.edge.end, 0) };
         let grid = self.broadcast.grid;
         let slot_end = micros(grid.start(open.number + 1, grid.timescale), grid.timescale);
+        let slot_end = slot_end + lateness(&grid, open, self.live.track.timescale);
         match self.edge.time + SAMPLE_HALF > slot_end {
             true => (open.number + 1, 0),
             false => (open.number, open.parts.len() as u32),
         }
     }
 }
+
+/// How much later than its slot a segment begins, in microseconds, if that is more than cutting between samples explains:
+/// where an encoder came back with its key frames elsewhere.
+fn lateness(grid: &Grid, segment: &SegmentView<'_>, scale: Timescale) -> u64 {
+    let begun = micros(grid.start(segment.number, grid.timescale), grid.timescale);
+    let late = micros(segment.time, scale).saturating_sub(begun);
+    if late > 10 * SAMPLE_HALF { late } else { 0 }
+}
+
+/// In slots: how far behind the others text may be.
+const TEXT_BEHIND_SLOTS: u64 = 2;
 
 /// A tag whose value is a number; `tag` is everything before that.
 fn push_number(out: &mut String, tag: &str, value: u64) {
@@ -380,6 +419,14 @@ fn after(time: Ticks, duration: Ticks, scale: Timescale) -> u64 {
 /// same whichever track's bytes arrived first. Never ahead of what will be there, and at most a part behind.
 fn report(broadcast: &Broadcast<'_>, other: &BroadcastTrack<'_>, time: u64) -> (u64, u32) {
     let grid = broadcast.grid;
+    // Of a segment that every server has by then.
+    let known = grid.number(Ticks(i64::try_from(time).unwrap_or(i64::MAX)), Timescale::MICROS).saturating_sub(1);
+    let known = other.segments(known).next().filter(|segment| segment.number == known);
+    let late = match other.track.kind() {
+        Kind::Text => TEXT_BEHIND_SLOTS * grid.slot_duration().as_micros() as u64,
+        _ => known.map_or(0, |segment| lateness(&grid, &segment, other.track.timescale)),
+    };
+    let time = time.saturating_sub(late);
     let time = Ticks(i64::try_from(time.saturating_add(SAMPLE_HALF)).unwrap_or(i64::MAX));
     let part = micros_ceil(other.part_target, other.track.timescale).max(1);
     let number = grid.number(time, Timescale::MICROS).max(broadcast.first);

@@ -12,15 +12,12 @@ use super::attributes::Attributes;
 use super::media::push_seconds;
 
 /// Every mark of which something lies in the playlists. They hold the same set in all renditions, and one is kept as long as
-/// any of its range is in the window (§6.2.1, §6.2.4).
+/// any of its range is in the window (§6.2.1, §6.2.4). What is finished is not changed by what the channel is told later.
 pub(super) fn push_date_ranges(out: &mut String, broadcast: &Broadcast<'_>) {
-    let first = broadcast.grid.start(broadcast.first, broadcast.grid.timescale);
-    let first = Duration::from_micros(live_timeline::micros(first, broadcast.grid.timescale));
     let mut written: Vec<&str> = Vec::new();
     for mark in broadcast.marks {
-        let end = mark.time.saturating_add(mark.duration.unwrap_or_default());
         // §4.4.5.1: one identifier names one range.
-        if end >= first && !written.contains(&mark.id.as_str()) {
+        if live_timeline::is_within(broadcast, mark) && !written.contains(&mark.id.as_str()) {
             push_date_range(out, mark);
             written.push(&mark.id);
         }
@@ -81,6 +78,30 @@ pub(super) fn push_cues(out: &mut String, broadcast: &Broadcast<'_>, start: u64,
             Splice::Other => {}
         }
     }
+    for mark in broadcast.marks {
+        let Some(back) = return_by_itself(mark).filter(|back| (start..end).contains(&micros(*back))) else { continue };
+        let is_told = |other: &Mark| {
+            other.time > mark.time && other.time <= back.saturating_add(RETURN_SLACK) && is_return(other)
+        };
+        if !broadcast.marks.iter().any(is_told) {
+            out.push_str("#EXT-X-CUE-IN\n");
+        }
+    }
+}
+
+/// A return to the network that is told so near to the end of a break that ends by itself is the same.
+const RETURN_SLACK: Duration = Duration::from_secs(1);
+
+/// When a break ends that no other mark is to end.
+fn return_by_itself(mark: &Mark) -> Option<Duration> {
+    match &mark.message {
+        Message::Scte35(section) if scte35::returns_by_itself(section) => mark.time.checked_add(mark.duration?),
+        _ => None,
+    }
+}
+
+fn is_return(mark: &Mark) -> bool {
+    matches!(&mark.message, Message::Scte35(section) if scte35::splice(section) == Splice::In)
 }
 
 fn micros(time: Duration) -> u64 {

@@ -1,6 +1,6 @@
 //! The multivariant playlist.
 
-use crate::media::broadcast::Broadcast;
+use crate::media::broadcast::{Broadcast, Caption};
 use crate::media::track::{Video, VideoRange};
 use crate::media::{Kind, Presentation};
 use crate::package::live_url::{self, Stretch};
@@ -14,6 +14,8 @@ use super::rendition::{self, AudioGroup, Link};
 
 /// GROUP-ID of the subtitles.
 const SUBTITLES: &str = "subtitles";
+/// GROUP-ID of captions in the pictures.
+const CAPTIONS: &str = "captions";
 
 /// In bits per second. Players begin with the first variant they can play before they have measured anything, so the first
 /// is the best one that a connection of this rate carries.
@@ -27,13 +29,23 @@ struct Variant<'a, 'g> {
     rate: Rate,
 }
 
+/// How text comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Text {
+    /// Files of WebVTT, which have no codec.
+    Files,
+    /// Samples of ISO files, which CODECS names (RFC 8216bis §4.4.6.2).
+    Samples,
+}
+
 /// What is known about captions in the pictures (CEA-608 and 708).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Captions {
+enum Captions<'a> {
     /// There are none, and players need not look.
     None,
     /// An encoder may begin to send them at any time.
     Unknown,
+    Known(&'a [Caption]),
 }
 
 /// The multivariant playlist of an asset; its links are relative to `/vod/{asset}/`.
@@ -41,7 +53,7 @@ pub fn multivariant(presentation: &Presentation<'_>) -> String {
     let target = timeline::target_seconds(timeline::longest(presentation));
     let offers = offer::of_presentation(presentation, target);
     let independent = presentation.tracks.iter().all(|view| timeline::is_independent(*view));
-    render(&offers, &|track| url::media_playlist(presentation.version, track), independent, Captions::None)
+    render(&offers, &|track| url::media_playlist(presentation.version, track), independent, Captions::None, Text::Files)
 }
 
 /// The multivariant playlist of a channel, or of a stretch of it; its links are relative to `/live/{channel}/`.
@@ -49,7 +61,8 @@ pub fn multivariant(presentation: &Presentation<'_>) -> String {
 /// Whether segments are independent is left to the media playlists: here it would be a promise about those to come.
 pub fn live_multivariant(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
     let offers = offer::of_broadcast(broadcast);
-    render(&offers, &|track| live_url::media_playlist(track, stretch), false, Captions::Unknown)
+    let captions = if broadcast.captions.is_empty() { Captions::Unknown } else { Captions::Known(broadcast.captions) };
+    render(&offers, &|track| live_url::media_playlist(track, stretch), false, captions, Text::Samples)
 }
 
 /// BANDWIDTH is the peak segment rate of the video plus the largest peak of any audio rendition in the group, AVERAGE-BANDWIDTH
@@ -58,7 +71,7 @@ pub fn live_multivariant(broadcast: &Broadcast<'_>, stretch: Stretch) -> String 
 /// Order: the variant to begin with, then the others by track order (falling height), and within a track by audio group, AAC
 /// first. To begin with: SDR H.264 with the first audio group if there is any such, at most [`FIRST_BANDWIDTH`], the best of
 /// those, or the smallest if all need more.
-fn render(offers: &[Offer<'_>], link: Link<'_>, independent: bool, captions: Captions) -> String {
+fn render(offers: &[Offer<'_>], link: Link<'_>, independent: bool, captions: Captions<'_>, text: Text) -> String {
     let groups = rendition::audio_groups(offers);
     let variants = variants(offers, &groups);
     let grouped = variants.iter().any(|variant| variant.audio.is_some());
@@ -74,8 +87,17 @@ fn render(offers: &[Offer<'_>], link: Link<'_>, independent: bool, captions: Cap
         rendition::push_audio(&mut out, group, link);
     }
     let subtitles = rendition::push_subtitles(&mut out, offers, SUBTITLES, link);
+    if let Captions::Known(captions) = captions {
+        rendition::push_captions(&mut out, captions, CAPTIONS);
+    }
+    let mut text_codecs: Vec<&str> = Vec::new();
+    for Offer { track, .. } in offer::of_kind(offers, Kind::Text).filter(|_| text == Text::Samples) {
+        if !text_codecs.contains(&track.codec.as_str()) {
+            text_codecs.push(&track.codec);
+        }
+    }
     for variant in &variants {
-        push_variant(&mut out, variant, subtitles, captions, link);
+        push_variant(&mut out, variant, subtitles.then_some(&text_codecs), captions, link);
     }
     out
 }
@@ -120,12 +142,20 @@ fn first(variants: &[Variant<'_, '_>], groups: &[AudioGroup<'_>]) -> Option<usiz
     best.or_else(|| all().min_by_key(|(_, variant)| variant.rate.peak)).map(|(at, _)| at)
 }
 
-fn push_variant(out: &mut String, variant: &Variant<'_, '_>, subtitles: bool, captions: Captions, link: Link<'_>) {
+/// `subtitles`: the codecs of the group of subtitles, if there is one.
+fn push_variant(
+    out: &mut String,
+    variant: &Variant<'_, '_>,
+    subtitles: Option<&Vec<&str>>,
+    captions: Captions<'_>,
+    link: Link<'_>,
+) {
     let track = variant.offer.track;
     let mut codecs = vec![track.codec.as_str()];
     if let Some(group) = variant.audio {
         codecs.extend(group.codecs().into_iter().filter(|codec| *codec != track.codec));
     }
+    codecs.extend(subtitles.into_iter().flatten());
     let mut line = Attributes::new(out, "#EXT-X-STREAM-INF");
     line.integer("BANDWIDTH", variant.rate.peak);
     line.integer("AVERAGE-BANDWIDTH", variant.rate.average);
@@ -136,11 +166,13 @@ fn push_variant(out: &mut String, variant: &Variant<'_, '_>, subtitles: bool, ca
     if let Some(group) = variant.audio {
         line.quoted("AUDIO", &group.id);
     }
-    if subtitles {
+    if subtitles.is_some() {
         line.quoted("SUBTITLES", SUBTITLES);
     }
-    if track.video().is_some() && captions == Captions::None {
-        line.plain("CLOSED-CAPTIONS", "NONE");
+    match captions {
+        Captions::None if track.video().is_some() => line.plain("CLOSED-CAPTIONS", "NONE"),
+        Captions::Known(_) if track.video().is_some() => line.quoted("CLOSED-CAPTIONS", CAPTIONS),
+        _ => {}
     }
     line.end();
     out.push_str(&link(&track.id));

@@ -1,6 +1,7 @@
 //! Renditions and the groups they form (RFC 8216bis §4.4.6.1).
 
 use crate::media::Kind;
+use crate::media::broadcast::Caption;
 use crate::media::track::{Role, Track};
 use crate::package::name;
 use crate::package::offer::{self, Offer};
@@ -120,6 +121,27 @@ pub(super) fn push_subtitles(out: &mut String, offers: &[Offer<'_>], group: &str
         names.push(name);
     }
     !names.is_empty()
+}
+
+/// Captions in the pictures, which have no playlist of their own.
+pub(super) fn push_captions(out: &mut String, captions: &[Caption], group: &str) {
+    let mut names = Vec::new();
+    let mut languages: Vec<&str> = Vec::new();
+    for Caption { channel, language } in captions {
+        let name = name::unique(name::of_language(language).to_owned(), &names);
+        let mut line = Attributes::new(out, "#EXT-X-MEDIA");
+        line.plain("TYPE", "CLOSED-CAPTIONS");
+        line.quoted("GROUP-ID", group);
+        line.quoted("NAME", &name);
+        line.quoted("LANGUAGE", language);
+        line.plain("DEFAULT", "NO");
+        // One of a language (§4.4.6.1.1).
+        line.plain("AUTOSELECT", if languages.contains(&language.as_str()) { "NO" } else { "YES" });
+        line.quoted("INSTREAM-ID", &channel.to_string());
+        line.end();
+        names.push(name);
+        languages.push(language);
+    }
 }
 
 /// `selectable` holds what the AUTOSELECT=YES members of the group so far are chosen by: one combination of language and

@@ -40,6 +40,7 @@ pub struct Part {
     /// Microseconds.
     pub duration: u64,
     pub is_independent: bool,
+    pub is_gap: bool,
 }
 
 /// Checks one playlist by itself; the error says which rule is broken and where.
@@ -222,6 +223,7 @@ fn read(text: &str) -> Result<Checked, String> {
                 uri: attribute(value, "URI").ok_or("§4.4.4.9: a part without URI")?.to_owned(),
                 duration: attribute(value, "DURATION").and_then(decimal).ok_or("§4.4.4.9: a part without DURATION")?,
                 is_independent: attribute(value, "INDEPENDENT") == Some("YES"),
+                is_gap: attribute(value, "GAP") == Some("YES"),
             }),
             "#EXT-X-PRELOAD-HINT" => {
                 if checked.hint.replace(attribute(value, "URI").unwrap_or_default().to_owned()).is_some() {

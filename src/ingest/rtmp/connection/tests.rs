@@ -105,7 +105,7 @@ fn converse(
 fn answers(output: &[u8]) -> Vec<String> {
     let Some(chunks) = output.get(1 + 2 * 1536..) else { return Vec::new() };
     let (mut reader, mut input, mut answers) = (chunk::Reader::default(), BytesMut::from(chunks), Vec::new());
-    while let Some(message) = reader.next(&mut input).unwrap() {
+    while let Some(message) = reader.next(&mut input, RTMP_MESSAGE_BYTES_MAX).unwrap() {
         if message.kind == SET_CHUNK_SIZE {
             reader.set_chunk_size(word(SET_CHUNK_SIZE, &message.body).unwrap()).unwrap();
         }
@@ -292,7 +292,7 @@ fn enhanced_clients_are_told_what_is_taken() {
     let output = connection.poll_output().unwrap();
     let mut informations = Vec::new();
     let (mut reader, mut input) = (chunk::Reader::default(), BytesMut::from(&output[1 + 2 * 1536..]));
-    while let Some(message) = reader.next(&mut input).unwrap() {
+    while let Some(message) = reader.next(&mut input, RTMP_MESSAGE_BYTES_MAX).unwrap() {
         match message.kind {
             SET_CHUNK_SIZE => reader.set_chunk_size(4096).unwrap(),
             COMMAND => informations.push(amf::read(&message.body).unwrap().remove(3)),
@@ -359,7 +359,14 @@ fn hostile_peers_are_refused() {
             connected(&|client| {
                 client.message(3, COMMAND, 0, 0, &[0; 70_000]);
             }),
-            "a command of 70000 bytes; at most 65536 are taken",
+            "a message of 70000 bytes; at most 65536 are taken",
+        ),
+        (
+            connected(&|client| {
+                let video = [0; 70_000];
+                client.message(6, VIDEO, 0, 1, &video);
+            }),
+            "a message of 70000 bytes; at most 65536 are taken",
         ),
         (
             connected(&|client| {
@@ -373,6 +380,12 @@ fn hostile_peers_are_refused() {
         let (events, _) = converse(&bytes, &[usize::MAX], accept);
         assert_eq!(events, [want]);
     }
+    // Who publishes may send key frames, but no commands of their size.
+    let mut client = Client::connected("live");
+    client.publish(1, "news").message(6, VIDEO, 0, 1, &[0x17; 70_000]).message(3, COMMAND, 0, 0, &[0; 70_000]);
+    let (events, _) = converse(&client.bytes, &[usize::MAX], accept);
+    assert_eq!(events[0], "publish 1 live/news None");
+    assert_eq!(events.last().unwrap(), "a command of 70000 bytes; at most 65536 are taken");
 }
 
 #[test]

@@ -96,6 +96,25 @@ impl Columns {
     }
 }
 
+/// Appends a fragment that has no samples for `duration` ticks from `decode_time` on (§8.8.7.1, duration-is-empty).
+pub fn empty_fragment(sequence: u32, decode_time: u64, duration: u32, out: &mut Vec<u8>) {
+    const TFHD_EMPTY: u32 = 0x01_0000;
+    const TFHD_BASE_IS_MOOF: u32 = 0x02_0000;
+    open(out, 8 + 16 + 8 + 20 + 20, b"moof");
+    open(out, 16, b"mfhd");
+    put_u32(out, 0);
+    put_u32(out, sequence);
+    open(out, 8 + 20 + 20, b"traf");
+    open(out, 20, b"tfhd");
+    put_u32(out, TFHD_EMPTY | TFHD_BASE_IS_MOOF | TFHD_DURATION);
+    put_u32(out, TRACK_ID);
+    put_u32(out, duration);
+    open(out, 20, b"tfdt");
+    put_u32(out, 1 << 24);
+    put_u64(out, decode_time);
+    open(out, 8, b"mdat");
+}
+
 /// Appends `moof` and the header of `mdat` for one fragment; the samples' bytes go right behind.
 ///
 /// `sequence` counts fragments from 1, `decode_time` is in track ticks. Nothing is allocated once `out` has grown to the

@@ -145,6 +145,8 @@ fn mdia(out: &mut Vec<u8>, header: &Header<'_>) {
     let (handler, name) = match header.kind {
         Kind::Video => (b"vide", "VideoHandler"),
         Kind::Audio => (b"soun", "SoundHandler"),
+        // ISO/IEC 14496-12 §12.6: TTML is subtitles, and not text.
+        Kind::Text if is_ttml(header) => (b"subt", "SubtitleHandler"),
         Kind::Text => (b"text", "TextHandler"),
     };
     full_boxed(out, b"hdlr", 0, 0, |out| {
@@ -157,6 +159,7 @@ fn mdia(out: &mut Vec<u8>, header: &Header<'_>) {
         match header.kind {
             Kind::Video => full_boxed(out, b"vmhd", 0, 1, |out| out.extend_from_slice(&[0; 8])),
             Kind::Audio => full_boxed(out, b"smhd", 0, 0, |out| out.extend_from_slice(&[0; 4])),
+            Kind::Text if is_ttml(header) => full_boxed(out, b"sthd", 0, 0, |_| {}),
             Kind::Text => full_boxed(out, b"nmhd", 0, 0, |_| {}),
         }
         boxed(out, b"dinf", |out| {
@@ -176,6 +179,10 @@ fn mdia(out: &mut Vec<u8>, header: &Header<'_>) {
             full_boxed(out, b"stco", 0, 0, |out| put_u32(out, 0));
         });
     });
+}
+
+fn is_ttml(header: &Header<'_>) -> bool {
+    header.sample_entry.get(4..8) == Some(b"stpp")
 }
 
 /// Zero-terminated: what follows a zero inside is not said.

@@ -3,7 +3,7 @@
 mod fragment;
 mod header;
 
-pub use fragment::{Error, fragment_header};
+pub use fragment::{Error, empty_fragment, fragment_header};
 pub use header::{Header, header};
 
 /// Appends a box whose body `fill` writes.
