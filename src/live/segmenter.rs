@@ -236,18 +236,21 @@ impl Segmenter {
         self.resume(number, sample.time, sample.start.is_some(), sample.time, 0);
     }
 
+    /// A clock of milliseconds is not to make two parts of one, nor are frames that slipped by a tick.
+    fn slack(&self) -> i64 {
+        i64::from(self.pace.timescale.per_second()) / 1_000
+    }
+
     /// The newest sample lasts until the next one, or as long as samples do; over a hole as far as its part goes.
     fn settle(&mut self, next: Option<i64>, cuts: &mut Vec<Cut>) {
         let Some(sample) = self.pending.take() else { return };
-        let (part, limit) = (self.part, longest(&self.grid, self.pace.timescale));
+        let (part, slack, limit) = (self.part, self.slack(), longest(&self.grid, self.pace.timescale));
         let Some(open) = &mut self.open else { return };
         let time = sample.time.0;
         // The next one may come sooner than they usually do; and the last one is as long as the one before.
         self.step = next.map(|next| next - time).or(self.step);
         let usual = self.pace.frame.or(sample.duration).into_iter();
         let length = usual.chain(self.step).min().unwrap_or(part).clamp(1, part);
-        // A clock of milliseconds is not to make two parts of one.
-        let slack = i64::from(self.pace.timescale.per_second()) / 1_000;
         if !open.rows.is_empty() && time + length > open.part_start + part + slack {
             open.close_part(cuts);
         }
@@ -285,7 +288,8 @@ impl Segmenter {
         let begun = self.grid.start(open.number, self.pace.timescale).0;
         let is_regular = open.is_independent && (open.time - begun).abs() <= frame / 2;
         let is_last = (self.kind != Kind::Video || is_regular) && end + frame / 2 >= due;
-        let is_full = end <= open.part_start + self.part && end + frame > open.part_start + self.part;
+        let part_end = open.part_start + self.part + self.slack();
+        let is_full = end <= part_end && end + frame > part_end;
         if is_last || is_full {
             self.settle(Some(end), cuts);
             if let Some(open) = &mut self.open {
