@@ -20,6 +20,9 @@ use super::setup::ChannelSetup;
 use crate::base::limits;
 use crate::ingest::name::Protocol;
 
+/// Characters of a channel's name that is none.
+const NAME_SHOWN: usize = 64;
+
 /// All channels by name.
 #[derive(Default)]
 pub struct Channels {
@@ -90,7 +93,10 @@ impl Channels {
             return Err(Refusal::Guessing { wait });
         }
         let refusal = match channel {
-            None => Refusal::NoChannel { channel: name.to_owned() },
+            // Goes into the log, and comes from anybody.
+            None => {
+                Refusal::NoChannel { channel: name.chars().take(NAME_SHOWN).flat_map(char::escape_debug).collect() }
+            }
             Some(channel) => {
                 let is_right = auth::same(&presented.key, channel.setup.borrow().publish_key.as_bytes());
                 if let (Some(wait), false) = (wait, is_right) {
@@ -292,6 +298,9 @@ mod tests {
         }
         assert_eq!(status("news", presented("s3cret"), address), 429);
         assert_eq!(status("news", presented("s3cret"), [10, 0, 0, 2].into()), 200);
+        let long = "x\n".repeat(1_000);
+        let refusal = channels.admit(&long, presented("x").as_ref(), [10, 0, 0, 3].into(), now).err().unwrap();
+        assert_eq!(refusal.to_string(), format!("there is no channel {}", "x\\n".repeat(32)));
         // Who publishes from there already goes on.
         let channel = channels.find("news").unwrap();
         let at = SocketAddr::new(address, 1);

@@ -1,6 +1,5 @@
 //! The intake thread: opens channels and listeners, and does what the admin API and SIGHUP ask for.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -21,6 +20,7 @@ use super::ingest::Ingest;
 use super::objects::ObjectApi;
 use super::recorder::{self, Recorder};
 use super::report;
+use super::seldom::Seldom;
 use super::setup::ChannelSetup;
 use crate::base::limits;
 use crate::live;
@@ -193,8 +193,9 @@ impl Control {
             places: Arc::new(Semaphore::new(options.connections_max)),
             connections_max: options.connections_max,
             idle_timeout: options.idle_timeout,
+            too_many: Seldom::default(),
+            unknown: Seldom::default(),
             store,
-            refused: Cell::default(),
         };
         Control {
             options,

@@ -1,6 +1,5 @@
 //! HTTP ingest: `POST` or `PUT /ingest/{channel}/{name…}`, in requests that last for a segment or for months.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -25,14 +24,12 @@ use super::channels::{Channel, Channels};
 use super::encoder::Identity;
 use super::objects::{self, ObjectApi, ResponseBody};
 use super::refusal::Refusal;
+use super::seldom::Seldom;
 use crate::base::limits;
 use crate::ingest::name::{self, Protocol};
 
 /// After a failed accept (out of descriptors): time for something to be closed.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// How often the log says that connections are refused.
-const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the listeners of the intake thread share.
 pub struct Ingest {
@@ -41,10 +38,11 @@ pub struct Ingest {
     pub places: Arc<Semaphore>,
     pub connections_max: usize,
     pub idle_timeout: Duration,
+    /// What the log says of connections beyond `connections_max`, and of publishers over RTMP that know no key.
+    pub too_many: Seldom,
+    pub unknown: Seldom,
     /// What answers below `/store`.
     pub store: Option<ObjectApi>,
-    /// Connections that were refused since the log last said so, and when that was.
-    pub refused: Cell<(u64, Option<Instant>)>,
 }
 
 impl Ingest {
@@ -97,16 +95,11 @@ impl Ingest {
         let _ = stream.try_write(answer.as_bytes());
     }
 
-    /// There is no place for a connection. The log says so, but not of each: a flood of them is not to fill the disk.
+    /// There is no place for a connection.
     pub fn no_place(&self, protocol: &str, peer: SocketAddr) -> Refusal {
         let refusal = Refusal::Connections { max: self.connections_max };
-        let (count, said) = self.refused.get();
-        if said.is_some_and(|said| said.elapsed() < REFUSED_PAUSE) {
-            self.refused.set((count + 1, said));
-        } else {
-            let others = if count > 0 { format!(", and {count} others since it was last said") } else { String::new() };
-            warn!("intake: {peer}: {protocol}: {refusal} (intake.connections_max){others}");
-            self.refused.set((0, Some(Instant::now())));
+        if let Some(unsaid) = self.too_many.due(Instant::now()) {
+            warn!("intake: {peer}: {protocol}: {refusal} (intake.connections_max){unsaid}");
         }
         refusal
     }

@@ -30,6 +30,7 @@ mod recorder;
 mod refusal;
 mod report;
 mod rtmp;
+mod seldom;
 mod setup;
 mod stored;
 

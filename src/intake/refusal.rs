@@ -27,7 +27,7 @@ pub enum Refusal {
     Full,
     #[error("the channel was stopped")]
     Stopped,
-    #[error("nothing here; encoders send to /ingest/{{channel}}/{{name}}")]
+    #[error("nothing here; encoders send to /ingest/{{channel}}/{{name}}, or over RTMP to live/{{channel}}")]
     NoPlace,
     #[error("POST, PUT and DELETE only; players get the channel elsewhere")]
     Method,

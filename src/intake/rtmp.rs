@@ -23,6 +23,9 @@ use crate::live::SourceName;
 /// Bytes that are read at once, at most.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Characters of a name that somebody asks to publish as.
+const NAME_SHOWN: usize = 64;
+
 /// Why a connection ends.
 #[derive(Debug, Error)]
 enum End {
@@ -144,7 +147,13 @@ impl Publishing {
                         self.streams.insert(stream, publishing);
                     }
                     Err(refusal) => {
-                        debug!("intake: {}: RTMP: {}: {refusal}", self.peer, target.path.join("/"));
+                        // Whoever sets up an encoder looks for it here. Wrong keys have been told of by their number.
+                        if matches!(refusal, Refusal::NoKey | Refusal::NoPlace | Refusal::Disabled { .. })
+                            && let Some(unsaid) = self.ingest.unknown.due(Instant::now())
+                        {
+                            let path: String = target.path.join("/").chars().take(NAME_SHOWN).collect();
+                            info!("intake: {}: RTMP: {path:?} is refused: {refusal}{unsaid}", self.peer);
+                        }
                         let kind = match refusal {
                             Refusal::NoKey | Refusal::WrongKey { .. } | Refusal::Guessing { .. } => {
                                 rtmp::Refusal::Unauthorized
