@@ -134,9 +134,14 @@ impl Rendition {
             return Ok(());
         }
         match name {
+            Name::Header(_) => return Ok(()),
+            Name::Part(position) => self.part(*position, &body.bytes)?,
+            Name::Segment(number) => self.segment(*number, &body.bytes)?,
+        }
+        drop(body);
+        match name {
             Name::Header(_) => Ok(()),
-            Name::Part(position) => self.part(*position, &body.bytes),
-            Name::Segment(number) => self.segment(*number, &body.bytes),
+            Name::Part((number, _)) | Name::Segment(number) => self.join(*number),
         }
     }
 
@@ -161,14 +166,22 @@ impl Rendition {
         let expected = first..first + SEGMENT_FRAMES;
         ensure!(frames == expected, "segment {number} is of frames {frames:?}, expected {expected:?}");
         self.verified.segments += 1;
-        let mut rest = bytes;
-        for part in 0..SEGMENT_FRAMES / PART_FRAMES {
-            let Some(part) = self.bodies.get(&Name::Part((number, part))) else { return Ok(()) };
-            let part = part.borrow();
-            if !part.is_whole {
-                return Ok(());
-            }
-            rest = rest.strip_prefix(&part.bytes[..]).with_context(|| format!("segment {number} is not its parts"))?;
+        Ok(())
+    }
+
+    /// A segment is its parts, one after the other: compared once, when the last of them all has come.
+    fn join(&mut self, number: u64) -> Result<()> {
+        let whole = |name: Name| self.bodies.get(&name).filter(|body| body.borrow().is_whole);
+        let Some(segment) = whole(Name::Segment(number)) else { return Ok(()) };
+        let parts: Option<Vec<_>> =
+            (0..SEGMENT_FRAMES / PART_FRAMES).map(|part| whole(Name::Part((number, part)))).collect();
+        let Some(parts) = parts else { return Ok(()) };
+        let segment = segment.borrow();
+        let mut rest = &segment.bytes[..];
+        for part in parts {
+            rest = rest
+                .strip_prefix(&part.borrow().bytes[..])
+                .with_context(|| format!("segment {number} is not its parts"))?;
         }
         ensure!(rest.is_empty(), "segment {number} is {} bytes longer than its parts", rest.len());
         self.verified.joined += 1;

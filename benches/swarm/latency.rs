@@ -22,6 +22,15 @@ impl Latencies {
     }
 }
 
+impl IntoIterator for Latencies {
+    type Item = Duration;
+    type IntoIter = std::vec::IntoIter<Duration>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl Extend<Duration> for Latencies {
     fn extend<T: IntoIterator<Item = Duration>>(&mut self, latencies: T) {
         self.0.extend(latencies);

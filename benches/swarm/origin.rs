@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 pub struct Origin {
     pub delivery: SocketAddr,
     pub intake: SocketAddr,
+    admin: SocketAddr,
     process: Child,
     directory: tempfile::TempDir,
 }
@@ -51,35 +52,49 @@ impl Origin {
                  window = \"{window}\"\n"
             )?;
         }
-        let config_path = directory.path().join("headwater.toml");
-        std::fs::write(&config_path, config)?;
+        std::fs::write(directory.path().join("headwater.toml"), config)?;
         for name in ["library", "live"] {
             std::fs::create_dir(directory.path().join(name))?;
         }
-        let log = File::create(directory.path().join("log"))?;
-        let binary = std::env::var_os("HEADWATER_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_headwater").into());
-        let process = Command::new("taskset")
-            .args(["-c", &SERVER_CPU.to_string()])
-            .arg(&binary)
-            .args(["serve", "--config"])
-            .arg(&config_path)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("taskset")?;
-        let mut origin = Origin { delivery, intake, process, directory };
+        let process = spawn(directory.path())?;
+        let mut origin = Origin { delivery, intake, admin, process, directory };
+        origin.ready()?;
+        Ok(origin)
+    }
+
+    /// Stops the server, has something done to what it recorded, and starts it again.
+    pub fn restart(&mut self, between: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        self.stop();
+        between(&self.directory.path().join("live"))?;
+        self.process = spawn(self.directory.path())?;
+        self.ready()
+    }
+
+    fn ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
-        while !matches!(fetch(admin, "/readyz"), Ok((200, _))) {
-            if let Some(status) = origin.process.try_wait()? {
-                bail!("{} ended with {status}: {}", binary.display(), origin.log());
+        while !matches!(fetch(self.admin, "/readyz"), Ok((200, _))) {
+            if let Some(status) = self.process.try_wait()? {
+                bail!("the server ended with {status}: {}", self.log());
             }
             if Instant::now() > deadline {
-                bail!("not ready after {READY_WITHIN:?}: {}", origin.log());
+                bail!("not ready after {READY_WITHIN:?}: {}", self.log());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(origin)
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        let deadline = Instant::now() + STOPPED_WITHIN;
+        let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM);
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.process.kill();
+                let _ = self.process.wait();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The end of what the server said.
@@ -120,17 +135,24 @@ impl Origin {
 
 impl Drop for Origin {
     fn drop(&mut self) {
-        let deadline = Instant::now() + STOPPED_WITHIN;
-        let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM);
-        while matches!(self.process.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                let _ = self.process.kill();
-                let _ = self.process.wait();
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.stop();
     }
+}
+
+/// The server on the configuration in a directory, which its log goes to as well.
+fn spawn(directory: &Path) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(directory.join("log"))?;
+    let binary = std::env::var_os("HEADWATER_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_headwater").into());
+    Command::new("taskset")
+        .args(["-c", &SERVER_CPU.to_string()])
+        .arg(&binary)
+        .args(["serve", "--config"])
+        .arg(directory.join("headwater.toml"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("taskset")
 }
 
 fn free_addresses<const COUNT: usize>() -> Result<[SocketAddr; COUNT]> {

@@ -8,13 +8,16 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A growing number that others wait for.
+/// A growing number that others wait for. Begins at 0.
+#[derive(Default)]
 pub struct Watch {
     mark: AtomicU64,
     /// Workers with somebody waiting; few, and changed when the first one waits or the last one is gone.
     listeners: Mutex<Vec<(u64, Arc<dyn Listener>)>>,
     /// Whether there may be any, so that advancing without waiters takes no lock.
     listened: AtomicU64,
+    /// Requests that wait, on all workers: for who wants to know, nothing depends on it.
+    waiters: AtomicU64,
 }
 
 /// A worker, as far as a watch knows it.
@@ -35,7 +38,7 @@ pub const ENDED: u64 = u64::MAX;
 
 impl Watch {
     pub fn new(mark: u64) -> Watch {
-        Watch { mark: AtomicU64::new(mark), listeners: Mutex::default(), listened: AtomicU64::new(0) }
+        Watch { mark: AtomicU64::new(mark), ..Watch::default() }
     }
 
     pub fn mark(&self) -> u64 {
@@ -66,6 +69,20 @@ impl Watch {
         let mut listeners = self.listeners();
         listeners.retain(|(other, known)| *other != key || !Arc::ptr_eq(known, listener));
         self.listened.store(listeners.len() as u64, Ordering::SeqCst);
+    }
+
+    /// Requests that wait for it at the moment.
+    pub fn waiters(&self) -> u64 {
+        self.waiters.load(Ordering::Relaxed)
+    }
+
+    /// Told by whoever keeps the list of them.
+    pub fn waiters_came(&self, count: usize) {
+        self.waiters.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub fn waiters_left(&self, count: usize) {
+        self.waiters.fetch_sub(count as u64, Ordering::Relaxed);
     }
 
     fn listeners(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Arc<dyn Listener>)>> {

@@ -52,6 +52,7 @@ impl Waits {
             place
         });
         self.watched.borrow_mut()[place].waiting.push(Waiting { target: mark.target, until, ticket });
+        mark.watch.waiters_came(1);
         // It may have moved since it was looked at, and before anybody listened.
         if mark.is_reached() {
             self.moved(place as u64, tickets);
@@ -93,7 +94,7 @@ impl Waits {
     fn settle(&self, key: usize, tickets: &Tickets, outcome: impl Fn(&Waiting, u64) -> Option<Outcome>) {
         let mut all = self.watched.borrow_mut();
         let Some(watched) = all.get_mut(key) else { return };
-        let mark = watched.watch.mark();
+        let (mark, before) = (watched.watch.mark(), watched.waiting.len());
         watched.waiting.retain(|waiting| match outcome(waiting, mark) {
             Some(outcome) => {
                 tickets.close(waiting.ticket, outcome);
@@ -101,6 +102,7 @@ impl Waits {
             }
             None => true,
         });
+        watched.watch.waiters_left(before - watched.waiting.len());
         if watched.waiting.is_empty() {
             let watch = all.remove(key).watch;
             self.places.borrow_mut().remove(&address(&watch));
@@ -113,6 +115,7 @@ impl Drop for Waits {
     fn drop(&mut self) {
         for (key, watched) in self.watched.borrow().iter() {
             watched.watch.unsubscribe(&self.listener, key as u64);
+            watched.watch.waiters_left(watched.waiting.len());
         }
     }
 }
@@ -138,10 +141,12 @@ mod tests {
         let posted = || inbox.take().iter().filter(|message| matches!(message, Message::Moved(_))).count();
         assert_eq!((tickets.outcome(wait(10, 5)), waits.len()), (Some(Outcome::Done), 0), "reached already");
         let (near, far, late) = (wait(11, 5), wait(20, 5), wait(20, 90));
+        assert_eq!(watch.waiters(), 3);
         watch.advance(11);
         assert_eq!(posted(), 1, "one message, however many wait");
         waits.moved(0, &tickets);
         assert_eq!([near, far, late].map(|id| tickets.outcome(id)), [Some(Outcome::Done), None, None]);
+        assert_eq!(watch.waiters(), 2);
         waits.expire(5, &tickets);
         assert_eq!(tickets.outcome(far), None);
         waits.expire(6, &tickets);
@@ -149,6 +154,9 @@ mod tests {
         waits.expire_all(&tickets);
         assert_eq!((tickets.outcome(late), waits.len()), (Some(Outcome::Overdue), 0));
         watch.advance(30);
-        assert_eq!(posted(), 0, "nobody listens any more");
+        assert_eq!((posted(), watch.waiters()), (0, 0), "nobody listens any more");
+        wait(40, 5);
+        drop(waits);
+        assert_eq!(watch.waiters(), 0);
     }
 }

@@ -65,6 +65,8 @@ pub fn channel(origin: Origin, channel: &Channel, readers: &live::Channel) -> Va
         "bytes": figures.bytes.value(),
         "samples": figures.samples.value(),
         "refused": figures.refused.value(),
+        "waiting": snapshot.waiting(),
+        "window_bytes": snapshot.bytes(),
         "published": published.as_ref().map(described),
     })
 }
@@ -127,6 +129,11 @@ pub fn write_metrics<'a>(all: impl Iterator<Item = (&'a Channel, &'a live::Chann
         "headwater_channel_window_bytes",
         "Bytes of the channel's recording on disk.",
         labels.iter().zip(&readers).map(|(labels, readers)| (&labels[..], readers.snapshot().bytes() as f64)),
+    );
+    out.gauge(
+        "headwater_channel_waiting",
+        "Requests that wait for a playlist, a part, or the rest of a segment of the channel.",
+        labels.iter().zip(&readers).map(|(labels, readers)| (&labels[..], readers.snapshot().waiting() as f64)),
     );
     type Gauge = (&'static str, &'static str, fn(&super::figures::Figures) -> u64);
     let gauges: [Gauge; 2] = [

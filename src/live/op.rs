@@ -17,8 +17,7 @@ pub enum Op {
     /// Makes a track file whose first bytes are `init`, and its journal. What has the name already is an unfinished file
     /// without rows: it is replaced. Done when it may be appended to: [`Outcome::Opened`].
     Create { file: FileName, init: Bytes },
-    /// Writes behind what is there: `offset` is the length of the file so far. An earlier append that failed may have left
-    /// bytes from `offset` on: they are overwritten, or cut off.
+    /// Writes behind what is there: `offset` is the length of the file so far. One that fails leaves nothing behind `offset`.
     Append { file: FileName, offset: u64, bytes: Vec<Bytes> },
     /// Appends to the file's journal.
     Row { file: FileName, row: SegmentRow },

@@ -55,7 +55,7 @@ impl Default for Shelf {
             books: Vec::new(),
             tail: Vec::new(),
             places: Vec::new(),
-            watch: Arc::new(Watch::new(0)),
+            watch: Arc::default(),
             lost: None,
         }
     }
@@ -110,7 +110,6 @@ impl Shelf {
             }
         }
         shelf.trim();
-        shelf.watch.advance(shelf.position().mark());
         (shelf, rows_missing)
     }
 

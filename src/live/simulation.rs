@@ -539,7 +539,7 @@ fn a_steady_encoder_is_published_steadily() {
         assert!(
             matches!(snapshot.part(&track.track.id, track.tail[0].number, 0), Located::Whole(extent) if extent.len == u64::from(part.size))
         );
-        let next = track.latest().unwrap();
+        let next = broadcast.listed(track);
         assert!(matches!(snapshot.part(&track.track.id, next.number, next.parts), Located::Later(_)));
         assert!(matches!(snapshot.segment(&track.track.id, next.number + 9), Located::Missing));
     }

@@ -96,6 +96,12 @@ impl Snapshot {
         files.map(|file| file.opened.media.len()).sum()
     }
 
+    /// Requests that wait for more of the channel: a playlist, a part, the rest of a segment.
+    pub fn waiting(&self) -> u64 {
+        let of_segment = |place: &Place| place.progress.as_ref().map_or(0, |progress| progress.watch().waiters());
+        self.tracks.iter().map(|track| track.watch.waiters() + track.places.last().map_or(0, of_segment)).sum()
+    }
+
     /// Of a channel that has published nothing yet.
     pub fn empty(marks: Vec<Mark>) -> Snapshot {
         Snapshot {
@@ -148,7 +154,14 @@ impl Snapshot {
         self.state
     }
 
-    /// What a track's progress is waited on: its mark is [`Position::mark`] of how far the track has come.
+    /// How far the playlist of each track goes, for its watch.
+    pub(super) fn reached(&self) -> Vec<(Arc<Watch>, Position)> {
+        let Some(broadcast) = self.broadcast(None) else { return Vec::new() };
+        let tracks = self.tracks.iter().zip(&broadcast.tracks);
+        tracks.map(|(track, live)| (track.watch.clone(), broadcast.listed(live))).collect()
+    }
+
+    /// What a track's progress is waited on: its mark is [`Position::mark`] of [`Broadcast::listed`].
     pub fn watch(&self, track: &str) -> Option<&Arc<Watch>> {
         Some(&self.track(track)?.watch)
     }

@@ -24,6 +24,16 @@ pub struct Anchor(pub i64);
 
 const ANCHOR_NANOS: Nanos = 10_000_000;
 
+/// The anchor of a channel, as a track finds it whose clock begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    None,
+    /// What was published before went by it.
+    Old(Anchor),
+    /// Other tracks go by it at the moment, or this one did until now.
+    InUse(Anchor),
+}
+
 /// A reconnecting publisher may repeat as much of what it sent before without being taken for one that started over.
 const REPEATED: Nanos = 1_000_000_000;
 
@@ -48,12 +58,12 @@ impl Anchor {
 
     /// The anchor for a track whose clock begins, or begins anew, at `time`.
     ///
-    /// `known` is the channel's, `configured` the operator's. `track_end` is where the track's published media ends,
+    /// `configured` is the operator's. `track_end` is where the track's published media ends,
     /// `channel_end` the latest such end of all tracks.
     pub fn choose(
         time: Nanos,
         now: Duration,
-        known: Option<Anchor>,
+        known: Known,
         configured: Option<Anchor>,
         track_end: Option<Nanos>,
         channel_end: Option<Nanos>,
@@ -63,12 +73,18 @@ impl Anchor {
         let follows =
             |anchor: Anchor, repeated: Nanos| track_end.is_none_or(|end| time + anchor.nanos() >= end - repeated);
         let is_near = |anchor: Anchor| (time + anchor.nanos() - now).abs() <= jump;
+        let makes_sense = |anchor: Anchor| is_near(anchor) && follows(anchor, REPEATED);
+        // Tracks of one clock stay side by side, however far that clock is from the time of day.
+        if let Known::InUse(anchor) = known
+            && makes_sense(anchor)
+        {
+            return anchor;
+        }
         if (time - now).abs() <= LIVE_WALL_CLOCK.as_nanos() as Nanos && follows(Anchor::WALL_CLOCK, jump) {
             return Anchor::WALL_CLOCK;
         }
-        if let Some(anchor) = known
-            && is_near(anchor)
-            && follows(anchor, REPEATED)
+        if let Known::Old(anchor) = known
+            && makes_sense(anchor)
         {
             return anchor;
         }
@@ -300,11 +316,11 @@ mod tests {
     fn anchors_are_kept_as_long_as_time_goes_on() {
         let now = Duration::from_secs(1_800_000_000);
         let unix = now.as_nanos() as Nanos;
-        let known = Some(Anchor(179_999_999_000));
+        let known = Known::Old(Anchor(179_999_999_000));
         for (name, time, known, configured, track_end, channel_end, want) in [
-            ("wall clock", unix - 3 * S, None, None, None, None, Anchor(0)),
-            ("wall clock an hour off", unix + 3600 * S, None, None, None, None, Anchor(0)),
-            ("from zero", 0, None, None, None, None, Anchor(180_000_000_000)),
+            ("wall clock", unix - 3 * S, Known::None, None, None, None, Anchor(0)),
+            ("wall clock an hour off", unix + 3600 * S, Known::None, None, None, None, Anchor(0)),
+            ("from zero", 0, Known::None, None, None, None, Anchor(180_000_000_000)),
             ("going on", 12 * S, known, None, Some(unix), Some(unix), Anchor(179_999_999_000)),
             ("repeating a little", 9 * S + S / 2, known, None, Some(unix), Some(unix), Anchor(179_999_999_000)),
             ("jumping back", 5 * S, known, None, Some(unix), Some(unix), Anchor(179_999_999_500)),
@@ -317,8 +333,34 @@ mod tests {
                 Some(unix + 2 * S),
                 Anchor(180_000_000_200),
             ),
-            ("as configured", 7 * S, None, Some(Anchor(170_000_000_000)), None, None, Anchor(170_000_000_000)),
-            ("clock set back by a minute", unix - 60 * S, Some(Anchor(0)), None, Some(unix), Some(unix), Anchor(6_000)),
+            ("as configured", 7 * S, Known::None, Some(Anchor(170_000_000_000)), None, None, Anchor(170_000_000_000)),
+            (
+                "clock set back by a minute",
+                unix - 60 * S,
+                Known::Old(Anchor(0)),
+                None,
+                Some(unix),
+                Some(unix),
+                Anchor(6_000),
+            ),
+            (
+                "beside others, 20 s behind the time of day",
+                unix - 20 * S,
+                Known::InUse(Anchor(2_000)),
+                None,
+                Some(unix - 15 * S),
+                Some(unix),
+                Anchor(2_000),
+            ),
+            (
+                "alone after that",
+                unix - 20 * S,
+                Known::Old(Anchor(2_000)),
+                None,
+                Some(unix - 15 * S),
+                Some(unix),
+                Anchor(0),
+            ),
         ] {
             assert_eq!(Anchor::choose(time, now, known, configured, track_end, channel_end), want, "{name}");
         }

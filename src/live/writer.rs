@@ -14,11 +14,11 @@ use super::session::{SILENCE, Session};
 use super::shelf::{Init, Shelf};
 use super::snapshot::{Snapshot, TrackSnapshot, order};
 use super::state::{SavedGrid, SavedMark, State, VERSION};
-use super::timeline::{Anchor, Nanos};
+use super::timeline::{Anchor, Known, Nanos};
 use super::track::{Taken, TrackWriter};
 use crate::base::Ticks;
 use crate::base::limits::{LIVE_PENDING_BYTES_MAX, LIVE_SESSIONS_MAX, LIVE_TRACKS_MAX};
-use crate::base::watch::{ENDED, Watch};
+use crate::base::watch::ENDED;
 use crate::media::Kind;
 use crate::media::broadcast::{self, Grid, Position, SegmentRow};
 use crate::media::feed::{Event, Format, Marker, Sample, TrackKey};
@@ -444,7 +444,17 @@ impl ChannelWriter {
         let configured = self.options.anchor.map(Anchor::of);
         let channel_end = self.tracks.values().filter_map(TrackWriter::end).max();
         let was = self.anchor;
-        let anchor = Anchor::choose(time, now, was, configured, track.end(), channel_end);
+        let goes_on = |other: &&TrackWriter| now.saturating_sub(other.heard) <= SILENCE;
+        let others = self.tracks.values().filter(|other| other.id != track.id && other.anchor().is_some());
+        let is_in_use = was.is_some_and(|was| {
+            track.anchor() == Some(was) || others.filter(goes_on).any(|other| other.anchor() == Some(was))
+        });
+        let known = match was {
+            None => Known::None,
+            Some(was) if is_in_use => Known::InUse(was),
+            Some(was) => Known::Old(was),
+        };
+        let anchor = Anchor::choose(time, now, known, configured, track.end(), channel_end);
         let mut owner = None;
         if let Some(track) = self.tracks.get_mut(name) {
             track.anchor_at(anchor);
@@ -667,13 +677,11 @@ impl ChannelWriter {
         self.state = broadcast::State::Ongoing;
         self.is_state_new = true;
         // Watches that have ended stay so.
-        let names: Vec<_> = self.tracks.keys().cloned().collect();
-        for name in names {
-            if let Some(track) = self.tracks.get_mut(&name) {
-                track.shelf.watch = Arc::new(Watch::new(track.shelf.position().mark()));
-            }
-            self.show_track(&name);
+        for track in self.tracks.values_mut() {
+            track.shelf.watch = Arc::default();
         }
+        let names: Vec<_> = self.tracks.keys().cloned().collect();
+        self.show_tracks(&names);
     }
 
     fn close(&mut self, name: &Arc<str>) {
@@ -791,10 +799,10 @@ impl ChannelWriter {
         self.late_rows = others;
         let rows: Vec<(FileName, SegmentRow)> = late;
         let rows = rows.into_iter().filter(|(other, _)| *other == file).chain([(file.clone(), row)]);
+        // Viewers are told once it is on disk: a segment that was complete does not become one that is being made.
         for (at, (file, row)) in rows.enumerate() {
             self.jobs.insert(at, Job::Row { file, row });
         }
-        self.show_track(name);
     }
 
     fn discontinuities_at(&self, number: u64) -> u32 {
@@ -825,7 +833,9 @@ impl ChannelWriter {
                 }
             }
             (Flight::Row, Ok(_)) => {
-                self.jobs.pop_front();
+                if let Some(Job::Row { file, .. }) = self.jobs.pop_front() {
+                    self.show_track(&file.track);
+                }
                 self.expire();
             }
         }
@@ -854,8 +864,11 @@ impl ChannelWriter {
                     track.shelf.lose(made.number);
                 }
             }
-            // Its segment has been listed: it is tried again with the track's next one.
-            Some(Job::Row { file, row }) => self.late_rows.push((file, row)),
+            // The live edge does not wait for it: it is tried again with the track's next one.
+            Some(Job::Row { file, row }) => {
+                self.show_track(&file.track);
+                self.late_rows.push((file, row));
+            }
             Some(Job::End { .. }) | None => {}
         }
     }
@@ -929,14 +942,20 @@ impl ChannelWriter {
     // What viewers see.
 
     fn show_track(&mut self, name: &Arc<str>) {
-        let (Some(grid), Some(track)) = (self.grid, self.tracks.get(name)) else { return };
-        match track.snapshot(&grid) {
-            Some(view) => drop(self.views.insert(name.clone(), view)),
-            None => drop(self.views.remove(name)),
+        self.show_tracks(std::slice::from_ref(name));
+    }
+
+    /// All of them at once: what is complete in every track is not known from some.
+    fn show_tracks(&mut self, names: &[Arc<str>]) {
+        let Some(grid) = self.grid else { return };
+        for name in names {
+            let Some(track) = self.tracks.get(name) else { continue };
+            match track.snapshot(&grid) {
+                Some(view) => drop(self.views.insert(name.clone(), view)),
+                None => drop(self.views.remove(name)),
+            }
         }
-        let (watch, mark) = (track.shelf.watch.clone(), track.shelf.position().mark());
         self.show();
-        watch.advance(mark);
     }
 
     fn show(&mut self) {
@@ -944,11 +963,15 @@ impl ChannelWriter {
         let furthest = self.views.values().filter_map(|view| view.tail.last()).map(|last| last.number).max();
         let Some(furthest) = furthest else { return };
         // The first number that is not complete in every track, of those that have not fallen silent. One that comes back
-        // after a hole has begun a segment before a part of it can be shown, and that is no gap.
+        // after a hole has begun a segment before a part of it can be shown, and that is no gap. Nor is the slot before the
+        // one that is being made yet: the key frame that ends the hole may lie late in it, and come after the others' sound.
         let nexts = self.views.iter().filter(|(_, view)| view.track.kind() != Kind::Text).filter_map(|(name, view)| {
             let last = view.tail.last()?;
             let is_heard = last.number + SILENT_SLOTS > furthest;
-            if is_heard { Some(last.number + u64::from(last.is_complete)) } else { self.begun(name) }
+            Some(match is_heard {
+                true => last.number + u64::from(last.is_complete),
+                false => self.begun(name).unwrap_or(furthest.saturating_sub(1)),
+            })
         });
         self.next = self.next.max(nexts.min().unwrap_or(furthest));
         let next = self.next;
@@ -961,7 +984,7 @@ impl ChannelWriter {
         self.views.retain(|_, view| view.tail.last().is_some_and(|last| last.number >= first));
         let mut tracks: Vec<_> = self.views.values().cloned().collect();
         tracks.sort_by_cached_key(|view| order(&view.track));
-        self.channel.publish(Snapshot {
+        let snapshot = Snapshot {
             cue_tags: self.options.cue_tags,
             captions: self.options.captions.clone(),
             grid: Some(grid),
@@ -970,15 +993,21 @@ impl ChannelWriter {
             next,
             state: self.state,
             marks: self.marks.shared(),
-        });
+        };
+        let reached = snapshot.reached();
+        self.channel.publish(snapshot);
+        // What one track publishes may tell of another that it has a gap.
+        for (watch, position) in reached {
+            watch.advance(position.mark());
+        }
         // What silent tracks have left out is a gap by now, and stays one.
         let passed = Position { number: next, parts: 0 };
         for track in self.tracks.values_mut().filter(|track| track.format.kind != Kind::Text) {
-            if self.views.contains_key(&track.id) && track.shelf.position() < passed {
-                track.shelf.watch.advance(passed.mark());
-                if let Some(segmenter) = &mut track.segmenter {
-                    segmenter.not_before(next);
-                }
+            if self.views.contains_key(&track.id)
+                && track.shelf.position() < passed
+                && let Some(segmenter) = &mut track.segmenter
+            {
+                segmenter.not_before(next);
             }
         }
     }
@@ -1040,13 +1069,11 @@ impl ChannelWriter {
             segmenter.not_before(furthest.unwrap_or(0));
         }
         let names: Vec<_> = self.tracks.keys().cloned().collect();
+        self.show_tracks(&names);
         if state.is_ended {
             self.is_ending = true;
             names.iter().for_each(|name| self.close(name));
             self.work();
-        }
-        for name in names {
-            self.show_track(&name);
         }
     }
 }

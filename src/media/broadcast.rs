@@ -260,6 +260,23 @@ impl<'a> Broadcast<'a> {
         self.tracks.iter().find(|track| track.track.id == id)
     }
 
+    /// How far a track's playlist goes: up to the first number that is neither complete nor known to be a gap, and the parts of
+    /// that. What the track has begun behind a hole counts once the other tracks have told what the hole is.
+    pub fn listed(&self, live: &BroadcastTrack<'_>) -> Position {
+        let complete = match live.tail.iter().rev().find(|segment| segment.is_complete) {
+            Some(segment) => Some(segment.number),
+            None => live.runs.iter().rev().find_map(|run| run.rows.last()).map(|row| row.number.get()),
+        };
+        let own = complete.map_or(self.first, |number| number + 1).max(self.first);
+        // Text comes when it comes: it is no gap because the others have gone on.
+        let end = if live.track.kind() == Kind::Text { own } else { own.max(self.next) };
+        match live.open().filter(|open| open.number <= end) {
+            Some(open) if open.number >= self.first => Position { number: open.number, parts: open.parts.len() as u32 },
+            Some(_) => Position { number: self.first, parts: 0 },
+            None => Position { number: end, parts: 0 },
+        }
+    }
+
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &BroadcastTrack<'a>> + '_ {
         self.tracks.iter().filter(move |track| track.track.kind() == kind)
     }
@@ -296,13 +313,9 @@ impl<'a> BroadcastTrack<'a> {
         }))
     }
 
-    /// The last complete part, as a player names it: segment number and part index. `None` before the first.
-    pub fn latest(&self) -> Option<Position> {
-        let segment = self.tail.last()?;
-        match (segment.is_complete, segment.parts.len()) {
-            (true, _) => Some(Position { number: segment.number + 1, parts: 0 }),
-            (false, parts) => Some(Position { number: segment.number, parts: parts as u32 }),
-        }
+    /// The segment that is being made.
+    pub fn open(&self) -> Option<&'a TailSegment> {
+        self.tail.last().filter(|segment| !segment.is_complete)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::base::{Ticks, Timescale};
-use crate::media::Kind;
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Mark, SegmentView, State};
 
 /// One number of one track: a complete segment, or a gap.
@@ -27,22 +26,12 @@ pub(super) struct Entry<'a> {
 /// The first number that is neither complete nor known to be a gap. Text comes when it comes: it is no gap because the
 /// others have gone on.
 pub(super) fn end(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>) -> u64 {
-    let complete = match live.tail.iter().rev().find(|segment| segment.is_complete) {
-        Some(segment) => Some(segment.number),
-        None => live.runs.iter().rev().find_map(|run| run.rows.last()).map(|row| row.number.get()),
-    };
-    let own = complete.map_or(broadcast.first, |number| number + 1).max(broadcast.first);
-    let end = if live.track.kind() == Kind::Text { own } else { own.max(broadcast.next) };
-    match open(live) {
-        Some(open) => end.min(open.number.max(broadcast.first)),
-        None => end,
-    }
+    broadcast.listed(live).number
 }
 
 /// The segment that is being made.
 pub(super) fn open<'a>(live: &BroadcastTrack<'a>) -> Option<SegmentView<'a>> {
-    let last = live.tail.last().filter(|segment| !segment.is_complete)?;
-    live.segments(last.number).next()
+    live.segments(live.open()?.number).next()
 }
 
 /// In order, from `from` up to [`end`].

@@ -181,7 +181,7 @@ impl Live {
         let (stretch, directives) = (stretch(query)?, directives(query)?);
         let Some(broadcast) = snapshot.broadcast(range(stretch)) else { return Ok(Outcome::Missing) };
         let Some(live) = broadcast.track(track) else { return Ok(Outcome::Missing) };
-        let position = position(&broadcast, live);
+        let position = broadcast.listed(live);
         let is_blocking = directives.number.is_some() && broadcast.state == State::Ongoing;
         if is_blocking && let Some(target) = wanted(&broadcast, live, position, directives)? {
             let Some(watch) = snapshot.watch(track) else { return Ok(Outcome::Missing) };
@@ -341,15 +341,6 @@ fn number_at(broadcast: &Broadcast<'_>, time: Duration) -> u64 {
 
 fn range(stretch: Stretch) -> Option<TimeRange> {
     (!stretch.is_live()).then(|| TimeRange { start: stretch.start.unwrap_or_default(), end: stretch.end })
-}
-
-/// How far the track's playlist goes.
-fn position(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>) -> Position {
-    let listed = Position { number: broadcast.next, parts: 0 };
-    match live.latest() {
-        Some(latest) if live.track.kind() == track::Kind::Text => latest,
-        latest => latest.map_or(listed, |latest| latest.max(listed)),
-    }
 }
 
 /// What a blocking request has to wait for; `None` if it is there.

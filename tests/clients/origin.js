@@ -111,18 +111,20 @@ export async function startOrigin() {
   const demo = start(directory, 'demo', ['demo', '--listen', `127.0.0.1:${demoPort}`]);
   await reachable(`http://127.0.0.1:${admin}/readyz`, server.child, server.log);
   await reachable(`http://127.0.0.1:${demoPort}/`, demo.child, demo.log);
-  // An encoder in real time; what it shows is its own clock, so a screenshot tells the latency to the eye as well.
-  const encoder = spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-f', 'lavfi',
-    '-i', 'testsrc2=size=320x180:rate=25', '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:beep_factor=4:sample_rate=48000',
+  // An encoder in real time. What it films says when it was filmed.
+  const camera = spawn(process.execPath, [join(root, 'tests/clients/camera.js')], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const encoder = spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-thread_queue_size', '64',
+    '-f', 'rawvideo', '-pixel_format', 'yuv420p', '-video_size', '320x180', '-framerate', '25', '-i', 'pipe:0',
+    '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:beep_factor=4:sample_rate=48000',
     '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
     '-sc_threshold', '0', '-b:v', '400k', '-c:a', 'aac', '-f', 'flv', `rtmp://127.0.0.1:${rtmp}/live/news?key=${key}`],
-  { stdio: ['ignore', 'ignore', 'inherit'] });
+  { stdio: [camera.stdout, 'ignore', 'inherit'] });
   const live = (manifest, channel = 'news') => `http://127.0.0.1:${port}/live/${channel}/${manifest}`;
-  // Another, timed by the wall clock, that a case starts and kills as it needs.
+  // Another, that a case starts and kills as it needs. Its clock begins at 0 each time.
   const publish = () => spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-f', 'lavfi',
     '-i', 'testsrc2=size=320x180:rate=25', '-re', '-f', 'lavfi', '-i', 'sine=frequency=660:sample_rate=48000',
     '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
-    '-sc_threshold', '0', '-b:v', '300k', '-c:a', 'aac', '-output_ts_offset', (Date.now() / 1000).toFixed(3), '-f', 'mp4',
+    '-sc_threshold', '0', '-b:v', '300k', '-c:a', 'aac', '-f', 'mp4',
     '-movflags', 'cmaf+frag_keyframe+empty_moov+default_base_moof', '-frag_duration', '480000', '-method', 'POST',
     `http://encoder:${key}@127.0.0.1:${intake}/ingest/outage/both.cmfv`], { stdio: 'ignore' });
   await reachable(live('index.mpd'), server.child, server.log);
@@ -149,6 +151,7 @@ export async function startOrigin() {
     demoUrl: `http://127.0.0.1:${demoPort}/`,
     log: () => readFileSync(server.log, 'utf8') + readFileSync(demo.log, 'utf8'),
     stop: async () => {
+      camera.kill('SIGKILL');
       encoder.kill('SIGKILL');
       await Promise.all([server.stop(), demo.stop()]);
       rmSync(directory, { recursive: true, force: true });

@@ -31,7 +31,7 @@ const shiftSeconds = 16;
 /** How long what an encoder writes to the store is watched, in seconds, and how far behind it players may be. */
 const pushSeconds = 10;
 const pushLatencyMax = { hls: 8, dash: 6 };
-/** Behind the encoder, in seconds. Shaka does not aim at a latency over HLS: it keeps the hold-back it is told. */
+/** From the camera to the eye, in seconds. Shaka does not aim at a latency over HLS: it keeps the hold-back it is told. */
 const liveLatencyMax = { hls: 3, dash: 2.5, 'shaka m3u8': 8, 'shaka mpd': 8 };
 /** The words of every cue of the sample's subtitles in a language. */
 const cuesOf = (language) => readFileSync(join(here, `../media/subtitles.${language}.vtt`), 'utf8')
@@ -162,26 +162,35 @@ async function sampleSwitches(view) {
   return steps.join(' ');
 }
 
-/** Watches the live edge for a while: no stall, no error, no jump, and the latency that players aim at. */
-async function watchLive(view, latencyMax, seconds = liveSeconds) {
+/**
+ * Watches the live edge for a while: no stall, no error, no jump, and no more than so many seconds from the camera to the eye.
+ * What counts is what the pictures say; what the player thinks is printed beside it.
+ */
+async function watchLive(view, latencyMax, seconds = liveSeconds, hasCamera = true) {
   await view.page.evaluate(() => window.player.play());
   const started = await until(view.state, (now) => now.time > 0 && now.frames > 10, 30, 'playing');
   // Players find their latency by seeking and by playing faster; what counts begins after that.
   await sleep(liveSettleSeconds * 1000);
   await view.page.evaluate(() => { window.record.stalls.length = 0; window.record.jumps.length = 0; });
   const before = await view.state();
-  const latencies = [];
+  if (hasCamera) await view.page.evaluate(() => window.watchGlass());
+  const thought = [];
   for (let second = 0; second < seconds; second += 1) {
     await sleep(1000);
-    latencies.push(await view.page.evaluate(() => window.player.latency()));
+    thought.push(await view.page.evaluate(() => window.player.latency()));
   }
+  // Without the camera's pictures there is only what the player thinks.
+  const seen = hasCamera ? await view.page.evaluate(() => window.glass) : [...thought];
   const after = await view.state();
   checkClean(view, after);
   check(after.time - before.time > seconds * 0.9, `played ${(after.time - before.time).toFixed(1)} s in ${seconds} s`);
-  latencies.sort((a, b) => a - b);
-  const [median, worst] = [latencies[latencies.length >> 1], latencies.at(-1)];
-  check(worst < latencyMax, `${worst.toFixed(2)} s behind, expected less than ${latencyMax} s`);
-  return `latency ${median.toFixed(2)} s, at most ${worst.toFixed(2)} s, ${after.frames - started.frames} frames`;
+  check(seen.length > seconds * (hasCamera ? 5 : 0.5), `${seen.length} pictures were seen in ${seconds} s`);
+  for (const all of [seen, thought]) all.sort((a, b) => a - b);
+  const percentile = (all, percent) => all[Math.ceil((percent / 100) * all.length) - 1].toFixed(2);
+  const note = `${hasCamera ? 'glass to player' : 'latency'} ${percentile(seen, 50)}/${percentile(seen, 99)} s (p50/p99 of ${seen.length} pictures), by the player `
+    + `${percentile(thought, 50)}/${percentile(thought, 99)} s`;
+  check(percentile(seen, 99) < latencyMax, `${note}: expected less than ${latencyMax} s`);
+  return `${note}, ${after.frames - started.frames} frames`;
 }
 
 /** Plays from what is in the archive into what had not come when the playlist was first loaded, and stays as far behind. */
@@ -201,7 +210,7 @@ async function startsOver(view) {
   return `${(state.time - started.time).toFixed(1)} s, ${first.toFixed(2)} s behind, then ${last.toFixed(2)} s`;
 }
 
-/** An encoder that is away for some seconds: every player goes on near the live edge by itself once it is back. */
+/** An encoder that is away for some seconds: players of DASH go on near the live edge by themselves once it is back. */
 async function outage(context, pagePort, origin) {
   let encoder = origin.publish();
   try {
@@ -209,7 +218,7 @@ async function outage(context, pagePort, origin) {
     await until(async () => (await fetch(index)).status, (status) => status === 200, 30, 'the channel');
     await sleep(outageSeconds * 1000);
     const views = [];
-    for (const [player, manifest] of pairs) {
+    for (const [player, manifest] of pairs.filter(([, name]) => name === 'index.mpd')) {
       const view = await open(context, pagePort, player, origin.live(manifest, 'outage'));
       await view.page.evaluate(() => window.player.play());
       views.push([`${player} ${manifest}`, view]);
@@ -378,7 +387,7 @@ async function main() {
             const now = await state();
             return { ...now, errors: now.errors.filter((text) => !early(text)) };
           };
-          return await watchLive(view, pushLatencyMax[player], pushSeconds);
+          return await watchLive(view, pushLatencyMax[player], pushSeconds, false);
         } catch (error) {
           error.message += ` ${JSON.stringify(await view.state())}${view.failures.length ? ` ${view.failures.join('; ')}` : ''}`;
           throw error;
@@ -388,7 +397,7 @@ async function main() {
       }
     });
   }
-  add('outage', (context) => outage(context, pages.address().port, origin));
+  add('outage over DASH', (context) => outage(context, pages.address().port, origin));
   add('demo page', (context) => demoPage(context, origin.demoUrl, screenshots));
   let [passed, failed] = [0, 0];
   const queue = [...cases];

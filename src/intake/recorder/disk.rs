@@ -7,8 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use thiserror::Error;
 use tokio_uring::fs::File;
 use tracing::{error, info, warn};
@@ -29,9 +30,31 @@ struct Inner {
     open: RefCell<HashMap<FileName, Rc<OpenFile>>>,
     /// Tracks in whose directories something was created since the last sync.
     created: RefCell<BTreeSet<Arc<str>>>,
-    /// Whether the last operation failed: said once, not for every part.
-    failing: Cell<bool>,
+    trouble: Cell<Trouble>,
 }
+
+/// What the log was told of failures: once, not for every part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Trouble {
+    #[default]
+    None,
+    /// When an operation failed last.
+    Full(Instant),
+    Broken(Instant),
+}
+
+/// What is to be said of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    None,
+    Full,
+    Broken,
+    Over,
+}
+
+/// A file is given up, there is room for as long as it lasted, and the disk is full again: that is one trouble, not many.
+const FULL_IS_OVER: Duration = Duration::from_secs(75 * 60);
+const BROKEN_IS_OVER: Duration = Duration::from_secs(10);
 
 /// A track file that is written to.
 struct OpenFile {
@@ -92,12 +115,12 @@ impl Disk {
             _held: held,
             open: RefCell::new(open),
             created: RefCell::default(),
-            failing: Cell::new(false),
+            trouble: Cell::default(),
         };
         Ok((Disk(Rc::new(disk)), recovered))
     }
 
-    /// Does it, and says how it went. The first failure after a success is logged, and the first success after a failure.
+    /// Does it, and says how it went.
     pub async fn perform(&self, op: Op) -> Result<Outcome, Failure> {
         let done = match op {
             Op::Create { file, init } => self.create(file, init).await,
@@ -108,13 +131,21 @@ impl Disk {
             Op::SaveState { json } => self.save_state(json).await.map(|()| Outcome::Done),
             Op::Sync => self.sync().await.map(|()| Outcome::Done),
         };
+        let text = done.as_ref().err().map(io::Error::to_string).unwrap_or_default();
+        let done = done.map_err(failure);
+        let (trouble, news) = self.0.trouble.get().after(done.as_ref().err(), Instant::now());
+        self.0.trouble.set(trouble);
         let channel = self.0.channel.as_str();
-        match (&done, self.0.failing.replace(done.is_err())) {
-            (Err(error), false) => error!(channel, "recording: {error}"),
-            (Ok(_), true) => info!(channel, "recording: the disk takes what is written again"),
-            _ => {}
+        match news {
+            News::Full => error!(
+                channel,
+                "recording: the disk is full, and the oldest media of the window is given up for what is new: {text}"
+            ),
+            News::Broken => error!(channel, "recording: {text}"),
+            News::Over => info!(channel, "recording: the disk takes what is written again"),
+            News::None => {}
         }
-        done.map_err(failure)
+        done
     }
 
     /// Syncs everything, and closes it.
@@ -156,7 +187,11 @@ impl Disk {
         while bytes.peek().is_some() {
             let pieces: Vec<Bytes> = bytes.by_ref().take(BUFFERS_MAX).collect();
             let len: usize = pieces.iter().map(Bytes::len).sum();
-            write_all(&file.media_writer, pieces, at).await?;
+            if let Err(error) = write_all(&file.media_writer, pieces, at).await {
+                // What there is of it must not be taken for the end of a chunk that is written over its beginning.
+                file.media.writer()?.set_len(offset)?;
+                return Err(error);
+            }
             at += len as u64;
         }
         file.media.advance(at);
@@ -224,6 +259,22 @@ impl Disk {
     }
 }
 
+impl Trouble {
+    fn after(self, failure: Option<&Failure>, now: Instant) -> (Trouble, News) {
+        match (self, failure) {
+            (Trouble::Full(_), Some(Failure::Full)) => (Trouble::Full(now), News::None),
+            (_, Some(Failure::Full)) => (Trouble::Full(now), News::Full),
+            (Trouble::None, Some(Failure::Broken(_))) => (Trouble::Broken(now), News::Broken),
+            (Trouble::Broken(_), Some(Failure::Broken(_))) => (Trouble::Broken(now), News::None),
+            // A full disk has failures of other kinds as well.
+            (Trouble::Full(_), Some(Failure::Broken(_))) => (Trouble::Full(now), News::None),
+            (Trouble::Full(last), None) if now.duration_since(last) > FULL_IS_OVER => (Trouble::None, News::Over),
+            (Trouble::Broken(last), None) if now.duration_since(last) > BROKEN_IS_OVER => (Trouble::None, News::Over),
+            (trouble, None) => (trouble, News::None),
+        }
+    }
+}
+
 impl OpenFile {
     fn new(media: Arc<GrowingFile>, journal: Journal) -> io::Result<OpenFile> {
         let (media_writer, journal_writer) = (media.writer()?, journal.file().writer()?);
@@ -258,9 +309,27 @@ async fn sync(file: &File, dirty: &Cell<bool>) -> io::Result<()> {
     synced
 }
 
-/// All of it, in as few calls as the kernel likes.
-async fn write_all(file: &File, pieces: Vec<Bytes>, at: u64) -> io::Result<()> {
-    file.writev_at_all(pieces, Some(at)).await.0.map(drop)
+/// All of it, in as few calls as the kernel likes. (tokio-uring's `writev_at_all` panics where a call writes less than it was
+/// given, as the last one before a disk is full does.)
+async fn write_all(file: &File, mut pieces: Vec<Bytes>, mut at: u64) -> io::Result<()> {
+    while !pieces.is_empty() {
+        let (written, given) = file.writev_at(pieces, at).await;
+        pieces = given;
+        let mut written = written?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        at += written as u64;
+        let mut whole = 0;
+        while let Some(len) = pieces.get(whole).map(Bytes::len).filter(|len| *len <= written) {
+            (written, whole) = (written - len, whole + 1);
+        }
+        pieces.drain(..whole);
+        if let Some(first) = pieces.first_mut() {
+            first.advance(written);
+        }
+    }
+    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
@@ -394,6 +463,32 @@ mod tests {
             assert_eq!(video.opened.media.len(), whole + len(&chunk(4)));
             assert!(!live.path().join("news/v9/1.cmfv").exists());
         });
+    }
+
+    #[test]
+    fn trouble_is_told_once() {
+        let (full, broken) = (Failure::Full, Failure::Broken("torn".into()));
+        let begun = Instant::now();
+        let mut trouble = Trouble::default();
+        for (seconds, failure, news) in [
+            (0, None, News::None),
+            (1, Some(&broken), News::Broken),
+            (2, None, News::None),
+            (3, Some(&broken), News::None),
+            (20, None, News::Over),
+            (30, Some(&full), News::Full),
+            (31, None, News::None),
+            (3_600, Some(&full), News::None),
+            (3_700, Some(&broken), News::None),
+            (7_200, None, News::None),
+            (9_000, None, News::Over),
+            (9_001, Some(&broken), News::Broken),
+            (9_002, Some(&full), News::Full),
+        ] {
+            let (next, told) = trouble.after(failure, begun + Duration::from_secs(seconds));
+            assert_eq!(told, news, "at {seconds}");
+            trouble = next;
+        }
     }
 
     #[test]

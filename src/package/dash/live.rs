@@ -320,7 +320,11 @@ fn span(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, entry: &Entry<'_>)
             let start = broadcast.grid.start(entry.number, live.track.timescale).0;
             let before = live_timeline::last_before(live, entry.number).map(|before| before.time.0 + before.duration.0);
             let start = before.map_or(start, |end| start.max(end));
-            (start, (broadcast.grid.start(entry.number + 1, live.track.timescale).0 - start).max(1))
+            let end = broadcast.grid.start(entry.number + 1, live.track.timescale).0;
+            // What follows may begin half a frame early, and the timeline must not go back (ISO/IEC 23009-1 §5.3.9.6.3).
+            let after = live.segments(entry.number + 1).next().filter(|next| next.number == entry.number + 1);
+            let end = after.map_or(end, |next| end.min(next.time.0));
+            (start, (end - start).max(1))
         }
     }
 }

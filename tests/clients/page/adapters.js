@@ -52,6 +52,24 @@ window.state = () => ({
 
 window.seek = (seconds) => { asked += 1; video.currentTime = seconds; };
 
+/** Seconds from when each picture that is shown was taken, which the camera drew into it, to when it was seen here. */
+window.watchGlass = () => {
+  const [blocks, block, height] = [32, 10, 16];
+  const canvas = new OffscreenCanvas(blocks * block, height);
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  window.glass = [];
+  const look = () => {
+    const seen = Date.now();
+    context.drawImage(video, 0, 0, canvas.width, height, 0, 0, canvas.width, height);
+    const row = context.getImageData(0, height / 2, canvas.width, 1).data;
+    let taken = 0;
+    for (let bit = 0; bit < blocks; bit += 1) taken = taken * 2 + (row[4 * (bit * block + block / 2)] > 127 ? 1 : 0);
+    window.glass.push((((seen - taken) % 2 ** blocks) + 2 ** blocks) % 2 ** blocks / 1000);
+    video.requestVideoFrameCallback(look);
+  };
+  video.requestVideoFrameCallback(look);
+};
+
 const showText = (on) => {
   for (const track of video.textTracks) if (track.mode !== 'disabled') track.mode = on ? 'showing' : 'hidden';
 };

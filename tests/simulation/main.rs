@@ -1,0 +1,225 @@
+//! Channels run through hours of misbehaving encoders, bad disks, crashes and power losses, in virtual time, with viewers
+//! who wait, follow and look back. Every snapshot, playlist and MPD is held against the rules and against what was said
+//! before, and every byte of media against what was sent. Nothing here knows how any of it is made: it drives what the server
+//! consists of, segmenter, window, waiters and recovery, through the same interfaces as the server does, on real files.
+//!
+//! `cargo test` runs minutes of it. Thousands of hours, in parallel:
+//!
+//! ```console
+//! $ HEADWATER_SIMULATION_HOURS=4000 cargo test --release --test simulation -- --nocapture
+//! ```
+//!
+//! `HEADWATER_SIMULATION_SEED` runs one seed alone, and `HEADWATER_SIMULATION_TALK` says what happens.
+
+mod books;
+mod disk;
+mod encoder;
+mod mishaps;
+mod random;
+mod twins;
+mod viewer;
+mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use disk::Crash;
+use encoder::Scene;
+use random::Random;
+use twins::Compared;
+use world::World;
+
+/// Of virtual time, in `cargo test`.
+const HOURS: f64 = 2.0;
+/// Of each seed.
+const HOURS_EACH: f64 = 0.5;
+
+fn number(name: &str) -> Option<f64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a number")))
+}
+
+#[test]
+fn nothing_that_encoders_disks_and_crashes_do_breaks_a_channel() {
+    let hours = number("HEADWATER_SIMULATION_HOURS").unwrap_or(HOURS);
+    if let Some(seed) = number("HEADWATER_SIMULATION_SEED") {
+        simulate(seed as u64, hours.min(HOURS_EACH));
+        return;
+    }
+    let total = Mutex::new(Total::default());
+    let started = Instant::now();
+    in_parallel((hours / HOURS_EACH).ceil() as u64, |seed| {
+        let of_seed = simulate(seed, HOURS_EACH);
+        total.lock().expect("no seed fails").add(&of_seed);
+    });
+    let total = total.into_inner().expect("no seed fails");
+    println!("{total:?}\n{:.0} simulated hours in {:.0} s", total.hours, started.elapsed().as_secs_f64());
+    assert!(total.playlists > 0 && total.parts > 0 && total.waits > 0 && total.torn > 0, "{total:?}");
+}
+
+fn plain() -> World {
+    let scene = Scene { frame: 40, group: 50, is_music: true, has_video: true, has_audio: true, is_exact: false };
+    World::with(Random::new(1), world::usual(), scene)
+}
+
+/// Numbers that a track lists.
+fn listed(world: &World, track: &str) -> Vec<u64> {
+    let snapshot = world.writer.channel().snapshot();
+    let broadcast = snapshot.broadcast(None).expect("something is published");
+    broadcast.track(track).map(|track| track.segments(0).map(|segment| segment.number).collect()).unwrap_or_default()
+}
+
+#[test]
+fn a_steady_encoder_is_published_steadily() {
+    let mut world = plain();
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(60));
+    let snapshot = world.writer.channel().snapshot();
+    let broadcast = snapshot.broadcast(None).unwrap();
+    assert_eq!(broadcast.grid.target, 2);
+    assert_eq!(broadcast.tracks.iter().map(|track| track.track.id.as_str()).collect::<Vec<_>>(), ["v1", "a1"]);
+    for track in &broadcast.tracks {
+        let numbers = listed(&world, &track.track.id);
+        assert!(numbers.len() >= 28, "{numbers:?}");
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+        assert!(track.segments(0).all(|segment| segment.is_independent && segment.discontinuities == 0));
+    }
+    let counts = world.writer.counts();
+    assert_eq!(counts.lost + counts.gaps + counts.jumps, 0);
+    // What came before the first key frame.
+    assert!(counts.dropped < 50, "{counts:?}");
+}
+
+#[test]
+fn a_crash_while_another_format_is_learnt_keeps_what_was_recorded() {
+    let mut world = plain();
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(20));
+    let before = listed(&world, "v1");
+    assert!(before.len() >= 8, "{before:?}");
+    world.encoders[0].is_large = true;
+    let encoder = world.encoders[0].clone();
+    world.announce(&encoder);
+    world.run(Duration::from_millis(100));
+    // Has the state saved.
+    world.mark();
+    world.run(Duration::from_millis(100));
+    world.crash(Crash::Process);
+    let after = listed(&world, "v1");
+    assert!(after.starts_with(&before[..before.len() - 1]), "{before:?} {after:?}");
+}
+
+#[test]
+fn twins_publish_the_same() {
+    // They are as good as the channels above, and cost as much.
+    let hours = number("HEADWATER_SIMULATION_HOURS").unwrap_or(HOURS) / 4.0;
+    if let Some(seed) = number("HEADWATER_SIMULATION_SEED") {
+        twins::simulate(seed as u64, hours.min(HOURS_EACH));
+        return;
+    }
+    let total = Mutex::new(Compared::default());
+    in_parallel((hours / HOURS_EACH).ceil() as u64, |seed| {
+        let of_seed = twins::simulate(seed, HOURS_EACH.min(hours));
+        let mut total = total.lock().expect("no seed fails");
+        total.hours += of_seed.hours;
+        total.crashes += of_seed.crashes;
+        total.changes += of_seed.changes;
+        total.whole += of_seed.whole;
+        total.segments += of_seed.segments;
+    });
+    let total = total.into_inner().expect("no seed fails");
+    println!("{total:?}");
+    assert!(total.crashes > 0 && total.whole > 0 && total.segments > 0, "{total:?}");
+}
+
+/// Seeds from 0 on, on all CPUs. The first that fails fails the test, and is named.
+fn in_parallel(seeds: u64, run: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let work = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= seeds {
+                    return;
+                }
+                let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(seed)));
+                if let Err(panic) = result {
+                    next.store(seeds, Ordering::Relaxed);
+                    println!("HEADWATER_SIMULATION_SEED={seed} runs the one that failed alone");
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let failed = threads.into_iter().filter_map(|thread| thread.join().err()).next();
+        if let Some(panic) = failed {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+#[derive(Debug, Default)]
+struct Total {
+    hours: f64,
+    crashes: u64,
+    torn: u64,
+    refused: u64,
+    operations: u64,
+    snapshots: u64,
+    playlists: u64,
+    mpds: u64,
+    parts: u64,
+    segments: u64,
+    frames: u64,
+    waits: u64,
+    stretches: u64,
+}
+
+impl Total {
+    fn add(&mut self, other: &Total) {
+        self.hours += other.hours;
+        self.crashes += other.crashes;
+        self.torn += other.torn;
+        self.refused += other.refused;
+        self.operations += other.operations;
+        self.snapshots += other.snapshots;
+        self.playlists += other.playlists;
+        self.mpds += other.mpds;
+        self.parts += other.parts;
+        self.segments += other.segments;
+        self.frames += other.frames;
+        self.waits += other.waits;
+        self.stretches += other.stretches;
+    }
+}
+
+fn simulate(seed: u64, hours: f64) -> Total {
+    let mut world = World::new(seed);
+    let begun = world.now;
+    let end = begun + Duration::from_secs_f64(hours * 3_600.0);
+    let is_ladder = world.random.one_in(3);
+    let offset = if world.random.one_in(2) { 0 } else { -(world.now.as_millis() as i64) };
+    world.connect_all(is_ladder, offset);
+    while world.now < end {
+        let quiet = Duration::from_millis(world.random.below(90_000));
+        world.run(quiet);
+        mishaps::happen(&mut world, is_ladder);
+    }
+    let (verified, counts) = (world.books.verified, world.disk.counts);
+    Total {
+        hours: (world.now - begun).as_secs_f64() / 3_600.0,
+        crashes: world.crashes,
+        torn: counts.torn,
+        refused: counts.refused,
+        operations: counts.operations,
+        snapshots: verified.snapshots,
+        playlists: verified.playlists,
+        mpds: verified.mpds,
+        parts: verified.parts,
+        segments: verified.segments,
+        frames: verified.frames,
+        waits: verified.waits,
+        stretches: verified.stretches,
+    }
+}

@@ -1,0 +1,301 @@
+//! Two origins fed by one encoder, one of them a little later than the other, with a slow disk, and crashing now and then:
+//! what they publish is the same, byte for byte, but for what one of them missed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use headwater::live::{ChannelWriter, Options, Recovered, SessionId, SourceName};
+use headwater::media::feed::{Event, Marker, Message};
+use headwater::package::dash;
+use headwater::package::hls::{self, rules};
+use headwater::package::live_url::Stretch;
+
+use super::disk::{Crash, Disk};
+use super::encoder::{Encoder, Scene};
+use super::random::Random;
+use super::world::usual;
+
+struct Twin {
+    writer: ChannelWriter,
+    disk: Disk,
+    options: Options,
+    random: Random,
+    /// How much later everything comes here.
+    skew: Duration,
+    session: Option<SessionId>,
+    arriving: VecDeque<(Duration, Arrival)>,
+    now: Duration,
+}
+
+#[derive(Clone)]
+enum Arrival {
+    Connect(Vec<Event>),
+    Disconnect,
+    Event(Event),
+}
+
+const TICK: Duration = Duration::from_millis(100);
+
+impl Twin {
+    fn new(options: &Options, seed: u64, skew: Duration, now: Duration) -> Twin {
+        Twin {
+            writer: ChannelWriter::new(options.clone(), Recovered::default(), now),
+            disk: Disk::new(),
+            options: options.clone(),
+            random: Random::new(seed),
+            skew,
+            session: None,
+            arriving: VecDeque::new(),
+            now,
+        }
+    }
+
+    fn send(&mut self, at: Duration, arrival: &Arrival) {
+        self.arriving.push_back((at + self.skew, arrival.clone()));
+    }
+
+    fn run(&mut self, until: Duration) {
+        while self.now < until {
+            self.now += TICK;
+            while self.arriving.front().is_some_and(|(at, _)| *at <= self.now) {
+                let Some((_, arrival)) = self.arriving.pop_front() else { break };
+                self.take(arrival);
+                self.pump();
+            }
+            self.writer.tick(self.now);
+            self.pump();
+        }
+    }
+
+    fn take(&mut self, arrival: Arrival) {
+        match (arrival, self.session) {
+            (Arrival::Connect(formats), _) => {
+                let session = self.writer.publish(SourceName::Main, self.now).expect("nobody else publishes");
+                self.session = Some(session);
+                for event in formats {
+                    self.writer.feed(session, event, self.now).expect("it is wanted");
+                }
+            }
+            (Arrival::Disconnect, Some(session)) => self.writer.unpublish(session, self.now),
+            (Arrival::Event(event), Some(session)) => {
+                self.writer.feed(session, event, self.now).expect("it is wanted");
+            }
+            (_, None) => {}
+        }
+    }
+
+    fn pump(&mut self) {
+        loop {
+            while let Some(op) = self.writer.poll() {
+                self.disk.begin(op, self.now, &mut self.random);
+            }
+            match self.disk.completed(self.now, &mut self.random) {
+                Some((lane, outcome)) => self.writer.completed(lane, outcome),
+                None => return,
+            }
+        }
+    }
+
+    /// Down for a while: what is sent meanwhile never arrives.
+    fn crash(&mut self, down: Duration) {
+        self.disk.crash(Crash::Process, &mut self.random);
+        self.now += down;
+        let recovered = self.disk.recover();
+        self.writer = ChannelWriter::new(self.options.clone(), recovered, self.now);
+        self.arriving.clear();
+        self.session = None;
+    }
+
+    /// Playlists by track, and the MPD.
+    fn manifests(&self) -> BTreeMap<String, String> {
+        let snapshot = self.writer.channel().snapshot();
+        let Some(broadcast) = snapshot.broadcast(None) else { return BTreeMap::new() };
+        let mut found: BTreeMap<String, String> = broadcast
+            .tracks
+            .iter()
+            .map(|track| (track.track.id.clone(), hls::live_media(&broadcast, track, &hls::Live::default())))
+            .collect();
+        found.insert("index.m3u8".to_owned(), hls::live_multivariant(&broadcast, Stretch::default()));
+        found.insert("index.mpd".to_owned(), dash::live_mpd(&broadcast, Stretch::default()));
+        found
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Compared {
+    pub hours: f64,
+    pub crashes: u64,
+    pub changes: u64,
+    pub whole: u64,
+    pub segments: u64,
+}
+
+pub fn simulate(seed: u64, hours: f64) -> Compared {
+    let mut random = Random::new(seed ^ 0x7717);
+    let begun = Duration::from_secs(1_800_000_000) + Duration::from_millis(random.below(100_000));
+    let options = Options { window: Duration::from_secs(60), ..usual() };
+    let is_fine = random.one_in(6);
+    let scene = Scene {
+        frame: if is_fine { 40 } else { 200 },
+        group: if is_fine { 50 } else { 10 },
+        is_music: is_fine,
+        has_video: true,
+        has_audio: true,
+        is_exact: random.one_in(2),
+    };
+    let skew = Duration::from_millis(random.below(4) * 100);
+    let mut a = Twin::new(&options, seed + 1, Duration::ZERO, begun);
+    let mut b = Twin::new(&options, seed + 2, skew, begun);
+    let mut encoder = Encoder::new(SessionId(0), SourceName::Main, scene, 0, 1, begun);
+    let (mut now, mut compared) = (begun, Compared::default());
+    // Of segments that the second missed something of.
+    let mut missed: Option<(u64, u64)> = None;
+    let connect = |a: &mut Twin, b: &mut Twin, encoder: &Encoder, now| {
+        for twin in [a, b] {
+            twin.send(now, &Arrival::Connect(encoder.formats()));
+        }
+    };
+    connect(&mut a, &mut b, &encoder, now);
+    let end = begun + Duration::from_secs_f64(hours * 3_600.0);
+    while now < end {
+        let quiet = Duration::from_millis(1_000 + random.below(40_000));
+        film(&mut encoder, &mut a, &mut b, &mut now, quiet, false);
+        match random.below(8) {
+            0 => {
+                film(&mut encoder, &mut a, &mut b, &mut now, Duration::from_millis(100 * (1 + random.below(30))), true)
+            }
+            1 => {
+                let lasts = Duration::from_secs(6 + random.below(20));
+                film(&mut encoder, &mut a, &mut b, &mut now, lasts, true);
+            }
+            2 => {
+                encoder.is_large = !encoder.is_large;
+                compared.changes += 1;
+                for event in encoder.formats() {
+                    for twin in [&mut a, &mut b] {
+                        twin.send(now, &Arrival::Event(event.clone()));
+                    }
+                }
+                // The new format is learnt from a few frames.
+                film(&mut encoder, &mut a, &mut b, &mut now, Duration::from_secs(10), false);
+            }
+            3 => {
+                let message = Message::Event {
+                    scheme: "urn:simulated".to_owned(),
+                    value: String::new(),
+                    id: random.below(1 << 30) as u32,
+                    data: Default::default(),
+                };
+                let marker = Event::Marker(Marker { time: None, duration: None, message });
+                for twin in [&mut a, &mut b] {
+                    twin.send(now, &Arrival::Event(marker.clone()));
+                }
+            }
+            4 => {
+                for twin in [&mut a, &mut b] {
+                    twin.send(now, &Arrival::Disconnect);
+                }
+                let away = Duration::from_secs(6 + random.below(20));
+                film(&mut encoder, &mut a, &mut b, &mut now, away, true);
+                connect(&mut a, &mut b, &encoder, now);
+            }
+            5 => b.disk.mood.slow = if b.disk.mood.slow == 0 { 300 } else { 0 },
+            6 if missed.is_none() => {
+                let down = Duration::from_millis(100 * random.below(80));
+                let first = last_number(&b);
+                b.crash(down);
+                compared.crashes += 1;
+                film(&mut encoder, &mut a, &mut b, &mut now, down, false);
+                // As an encoder with two outputs does it: it says again what it sends, and goes on with what comes then.
+                b.arriving.clear();
+                b.send(now, &Arrival::Connect(encoder.formats()));
+                film(&mut encoder, &mut a, &mut b, &mut now, Duration::from_secs(8), false);
+                missed = Some((first.saturating_sub(1), last_number(&a)));
+            }
+            _ => {}
+        }
+        // Both have had the same.
+        let slow = std::mem::take(&mut b.disk.mood.slow);
+        let settled = now + Duration::from_secs(1);
+        film(&mut encoder, &mut a, &mut b, &mut now, TICK, true);
+        a.run(settled);
+        b.run(settled);
+        let left = settled.saturating_sub(now);
+        film(&mut encoder, &mut a, &mut b, &mut now, left, true);
+        b.disk.mood.slow = slow;
+        compare(&a, &b, &mut missed, &mut compared);
+    }
+    compared.hours = (now - begun).as_secs_f64() / 3_600.0;
+    compared
+}
+
+fn film(encoder: &mut Encoder, a: &mut Twin, b: &mut Twin, now: &mut Duration, lasts: Duration, is_away: bool) {
+    let end = *now + lasts;
+    while *now < end {
+        *now += TICK;
+        for event in encoder.film(*now, is_away) {
+            for twin in [&mut *a, &mut *b] {
+                twin.send(*now, &Arrival::Event(event.clone()));
+            }
+        }
+        a.run(*now);
+        b.run(*now);
+    }
+}
+
+fn last_number(twin: &Twin) -> u64 {
+    let snapshot = twin.writer.channel().snapshot();
+    snapshot.broadcast(None).map_or(0, |broadcast| {
+        broadcast.tracks.iter().filter_map(|track| Some(track.tail.last()?.number)).max().unwrap_or(0)
+    })
+}
+
+/// Without BANDWIDTH, AVERAGE-BANDWIDTH and `@bandwidth`.
+fn without_rates(text: &str) -> String {
+    let is_rate = |word: &str| word.to_ascii_uppercase().contains("BANDWIDTH=");
+    text.split_inclusive([' ', ',', ':', '\n']).filter(|word| !is_rate(word)).collect()
+}
+
+fn compare(a: &Twin, b: &Twin, missed: &mut Option<(u64, u64)>, compared: &mut Compared) {
+    let (ours, theirs) = (a.manifests(), b.manifests());
+    let snapshot = a.writer.channel().snapshot();
+    let first = snapshot.broadcast(None).map_or(0, |broadcast| broadcast.first);
+    if missed.is_some_and(|(_, last)| last < first) {
+        *missed = None;
+    }
+    let Some((from, to)) = *missed else {
+        for (name, text) in &ours {
+            let other = theirs.get(name).map_or("nothing", |text| text);
+            // A rate that was measured while one was down is of other segments, and so is one of a new format where the disk
+            // lags behind.
+            let [text, other] = [text, other].map(|text| {
+                if compared.crashes + compared.changes > 0 { without_rates(text) } else { text.to_owned() }
+            });
+            let differing = text.lines().zip(other.lines()).find(|(ours, theirs)| ours != theirs);
+            assert!(text == other, "{name} of the twins differs in {differing:?}:\n{text}\n----\n{other}");
+        }
+        assert_eq!(ours.len(), theirs.len());
+        compared.whole += ours.len() as u64;
+        return;
+    };
+    for (name, text) in ours.iter().filter(|(name, _)| !name.starts_with("index")) {
+        let [ours, theirs] = [Some(text), theirs.get(name)].map(|text| {
+            let text = text.unwrap_or_else(|| panic!("{name} is not there"));
+            rules::check(text).unwrap_or_else(|wrong| panic!("{name}: {wrong}"))
+        });
+        assert_eq!(
+            (ours.media_sequence, ours.segments.len(), ours.target, ours.part_target),
+            (theirs.media_sequence, theirs.segments.len(), theirs.target, theirs.part_target),
+            "{name}"
+        );
+        for (number, (a, b)) in (ours.media_sequence..).zip(ours.segments.iter().zip(&theirs.segments)) {
+            if number < from || number > to {
+                assert_eq!((&a.uri, a.duration, a.is_gap), (&b.uri, b.duration, b.is_gap), "{name}");
+                // How far back parts are listed depends on how long what follows lasts.
+                let is_listed = !a.parts.is_empty() && !b.parts.is_empty();
+                assert!(!is_listed || a.parts == b.parts, "{name} {}: {:?} {:?}", a.uri, a.parts, b.parts);
+                compared.segments += 1;
+            }
+        }
+    }
+}
