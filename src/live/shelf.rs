@@ -29,6 +29,7 @@ impl Init {
 }
 
 /// Files of a track and its newest segments.
+#[derive(Default)]
 pub struct Shelf {
     pub files: Arc<Vec<Arc<File>>>,
     /// Beside `files`.
@@ -46,19 +47,6 @@ struct Book {
     len: u64,
     /// Number of the last segment that began in it.
     last: u64,
-}
-
-impl Default for Shelf {
-    fn default() -> Shelf {
-        Shelf {
-            files: Arc::default(),
-            books: Vec::new(),
-            tail: Vec::new(),
-            places: Vec::new(),
-            watch: Arc::default(),
-            lost: None,
-        }
-    }
 }
 
 impl Shelf {

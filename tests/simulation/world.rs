@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater::base::Ticks;
+use headwater::http::{Response, Status};
 use headwater::live::{ChannelWriter, Options, Recovered, Redundancy, SessionId, Snapshot, SourceName};
 use headwater::media::broadcast::{Mark, State};
 use headwater::media::feed::{Event, Marker, Message};
@@ -48,7 +49,7 @@ pub struct World {
 
 /// What it keeps is little, so that there is something to forget.
 fn service() -> Live {
-    Live::new(1 << 18)
+    Live::new(1 << 18, Response::error(Status::NOT_FOUND, "nothing is here", ""))
 }
 
 pub fn usual() -> Options {
