@@ -310,7 +310,6 @@ fn as_read<'r>(
     method: &'r Method,
 ) -> crate::http::Request<'r> {
     let field = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    // SDKs know entity tags without their quotes.
     crate::http::Request {
         method: match *method {
             Method::GET => request::Method::Get,
