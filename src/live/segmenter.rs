@@ -251,7 +251,8 @@ impl Segmenter {
         self.step = next.map(|next| next - time).or(self.step);
         let usual = self.pace.frame.or(sample.duration).into_iter();
         let length = usual.chain(self.step).min().unwrap_or(part).clamp(1, part);
-        if !open.rows.is_empty() && time + length > open.part_start + part + slack {
+        let has_room = time < open.part_start + part && time + length <= open.part_start + part + slack;
+        if !open.rows.is_empty() && !has_room {
             open.close_part(cuts);
         }
         let room = (open.part_start + part).min(open.time + limit);

@@ -321,7 +321,7 @@ impl Viewer {
                 self.header(&map, stage);
             }
             let parts = if self.taste == Taste::Segments { &[][..] } else { &segment.parts };
-            for (index, part) in (0..).zip(parts).filter(|(index, _)| (number, *index) >= from) {
+            for (index, part) in (0..).zip(parts).filter(|(index, part)| (number, *index) >= from && !part.is_gap) {
                 self.part(&part.uri, number, index, stage);
             }
             if parts.is_empty() || self.choice.is_multiple_of(3) {
@@ -329,7 +329,9 @@ impl Viewer {
             }
         }
         if self.taste != Taste::Segments && !self.init.0.is_empty() {
-            for (index, part) in (0..).zip(&checked.open_parts).filter(|(index, _)| (open, *index) >= from) {
+            for (index, part) in
+                (0..).zip(&checked.open_parts).filter(|(index, part)| (open, *index) >= from && !part.is_gap)
+            {
                 self.part(&part.uri, open, index, stage);
             }
         }
@@ -352,25 +354,13 @@ impl Viewer {
     }
 
     fn part(&mut self, uri: &str, number: u64, index: u32, stage: &mut Stage<'_>) {
-        match self.get(uri, stage) {
-            Answered::Ready(response) if response.status == Status::OK => {
-                let bytes = bytes_of(&response);
-                assert!(!bytes.is_empty(), "{uri} is empty");
-                stage.books.body(uri, &bytes, number);
-                if self.header_is_of(number, stage) {
-                    stage.books.part(self.kind, &self.track, (number, index), &self.init.1, &bytes);
-                }
-            }
-            other => {
-                // A stretch for which nothing came is listed, and has no bytes.
-                let snapshot = stage.channel.snapshot();
-                let broadcast = snapshot.broadcast(None).expect("it lists a part");
-                let track = broadcast.track(&self.track).expect("it lists a part");
-                let segment = track.tail.iter().find(|segment| segment.number == number);
-                let part = segment.and_then(|segment| segment.parts.get(index as usize));
-                let is_hole = part.is_some_and(|part| part.size == 0);
-                assert!(is_hole && matches!(other, Answered::Missing), "{uri} is listed, and is not there: {part:?}");
-            }
+        let Answered::Ready(response) = self.get(uri, stage) else { panic!("{uri} is listed, and is not there") };
+        assert_eq!(response.status, Status::OK, "{uri}");
+        let bytes = bytes_of(&response);
+        assert!(!bytes.is_empty(), "{uri} is empty");
+        stage.books.body(uri, &bytes, number);
+        if self.header_is_of(number, stage) {
+            stage.books.part(self.kind, &self.track, (number, index), &self.init.1, &bytes);
         }
     }
 
@@ -477,8 +467,10 @@ impl Viewer {
         };
         // The clock of the channel need not be that of the viewer: what is being made is what is asked for.
         let snapshot = stage.channel.snapshot();
-        let latest =
-            snapshot.broadcast(None).and_then(|broadcast| Some(broadcast.track(&self.track)?.tail.last()?.number));
+        let latest = snapshot.broadcast(None).and_then(|broadcast| {
+            // A track that has fallen silent has gaps up to where the others are.
+            Some(broadcast.track(&self.track)?.tail.last()?.number.max(broadcast.next))
+        });
         let latest = latest.unwrap_or(number);
         if stage.is_calm && stage.is_timely && template.duration.is_some() {
             assert!(number.abs_diff(latest) <= 2, "{number} by the MPD, {latest} is being made: {text}");
