@@ -27,7 +27,7 @@ use crate::sys::pipe;
 /// Why a command failed: its text is the one line the user reads.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A video origin: MP4 in, HLS and MPEG-DASH out.
+/// A video origin: files and encoders in, HLS and MPEG-DASH out.
 ///
 /// Import a video once with `headwater import`; `headwater serve` then gives it to players and CDNs in every format,
 /// from one stored copy. To see it work without setting anything up, run `headwater demo`.
