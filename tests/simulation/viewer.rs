@@ -445,10 +445,7 @@ impl Viewer {
         let number = match (template.duration, &template.SegmentTimeline) {
             (Some(duration), None) => {
                 let scale = template.timescale.unwrap_or(1) as f64;
-                let begins = period.start.unwrap_or_default().as_secs_f64()
-                    - template.presentationTimeOffset.unwrap_or(0) as f64 / scale;
                 let elapsed = stage.now.as_secs_f64() - period.start.unwrap_or_default().as_secs_f64();
-                let _ = begins;
                 (elapsed * scale / duration).floor() as u64 + template.startNumber.unwrap_or(1)
             }
             (None, Some(timeline)) => {
