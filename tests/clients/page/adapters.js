@@ -110,6 +110,8 @@ const players = {
     const player = dashjs.MediaPlayer().create();
     player.updateSettings({ streaming: { text: { defaultEnabled: false } } });
     player.on(dashjs.MediaPlayer.events.ERROR, (event) => record.errors.push(`${event.error?.code} ${event.error?.message ?? event.error}`));
+    // dash.js pauses at the end by itself when the browser is late to notice it, and the browser then never says so.
+    player.on(dashjs.MediaPlayer.events.PLAYBACK_ENDED, (event) => { if (event.isLast) record.ended = true; });
     const representations = () => player.getRepresentationsByType('video');
     const trackOf = (type, language) => player.getTracksFor(type).find((track) => track.lang === language);
     return {
