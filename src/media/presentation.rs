@@ -35,6 +35,9 @@ pub struct TrackView<'a> {
     /// Presentation time 0 on the clock of the track file, after its edit list: 0 unless the track was recorded from the
     /// middle of a stream, whose times count from 1970. Then it is what `presentation_offset` takes away.
     pub time_offset: Ticks,
+    /// How much of the presentation before the first fragment was cut off, in track ticks: 0 unless it is a stretch of another
+    /// (see [`Presentation::stretch`]).
+    pub cut_off: Ticks,
     /// Empty for text.
     pub fragments: &'a [Fragment],
     pub samples: &'a [Sample],
@@ -77,6 +80,16 @@ impl<'a> Presentation<'a> {
 }
 
 impl<'a> TrackView<'a> {
+    /// Presentation time 0 on the clock of the track file, as manifests state it.
+    pub fn start(self) -> Ticks {
+        Ticks(self.time_offset.0.saturating_add(self.cut_off.0))
+    }
+
+    /// What a decode time (and composition offset) lacks to presentation time; see [`Track::presentation_offset`].
+    pub fn presentation_offset(self) -> Ticks {
+        Ticks(self.track.presentation_offset.0.saturating_sub(self.cut_off.0))
+    }
+
     /// In order, in one pass. Segments in which the track has nothing are left out.
     pub fn segments(self) -> impl Iterator<Item = Segment> + 'a {
         let (mut at, mut cut) = (0, 0);
@@ -173,7 +186,8 @@ pub fn group(reference: &[Fragment], timescale: Timescale, target: Duration) -> 
 }
 
 /// The start of every segment on the reference track's timeline, in `to` ticks of presentation time, and the end of the
-/// last: what text segments are cut at. The first is 0 even where the reference starts late.
+/// last: what text segments are cut at. The first is 0 even where the reference starts late. Of a stretch of a presentation they
+/// are those of the whole.
 pub fn boundaries(reference: TrackView<'_>, to: Timescale) -> Vec<Ticks> {
     let mut times: Vec<Ticks> = reference.segments().map(|segment| boundary(reference, segment.time, to)).collect();
     times.extend(reference.fragments.last().map(|last| boundary(reference, last.decode_end(), to)));
@@ -182,7 +196,8 @@ pub fn boundaries(reference: TrackView<'_>, to: Timescale) -> Vec<Ticks> {
 
 /// One of the [`boundaries`], from the decode time of the reference's segment.
 pub fn boundary(reference: TrackView<'_>, time: Ticks, to: Timescale) -> Ticks {
-    if reference.fragments.first().is_some_and(|first| time <= first.decode_time()) {
+    let is_whole = reference.cut_off == Ticks(0);
+    if is_whole && reference.fragments.first().is_some_and(|first| time <= first.decode_time()) {
         return Ticks(0);
     }
     let presented = Ticks(time.0.saturating_add(reference.track.presentation_offset.0).max(0));

@@ -6,8 +6,12 @@ pub mod date;
 #[doc(hidden)]
 pub mod fixture;
 pub mod hls;
+pub mod links;
 pub mod live_url;
+pub mod single;
 pub mod url;
+
+pub use links::{Addressing, Links};
 
 #[cfg(test)]
 mod live_tests;

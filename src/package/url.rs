@@ -5,11 +5,14 @@
 //! | URL | what |
 //! | --- | --- |
 //! | `index.m3u8`, `index.mpd` | unversioned manifests |
+//! | `single/index.m3u8`, `single/index.mpd` | the same, of byte ranges of one file per track |
 //! | `{version}/{track}.m3u8` | HLS media playlist |
 //! | `{version}/{track}/init.mp4` | CMAF header |
 //! | `{version}/{track}/{time}.m4s` | CMAF segment, by decode time of its first sample in track ticks |
 //! | `{version}/{track}/{time}.vtt` | WebVTT segment, by presentation time of its start in track ticks |
 //! | `{version}/{track}.vtt` | a whole subtitle file |
+//! | `{version}/{track}.mp4` | a whole track as one indexed file |
+//! | `{version}/{track}.single.m3u8` | HLS media playlist of byte ranges of that file |
 
 use crate::base::Ticks;
 
@@ -18,12 +21,19 @@ use crate::base::Ticks;
 pub enum Resource<'a> {
     Multivariant,
     Mpd,
+    SingleMultivariant,
+    SingleMpd,
     MediaPlaylist { version: &'a str, track: &'a str },
     Init { version: &'a str, track: &'a str },
     Segment { version: &'a str, track: &'a str, time: Ticks },
     TextSegment { version: &'a str, track: &'a str, time: Ticks },
     Text { version: &'a str, track: &'a str },
+    File { version: &'a str, track: &'a str },
+    SinglePlaylist { version: &'a str, track: &'a str },
 }
+
+/// What the manifests of single files lie under. No version is so called: versions are hexadecimal.
+const SINGLE: &str = "single";
 
 /// Longest version or track identifier in bytes.
 const NAME_BYTES_MAX: usize = 32;
@@ -38,6 +48,13 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
             _ => None,
         };
     };
+    if version == SINGLE {
+        return match below {
+            "index.m3u8" => Some(Resource::SingleMultivariant),
+            "index.mpd" => Some(Resource::SingleMpd),
+            _ => None,
+        };
+    }
     let version = name(version)?;
     let Some((track, file)) = below.split_once('/') else {
         let (track, extension) = below.split_once('.')?;
@@ -45,6 +62,8 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
         return match extension {
             "m3u8" => Some(Resource::MediaPlaylist { version, track }),
             "vtt" => Some(Resource::Text { version, track }),
+            "mp4" => Some(Resource::File { version, track }),
+            "single.m3u8" => Some(Resource::SinglePlaylist { version, track }),
             _ => None,
         };
     };
@@ -75,9 +94,29 @@ pub fn media_playlist(version: &str, track: &str) -> String {
     format!("{version}/{track}.m3u8")
 }
 
+/// Relative to the versioned media playlists.
+pub fn text(track: &str) -> String {
+    format!("{track}.vtt")
+}
+
+/// Relative to the versioned media playlists.
+pub fn file(track: &str) -> String {
+    format!("{track}.mp4")
+}
+
+/// From the unversioned manifests, what is relative to the versioned media playlists.
+pub fn versioned(version: &str, link: &str) -> String {
+    format!("{version}/{link}")
+}
+
+/// From the manifests below `single/`, what is relative to the unversioned manifests.
+pub fn from_single(link: &str) -> String {
+    format!("../{link}")
+}
+
 /// Relative to the unversioned manifests.
-pub fn text(version: &str, track: &str) -> String {
-    format!("{version}/{track}.vtt")
+pub fn single_playlist(version: &str, track: &str) -> String {
+    format!("{version}/{track}.single.m3u8")
 }
 
 /// `SegmentTemplate@initialization` of an unversioned MPD; Representation ids are track ids.
@@ -91,9 +130,8 @@ pub fn segment_template(version: &str) -> String {
 }
 
 /// Relative to the versioned media playlists.
-pub fn push_init(out: &mut String, track: &str) {
-    out.push_str(track);
-    out.push_str("/init.mp4");
+pub fn init(track: &str) -> String {
+    format!("{track}/init.mp4")
 }
 
 /// Relative to the versioned media playlists.
@@ -135,6 +173,13 @@ mod tests {
                 Some(Resource::Segment { version, track, time: Ticks(i64::MAX) }),
             ),
             ("00ff00ff00ff00ff/v1/4004.vtt", Some(Resource::TextSegment { version, track, time: Ticks(4_004) })),
+            ("00ff00ff00ff00ff/v1.mp4", Some(Resource::File { version, track })),
+            ("00ff00ff00ff00ff/v1.single.m3u8", Some(Resource::SinglePlaylist { version, track })),
+            ("single/index.m3u8", Some(Resource::SingleMultivariant)),
+            ("single/index.mpd", Some(Resource::SingleMpd)),
+            ("single/index.mp4", None),
+            ("single/v1.m3u8", None),
+            ("single", None),
             ("", None),
             ("/", None),
             ("index.M3U8", None),

@@ -13,7 +13,7 @@ use crate::library::Asset;
 use crate::media::track;
 use crate::media::{Presentation, TrackView};
 use crate::package::url::Resource;
-use crate::package::{cmaf, dash, hls};
+use crate::package::{Addressing, Links, cmaf, dash, hls, single};
 
 use super::manifest::{Label, Manifest};
 use super::representation::{Coding, Description, Representation};
@@ -62,8 +62,10 @@ pub enum Outcome {
 /// The version that a resource is under, if it is.
 pub fn version<'a>(resource: &Resource<'a>) -> Option<&'a str> {
     match *resource {
-        Resource::Multivariant | Resource::Mpd => None,
+        Resource::Multivariant | Resource::Mpd | Resource::SingleMultivariant | Resource::SingleMpd => None,
         Resource::MediaPlaylist { version, .. }
+        | Resource::SinglePlaylist { version, .. }
+        | Resource::File { version, .. }
         | Resource::Init { version, .. }
         | Resource::Segment { version, .. }
         | Resource::TextSegment { version, .. }
@@ -97,33 +99,32 @@ impl Playback {
         resource: Resource<'_>,
         open: Option<&S>,
     ) -> Outcome {
+        let manifest = |text, track| self.manifest(request, KeyRef { asset, version, text, track }, open);
+        let open = || open.ok_or(Outcome::Closed);
         let described = match resource {
-            Resource::Multivariant => {
-                return self.manifest(request, KeyRef { asset, version, text: Text::Hls, track: "" }, open);
+            Resource::Multivariant => return manifest(Text::Hls, ""),
+            Resource::Mpd => return manifest(Text::Dash, ""),
+            Resource::MediaPlaylist { track, .. } => return manifest(Text::Media, track),
+            Resource::SingleMultivariant => return manifest(Text::SingleHls, ""),
+            Resource::SingleMpd => return manifest(Text::SingleDash, ""),
+            Resource::SinglePlaylist { track, .. } => return manifest(Text::SingleMedia, track),
+            Resource::Init { track, .. } => open().map(|source| (source, init(source, version, track))),
+            Resource::Segment { track, time, .. } => {
+                open().map(|source| (source, segment(source, version, track, time)))
             }
-            Resource::Mpd => {
-                return self.manifest(request, KeyRef { asset, version, text: Text::Dash, track: "" }, open);
+            Resource::File { track, .. } => open().map(|source| (source, file(source, version, track))),
+            Resource::TextSegment { track, time, .. } => {
+                open().map(|source| (source, text_segment(source, version, track, time)))
             }
-            Resource::MediaPlaylist { track, .. } => {
-                return self.manifest(request, KeyRef { asset, version, text: Text::Media, track }, open);
-            }
-            _ => match open {
-                None => return Outcome::Closed,
-                Some(source) => {
-                    let described = match resource {
-                        Resource::Init { track, .. } => init(source, version, track),
-                        Resource::Segment { track, time, .. } => segment(source, version, track, time),
-                        Resource::TextSegment { track, time, .. } => text_segment(source, version, track, time),
-                        Resource::Text { track, .. } => text(source, version, track),
-                        Resource::Multivariant | Resource::Mpd | Resource::MediaPlaylist { .. } => None,
-                    };
-                    if source.is_damaged() {
-                        return Outcome::Damaged;
-                    }
-                    described
-                }
-            },
+            Resource::Text { track, .. } => open().map(|source| (source, text(source, version, track))),
         };
+        let (source, described) = match described {
+            Ok(described) => described,
+            Err(outcome) => return outcome,
+        };
+        if source.is_damaged() {
+            return Outcome::Damaged;
+        }
         match described {
             Some(representation) => Outcome::Ready(representation.respond(request)),
             None => Outcome::Missing,
@@ -156,22 +157,32 @@ impl Playback {
 
     fn render<S: Source>(&self, key: KeyRef<'_>, source: &S) -> Option<Manifest> {
         let presentation = source.presentation();
-        let (kind, content_type, text, name) = match key.text {
-            Text::Hls => (Kind::Multivariant, HLS, hls::multivariant(&presentation), "hls"),
-            Text::Dash => (Kind::Mpd, DASH, dash::mpd(&presentation), "dash"),
+        let single = Links { addressing: Addressing::SingleFile, ..Links::default() };
+        let links = Links::default();
+        let (kind, content_type, text) = match key.text {
+            Text::Hls => (Kind::Multivariant, HLS, hls::multivariant(&presentation, &links)),
+            Text::Dash => (Kind::Mpd, DASH, dash::mpd(&presentation, &links)),
+            Text::SingleHls => (Kind::Multivariant, HLS, hls::multivariant(&presentation, &single)),
+            Text::SingleDash => (Kind::Mpd, DASH, dash::mpd(&presentation, &single)),
             Text::Media => {
                 let view = presentation.track(key.track)?;
-                (Kind::MediaPlaylist, HLS, hls::media(&presentation, &view), key.track)
+                (Kind::MediaPlaylist, HLS, hls::media(&presentation, &view))
+            }
+            Text::SingleMedia => {
+                let view = presentation.track(key.track)?;
+                (Kind::MediaPlaylist, HLS, hls::media_single(&presentation, &view, view))
             }
         };
-        let cache_control = match key.text {
-            Text::Hls | Text::Dash => self.manifest_cache_control.clone(),
-            Text::Media => IMMUTABLE.to_owned(),
+        // Media playlists lie below a version, the others do not.
+        let cache_control = match kind {
+            Kind::MediaPlaylist => IMMUTABLE.to_owned(),
+            _ => self.manifest_cache_control.clone(),
         };
+        let dash = if key.track.is_empty() { "" } else { "-" };
         let label = Label {
             kind,
             content_type,
-            source: format!("{}-{name}", key.version),
+            source: format!("{}{dash}{}{}", key.version, key.track, key.text.suffix()),
             last_modified: Some(source.published()),
             cache_control,
         };
@@ -214,6 +225,12 @@ fn segment<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Optio
     let segment = view.segment_at(time)?;
     let etag = format_args!("{version}-{id}-{}", time.0);
     Some(immutable(source, Kind::Segment, content_type, etag, cmaf::segment(&view, &segment)))
+}
+
+fn file<S: Source>(source: &S, version: &str, id: &str) -> Option<Representation> {
+    let view = source.track(id)?;
+    let content_type = media_type(&view)?;
+    Some(immutable(source, Kind::Segment, content_type, format_args!("{version}-{id}-file"), single::file(view)?))
 }
 
 fn text_segment<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Option<Representation> {
@@ -279,6 +296,23 @@ enum Text {
     Hls,
     Dash,
     Media,
+    SingleHls,
+    SingleDash,
+    SingleMedia,
+}
+
+impl Text {
+    /// What ends an ETag's source.
+    fn suffix(self) -> &'static str {
+        match self {
+            Text::Hls => "-hls",
+            Text::Dash => "-dash",
+            Text::Media => "",
+            Text::SingleHls => "-single-hls",
+            Text::SingleDash => "-single-dash",
+            Text::SingleMedia => "-single",
+        }
+    }
 }
 
 impl KeyRef<'_> {
