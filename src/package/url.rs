@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `index.m3u8`, `index.mpd` | unversioned manifests |
 //! | `single/index.m3u8`, `single/index.mpd` | the same, of byte ranges of one file per track |
+//! | `index.mp4` | progressive MP4 of some of the tracks |
 //! | `{version}/{track}.m3u8` | HLS media playlist |
 //! | `{version}/{track}/init.mp4` | CMAF header |
 //! | `{version}/{track}/{time}.m4s` | CMAF segment, by decode time of its first sample in track ticks |
@@ -23,6 +24,7 @@ pub enum Resource<'a> {
     Mpd,
     SingleMultivariant,
     SingleMpd,
+    Progressive,
     MediaPlaylist { version: &'a str, track: &'a str },
     Init { version: &'a str, track: &'a str },
     Segment { version: &'a str, track: &'a str, time: Ticks },
@@ -45,6 +47,7 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
         return match rest {
             "index.m3u8" => Some(Resource::Multivariant),
             "index.mpd" => Some(Resource::Mpd),
+            "index.mp4" => Some(Resource::Progressive),
             _ => None,
         };
     };
@@ -75,6 +78,11 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
         "vtt" => Some(Resource::TextSegment { version, track, time: time(stem)? }),
         _ => None,
     }
+}
+
+/// Whether it may be a version or a track.
+pub fn is_name(text: &str) -> bool {
+    name(text).is_some()
 }
 
 fn name(text: &str) -> Option<&str> {
@@ -163,6 +171,7 @@ mod tests {
         for (rest, want) in [
             ("index.m3u8", Some(Resource::Multivariant)),
             ("index.mpd", Some(Resource::Mpd)),
+            ("index.mp4", Some(Resource::Progressive)),
             ("00ff00ff00ff00ff/v1.m3u8", Some(Resource::MediaPlaylist { version, track })),
             ("00ff00ff00ff00ff/v1.vtt", Some(Resource::Text { version, track })),
             ("00ff00ff00ff00ff/v1/init.mp4", Some(Resource::Init { version, track })),

@@ -64,6 +64,7 @@ impl Origin {
             Outcome::Closed => panic!("{line}: closed"),
             Outcome::Damaged => panic!("{line}: damaged"),
             Outcome::Compress(_) => panic!("{line}: to be compressed"),
+            Outcome::Movie(_) => panic!("{line}: to be made"),
         }
     }
 }

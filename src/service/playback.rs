@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 
 use crate::base::{Payload, Ticks};
-use crate::http::{Kind, Request, Response};
+use crate::http::{Kind, Request, Response, Status};
 use crate::library::Asset;
 use crate::media::track;
 use crate::media::{Presentation, TrackView};
@@ -16,7 +16,9 @@ use crate::package::url::Resource;
 use crate::package::{Addressing, Links, cmaf, dash, hls, single};
 
 use super::manifest::{Label, Manifest};
+use super::movies::{self, Movies};
 use super::representation::{Coding, Description, Representation};
+use super::selection::{BadQuery, Selection, Takes};
 
 /// What is under a version never changes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -28,6 +30,7 @@ const VTT: &str = "text/vtt; charset=utf-8";
 /// Answers what lies below `/vod/{asset}/`, and keeps the manifests it rendered.
 pub struct Playback {
     manifests: Cache<Key, Arc<Manifest>, Weight>,
+    pub movies: Movies,
     /// `Cache-Control` of unversioned manifests.
     manifest_cache_control: String,
 }
@@ -57,12 +60,18 @@ pub enum Outcome {
     /// The open asset cannot be read.
     Damaged,
     Compress(Arc<Manifest>),
+    /// A progressive file has to be described first: [`Movies::make`].
+    Movie(Arc<movies::Order>),
 }
 
 /// The version that a resource is under, if it is.
 pub fn version<'a>(resource: &Resource<'a>) -> Option<&'a str> {
     match *resource {
-        Resource::Multivariant | Resource::Mpd | Resource::SingleMultivariant | Resource::SingleMpd => None,
+        Resource::Multivariant
+        | Resource::Mpd
+        | Resource::SingleMultivariant
+        | Resource::SingleMpd
+        | Resource::Progressive => None,
         Resource::MediaPlaylist { version, .. }
         | Resource::SinglePlaylist { version, .. }
         | Resource::File { version, .. }
@@ -86,6 +95,7 @@ impl Playback {
             .expect("both capacities are given");
         Playback {
             manifests: Cache::with_options(options, Weight, Default::default(), Default::default()),
+            movies: Movies::new(),
             manifest_cache_control: format!("max-age={}", manifest_age.as_secs()),
         }
     }
@@ -99,7 +109,8 @@ impl Playback {
         resource: Resource<'_>,
         open: Option<&S>,
     ) -> Outcome {
-        let manifest = |text, track| self.manifest(request, KeyRef { asset, version, text, track }, open);
+        let manifest =
+            |text, track| self.manifest(request, KeyRef { asset, version, text, track, selection: "" }, open);
         let open = || open.ok_or(Outcome::Closed);
         let described = match resource {
             Resource::Multivariant => return manifest(Text::Hls, ""),
@@ -108,6 +119,9 @@ impl Playback {
             Resource::SingleMultivariant => return manifest(Text::SingleHls, ""),
             Resource::SingleMpd => return manifest(Text::SingleDash, ""),
             Resource::SinglePlaylist { track, .. } => return manifest(Text::SingleMedia, track),
+            Resource::Progressive => {
+                return open().map_or_else(|outcome| outcome, |source| self.movie(request, asset, version, source));
+            }
             Resource::Init { track, .. } => open().map(|source| (source, init(source, version, track))),
             Resource::Segment { track, time, .. } => {
                 open().map(|source| (source, segment(source, version, track, time)))
@@ -131,7 +145,15 @@ impl Playback {
         }
     }
 
+    /// Answers for a manifest of what the request selects.
     fn manifest<S: Source>(&self, request: &Request<'_>, key: KeyRef<'_>, open: Option<&S>) -> Outcome {
+        let takes = if key.track.is_empty() { Takes::ClipAndFilter } else { Takes::Clip };
+        let selection = match Selection::parse(request.query, takes) {
+            Ok(selection) => selection,
+            Err(bad) => return Outcome::Ready(refused(&bad)),
+        };
+        let written = selection.canonical();
+        let key = KeyRef { selection: &written, ..key };
         if let Some(manifest) = self.manifests.get(&key) {
             return match manifest.form(request) {
                 Some(form) => Outcome::Ready(form.respond(request)),
@@ -139,7 +161,7 @@ impl Playback {
             };
         }
         let Some(source) = open else { return Outcome::Closed };
-        let rendered = self.render(key, source);
+        let rendered = self.render(key, &selection, source);
         // Before it is kept: the next version may hold the same content, and have the same key.
         if !source.is_whole() {
             return Outcome::Damaged;
@@ -155,10 +177,44 @@ impl Playback {
         }
     }
 
-    fn render<S: Source>(&self, key: KeyRef<'_>, source: &S) -> Option<Manifest> {
-        let presentation = source.presentation();
-        let single = Links { addressing: Addressing::SingleFile, ..Links::default() };
-        let links = Links::default();
+    fn movie<S: Source>(&self, request: &Request<'_>, asset: &str, version: &str, source: &S) -> Outcome {
+        if source.is_damaged() {
+            return Outcome::Damaged;
+        }
+        let selection = match Selection::parse(request.query, Takes::All) {
+            Ok(selection) => selection,
+            Err(bad) => return Outcome::Ready(refused(&bad)),
+        };
+        let written = selection.canonical();
+        let key = movies::Key { asset: asset.into(), version: version.into(), selection: written.as_str().into() };
+        let movie = match self.movies.find(&key) {
+            None => return Outcome::Movie(self.movies.order(key, selection)),
+            Some(None) => return Outcome::Missing,
+            Some(Some(movie)) => movie,
+        };
+        let views: Vec<TrackView<'_>> = movie.tracks().iter().filter_map(|track| source.track(track)).collect();
+        if views.len() != movie.tracks().len() {
+            return Outcome::Missing;
+        }
+        let description = Description {
+            kind: Kind::Movie,
+            content_type: movie.content_type(),
+            coding: Coding::Only,
+            etag: format_args!("{version}-mp4-{written}"),
+            last_modified: Some(source.published()),
+            cache_control: &self.manifest_cache_control,
+        };
+        Outcome::Ready(Representation::new(description, movie.over(views)).respond(request))
+    }
+
+    /// `None`: the asset has nothing of that name, or nothing is left of it.
+    fn render<S: Source>(&self, key: KeyRef<'_>, selection: &Selection, source: &S) -> Option<Manifest> {
+        let whole = source.presentation();
+        let presentation = selection.of(&whole)?;
+        // Links carry where the stretch begins and ends exactly, whatever the request said.
+        let query = selection.clip.on_borders(&whole).query();
+        let single = Links { addressing: Addressing::SingleFile, query: query.clone() };
+        let links = Links { addressing: Addressing::Segments, query };
         let (kind, content_type, text) = match key.text {
             Text::Hls => (Kind::Multivariant, HLS, hls::multivariant(&presentation, &links)),
             Text::Dash => (Kind::Mpd, DASH, dash::mpd(&presentation, &links)),
@@ -170,7 +226,7 @@ impl Playback {
             }
             Text::SingleMedia => {
                 let view = presentation.track(key.track)?;
-                (Kind::MediaPlaylist, HLS, hls::media_single(&presentation, &view, view))
+                (Kind::MediaPlaylist, HLS, hls::media_single(&presentation, &view, whole.track(key.track)?))
             }
         };
         // Media playlists lie below a version, the others do not.
@@ -210,6 +266,11 @@ impl Source for Asset {
     fn is_whole(&self) -> bool {
         Asset::is_whole(self)
     }
+}
+
+/// To a query that means nothing.
+fn refused(reason: &BadQuery) -> Response {
+    Response::error(Status::BAD_REQUEST, &reason.to_string(), "Cache-Control: no-store\r\n")
 }
 
 fn init<S: Source>(source: &S, version: &str, id: &str) -> Option<Representation> {
@@ -279,6 +340,8 @@ struct Key {
     version: Box<str>,
     text: Text,
     track: Box<str>,
+    /// [`Selection::canonical`].
+    selection: Box<str>,
 }
 
 /// A [`Key`] that a hit does not allocate for. Hashes as `Key` does: the fields are the same in the same order, and a `Box`
@@ -289,6 +352,7 @@ struct KeyRef<'a> {
     version: &'a str,
     text: Text,
     track: &'a str,
+    selection: &'a str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -317,13 +381,23 @@ impl Text {
 
 impl KeyRef<'_> {
     fn to_owned(self) -> Key {
-        Key { asset: self.asset.into(), version: self.version.into(), text: self.text, track: self.track.into() }
+        Key {
+            asset: self.asset.into(),
+            version: self.version.into(),
+            text: self.text,
+            track: self.track.into(),
+            selection: self.selection.into(),
+        }
     }
 }
 
 impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        *self.asset == *key.asset && *self.version == *key.version && self.text == key.text && *self.track == *key.track
+        *self.asset == *key.asset
+            && *self.version == *key.version
+            && self.text == key.text
+            && *self.track == *key.track
+            && *self.selection == *key.selection
     }
 }
 
@@ -332,6 +406,6 @@ struct Weight;
 
 impl Weighter<Key, Arc<Manifest>> for Weight {
     fn weight(&self, key: &Key, manifest: &Arc<Manifest>) -> u64 {
-        manifest.weight() + (key.asset.len() + key.version.len() + key.track.len()) as u64
+        manifest.weight() + (key.asset.len() + key.version.len() + key.track.len() + key.selection.len()) as u64
     }
 }
