@@ -100,6 +100,11 @@ pub fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     parameters(query).find_map(|(key, value)| (key == name).then_some(value))
 }
 
+/// Whether a query gives a parameter more than once.
+pub fn is_repeated(query: &str, name: &str) -> bool {
+    parameters(query).filter(|(key, _)| *key == name).count() > 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
