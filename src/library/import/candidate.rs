@@ -127,7 +127,8 @@ impl<'a> Candidate<'a> {
             }
             let audio_number = audio_count;
             audio_count += usize::from(track.handler == Handler::Audio);
-            let Some(first) = track.samples().next().transpose()? else {
+            let with_bytes = |sample: &Result<SourceSample, _>| sample.as_ref().map_or(true, |sample| sample.size > 0);
+            let Some(first) = track.samples().find(with_bytes).transpose()? else {
                 report(Event::Note(&format!("{label} left out: it has no samples")));
                 continue;
             };

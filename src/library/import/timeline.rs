@@ -114,11 +114,14 @@ pub const MICROS_APART: u32 = 20;
 const AUDIO_PREROLL_DIVISOR: u32 = 4;
 
 /// Samples with their rows, each lasting until the next one's decode time: the source's own duration does not count where
-/// a fragment starts later than the one before ended.
+/// a fragment starts later than the one before ended. Samples without bytes are left out, so that the one before lasts as
+/// long as both: writers have them for "the same picture again", and FFmpeg refuses fragments in which there are any.
 pub struct Retimed<I> {
     samples: I,
     /// The next one, once known.
     ahead: Option<SourceSample>,
+    /// Of the last one that was left out.
+    end: i64,
     row: u32,
     duration: u32,
     started: bool,
@@ -126,14 +129,14 @@ pub struct Retimed<I> {
 
 impl<I: Iterator<Item = Result<SourceSample, E>>, E> Retimed<I> {
     pub fn new(samples: I) -> Retimed<I> {
-        Retimed { samples, ahead: None, row: 0, duration: 1, started: false }
+        Retimed { samples, ahead: None, end: i64::MIN, row: 0, duration: 1, started: false }
     }
 
     /// The next sample and its row.
     pub fn next(&mut self) -> Result<Option<(u32, SourceSample)>, Error<E>> {
         if !self.started {
             self.started = true;
-            self.ahead = self.samples.next().transpose().map_err(Error::Source)?;
+            self.ahead = self.next_with_bytes()?;
         }
         let Some(mut sample) = self.ahead.take() else { return Ok(None) };
         let row = self.row;
@@ -141,7 +144,7 @@ impl<I: Iterator<Item = Result<SourceSample, E>>, E> Retimed<I> {
         if sample.decode_time.abs() > TICKS_MAX {
             return Err(out_of_range);
         }
-        if let Some(next) = self.samples.next().transpose().map_err(Error::Source)? {
+        if let Some(next) = self.next_with_bytes()? {
             if next.decode_time < sample.decode_time {
                 let (found, expected) = (next.decode_time, sample.decode_time);
                 return Err(Error::Backwards { row: row + 1, found, expected });
@@ -149,15 +152,31 @@ impl<I: Iterator<Item = Result<SourceSample, E>>, E> Retimed<I> {
             let duration = next.decode_time.saturating_sub(sample.decode_time);
             sample.duration = u32::try_from(duration).map_err(|_| out_of_range)?;
             self.ahead = Some(next);
-        } else if sample.duration == 0 {
-            // Some writers do not know how long the last sample lasts.
-            sample.duration = self.duration;
+        } else {
+            let until = u32::try_from(self.end.saturating_sub(sample.decode_time)).unwrap_or(0);
+            sample.duration = match sample.duration.max(until) {
+                // Some writers do not know how long the last sample lasts.
+                0 => self.duration,
+                duration => duration,
+            };
         }
         if sample.duration > 0 {
             self.duration = sample.duration;
         }
         self.row = row.checked_add(1).ok_or(Error::TooMany)?;
         Ok(Some((row, sample)))
+    }
+
+    fn next_with_bytes(&mut self) -> Result<Option<SourceSample>, Error<E>> {
+        loop {
+            let next = self.samples.next().transpose().map_err(Error::Source)?;
+            match next {
+                Some(empty) if empty.size == 0 => {
+                    self.end = empty.decode_time.saturating_add(i64::from(empty.duration));
+                }
+                next => return Ok(next),
+            }
+        }
     }
 }
 
@@ -807,6 +826,19 @@ mod tests {
         let samples = [sample(900, 500, 0, true), sample(2_900, 1_000, 0, false), sample(3_900, 0, 0, false)];
         let timeline = survey(&samples, Edit::default(), 1_000, true).unwrap();
         assert_eq!((timeline.length, timeline.last_duration), (4_000, 1_000));
+    }
+
+    #[test]
+    fn samples_without_bytes_lengthen_the_one_before() {
+        let mut samples: Vec<SourceSample> = (0..8).map(|number| sample(number * 40, 40, 0, number == 1)).collect();
+        for empty in [0, 3, 4, 7] {
+            samples[empty].size = 0;
+        }
+        let timeline = survey(&samples, Edit::default(), 1_000, true).unwrap();
+        assert_eq!((timeline.rows.clone(), timeline.length, timeline.start_nanos), (0..4, 280, 40_000_000));
+        assert_eq!(written(&timeline, &samples), [(0, 40, 0), (40, 120, 40), (160, 40, 160), (200, 80, 200)]);
+        let error = survey(&samples[3..5], Edit::default(), 1_000, true).unwrap_err();
+        assert_eq!(error.to_string(), "no samples");
     }
 
     #[test]
