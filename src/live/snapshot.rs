@@ -222,6 +222,10 @@ impl Snapshot {
                 offset: part.offset,
                 len: u64::from(part.size),
             }),
+            // It was hinted at, and the segment ended without it.
+            None if segment.is_complete && part as usize == segment.parts.len() => {
+                Located::Gap { time: Ticks(segment.time.0 + segment.duration.0), duration: track.part_target }
+            }
             None => later(),
         }
     }
@@ -263,6 +267,7 @@ impl TrackSnapshot {
             rate: self.rate,
             runs,
             tail: &self.tail[start.min(stop)..stop],
+            before: first.checked_sub(1).and_then(|before| self.end_of(before)),
             part_target: self.part_target,
         }
     }
@@ -270,6 +275,13 @@ impl TrackSnapshot {
     fn of_tail(&self, number: u64) -> Option<(&TailSegment, &Place)> {
         let at = self.tail.binary_search_by_key(&number, |segment| segment.number).ok()?;
         Some((&self.tail[at], &self.places[at]))
+    }
+
+    /// Where a segment ends, wherever it is kept.
+    fn end_of(&self, number: u64) -> Option<Ticks> {
+        let of_tail = self.of_tail(number).map(|(segment, _)| Ticks(segment.time.0 + segment.duration.0));
+        of_tail
+            .or_else(|| self.row(number).map(|(_, row)| Ticks(row.time.get() as i64 + i64::from(row.duration.get()))))
     }
 
     /// A segment that is older than the tail.
