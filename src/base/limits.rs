@@ -56,6 +56,9 @@ pub const GATHER_BYTES_MAX: usize = 64 * 1024;
 pub const ONE_SEND_BYTES_MAX: usize = 8 * 1024;
 /// Pipelined requests answered before the worker turns to the next connection.
 pub const TURN_REQUESTS_MAX: usize = 64;
+/// Requests that waited for the same thing and go on before the worker looks at its ring (2 000 viewers of parts of 40 KB, CPU:
+/// 16 and 64 at once cost 0.95 times as much as all at once).
+pub const TURN_RELEASED: usize = 32;
 /// How far ahead of a client its file is read into the page cache, when it is not there.
 pub const READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
 /// Times one request may have something loaded before it is given up with 500.
@@ -169,6 +172,11 @@ pub const ASSET_NAME_BYTES_MAX: usize = 200;
 pub const MANIFEST_CACHE_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
 /// Manifests up to this size are compressed where they are rendered; larger ones on the helper pool.
 pub const COMPRESS_INLINE_BYTES_MAX: usize = 4 * 1024;
+/// The header of a progressive file, as large as it can get: about eleven hours of video and audio.
+pub const PROGRESSIVE_HEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Headers of progressive files that are kept.
+pub const PROGRESSIVE_CACHE_BYTES: u64 = 128 * 1024 * 1024;
+const _: () = assert!(PROGRESSIVE_HEAD_BYTES_MAX < PROGRESSIVE_CACHE_BYTES);
 /// How long a cache may keep an unversioned manifest, and a 404.
 pub const MANIFEST_AGE_DEFAULT: Duration = Duration::from_secs(5);
 pub const MISSING_AGE_DEFAULT: Duration = Duration::from_secs(1);

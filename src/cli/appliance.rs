@@ -16,6 +16,7 @@ use crate::base::limits;
 use crate::delivery;
 use crate::intake::{self, ChannelSetup, Health, Server};
 use crate::library::{self, Library};
+use crate::live::Channels;
 use crate::service::objects::StoreReads;
 use crate::service::{self, Service};
 use crate::store::objects::disk::FileSystem;
@@ -45,6 +46,8 @@ pub struct Appliance {
     delivery: Arc<delivery::Plane>,
     intake: intake::Plane,
     library: Arc<Library>,
+    channels: Arc<Channels>,
+    store: Option<Arc<StoreReads>>,
     status: Arc<Status>,
 }
 
@@ -82,17 +85,20 @@ impl Appliance {
         let library = Arc::new(Library::open(root, setup.library)?);
         let status = Arc::new(Status::default());
         let mut service = Service::new(library.clone(), setup.service);
+        let mut store_reads = None;
         if let Some(store) = setup.store {
             let reads = open_store(store.path, store.objects, store.reads)?;
             status.has_store(reads.objects());
             service = service.with_store(reads.clone());
+            store_reads = Some(reads.clone());
             setup.intake.store = Some(intake::objects::Setup { reads, options: store.api });
         }
         let service = Arc::new(service);
         let intake = intake::start(setup.intake, library.clone(), service.channels.clone(), status.clone())?;
+        let channels = service.channels.clone();
         let delivery = Arc::new(delivery::start(setup.delivery, service)?);
         status.ready(&delivery);
-        Ok(Appliance { delivery, intake, library, status })
+        Ok(Appliance { delivery, intake, library, channels, store: store_reads, status })
     }
 
     /// What is listened on.
@@ -109,9 +115,22 @@ impl Appliance {
         &self.library
     }
 
+    /// What viewers find, as of now.
+    pub fn channels(&self) -> &Arc<Channels> {
+        &self.channels
+    }
+
     /// The channels of the configuration file, from now on.
     pub fn reload_channels(&self, channels: Vec<ChannelSetup>) {
         self.intake.reload(channels);
+    }
+
+    /// What of the store's setup may change while it runs: not where it is, nor how it syncs.
+    pub fn reload_store(&self, setup: StoreSetup) {
+        if let Some(store) = &self.store {
+            store.reconfigure(setup.objects.settings, setup.reads.ages);
+            self.intake.reload_store(setup.api);
+        }
     }
 
     pub fn workers(&self) -> usize {

@@ -198,8 +198,8 @@ fn row(segment: &TailSegment) -> SegmentRow {
 }
 
 fn view(owned: &ChannelTrack, first: u64) -> BroadcastTrack<'_> {
-    let rows = owned.runs.iter().flat_map(|(_, rows)| rows);
-    let row = rows.filter(|row| row.number.get() + 1 == first).next_back();
+    let mut rows = owned.runs.iter().flat_map(|(_, rows)| rows);
+    let row = rows.rfind(|row| row.number.get() + 1 == first);
     let row = row.map(|row| row.time.get() as i64 + i64::from(row.duration.get()));
     let tail = owned.tail.iter().find(|segment| segment.number + 1 == first);
     BroadcastTrack {

@@ -83,7 +83,8 @@ const players = {
       // What is cut out of a channel begins with a video segment, and with audio up to half a frame later: on a busy machine
       // hls.js tells that it steps over that.
       if (data.details === 'bufferSeekOverHole' && video.currentTime < 0.2) return;
-      if (data.details === 'aborted' && record.switching) return;
+      // A choice made while a fragment is on its way: it is dropped, or put where the last choice's still lies.
+      if (['aborted', 'bufferAppendNoProgress'].includes(data.details) && record.switching && !data.fatal) return;
       record.errors.push(`${data.type} ${data.details} fatal=${data.fatal} ${data.error?.message ?? ''}`);
     });
     return {
@@ -167,6 +168,15 @@ const players = {
     };
   },
 };
+
+// The browser itself.
+players.video = () => ({
+  open: (url) => new Promise((resolve, reject) => {
+    video.addEventListener('loadedmetadata', resolve);
+    video.addEventListener('error', () => reject(video.error));
+    video.src = url;
+  }),
+});
 
 window.make = (name) => {
   const player = players[name]();
