@@ -1,5 +1,6 @@
 //! Import: source files to a published version.
 //!
+//! 0. Directories and manifests become the inputs they name, and what is not ISO BMFF is rewritten ([`gather`], [`rewrite`]).
 //! 1. Every source is mapped, its tracks are understood ([`candidate`]) and timed ([`timeline`]): headers and tables are
 //!    read, and the first bytes of key frames.
 //! 2. The instants at which all tracks are cut are chosen ([`alignment`], [`slots`]).
@@ -12,10 +13,14 @@ mod alignment;
 mod candidate;
 pub mod examine;
 mod follower;
+mod gather;
 pub mod input;
 mod lead_in;
+mod manifest;
 mod output;
+mod rewrite;
 mod slots;
+mod text;
 mod timeline;
 
 use std::collections::HashMap;
@@ -30,18 +35,21 @@ use thiserror::Error;
 use candidate::{Candidate, SourceFile};
 pub use examine::Examined;
 use follower::{Follower, follower};
+use gather::Gathered;
 pub use input::Input;
 use output::{Finished, Output};
+use rewrite::Clock;
 use slots::Slots;
+use text::Text;
 
 use super::asset::file_name;
 use super::folder::{self, Folder, Published, Staging};
 use super::version::Version;
+use crate::base::Ticks;
 use crate::base::limits::{PRESENTATION_MAX, TRACKS_MAX};
-use crate::base::{Ticks, Timescale};
 use crate::media::isobmff::{self, Movie};
-use crate::media::track::{Details, Kind};
-use crate::media::{Cue, Track, codec, webvtt};
+use crate::media::track::Kind;
+use crate::media::{Track, codec, webvtt};
 use crate::store::index_writer::{self, Entry};
 use crate::store::{TrackFile, index};
 
@@ -105,6 +113,10 @@ pub enum Error {
     #[error(transparent)]
     Demux(#[from] isobmff::Error),
     #[error(transparent)]
+    Manifest(#[from] manifest::Error),
+    #[error(transparent)]
+    Rewrite(rewrite::Error),
+    #[error(transparent)]
     Codec(#[from] codec::Error),
     #[error(transparent)]
     Subtitles(#[from] webvtt::Error),
@@ -131,28 +143,15 @@ pub enum Error {
 /// Imports the inputs as one asset and publishes it. On any error the library is as it was.
 pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     folder::check_name(&options.asset)?;
-    let (media, subtitles): (Vec<&Input>, Vec<&Input>) = options.inputs.iter().partition(|input| !input.is_subtitles());
-    let mut sources: Vec<SourceFile> = Vec::with_capacity(media.len());
-    let mut inputs: Vec<&Input> = Vec::with_capacity(media.len());
-    for input in media {
-        let source = SourceFile::open(&input.path)?;
-        // The same file and the same words about it: with other words the user means something by giving it twice.
-        let mut given = sources.iter().zip(&inputs);
-        match given.find(|(other, said)| other.is_same(&source) && said.says_the_same(input)) {
-            Some((other, _)) => {
-                report(Event::Note(&format!("{} left out: the same file as {}", source.name, other.name)));
-            }
-            None => {
-                sources.push(source);
-                inputs.push(input);
-            }
-        }
-    }
+    let mut staging = None;
+    let mut directory = || stage(options, &mut staging);
+    let gathered = gather::gather(&options.inputs, &mut directory, &|| options.check_stop(), report)?;
+    let Gathered { sources, texts, read } = gathered;
     let mut candidates = Vec::new();
-    for (number, (source, input)) in sources.iter().zip(&inputs).enumerate() {
+    for (number, source) in sources.iter().enumerate() {
         options.check_stop()?;
         let movie = Movie::parse(&source.name, source.map.bytes())?;
-        candidates.extend(Candidate::all(number, source, &movie, input, report)?);
+        candidates.extend(Candidate::all(number, source, &movie, report)?);
     }
     if candidates.is_empty() {
         let files: Vec<String> = options.inputs.iter().map(|input| input.path.display().to_string()).collect();
@@ -161,31 +160,72 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     let mut candidates = candidate::without_duplicates(candidates, &sources, report);
     candidates.sort_by(slots::by_quality);
     candidate::tell_apart(&mut candidates, report);
-    let texts = subtitles.into_iter().map(Text::read).collect::<Result<Vec<_>, _>>()?;
     let found = candidates.len() + texts.len();
     if found > TRACKS_MAX {
         return Err(Error::TooManyTracks { found });
     }
-    place(&mut candidates)?;
+    let zeros = place(&mut candidates)?;
+    let texts = texts.into_iter().map(|text| text.finish(&zeros)).collect::<Result<Vec<_>, _>>()?;
     let of_kind = |kind: Kind| candidates.iter().filter(move |track| track.kind() == kind).collect::<Vec<_>>();
     let slots = Slots::plan(&of_kind(Kind::Video), &of_kind(Kind::Audio), options.segment)?;
 
-    let folder = Folder::create(&options.library)?;
-    let staging = folder.stage()?;
+    stage(options, &mut staging)?;
+    let Some(Staged { folder, staging }) = staging else { return Err(Error::Stopped) };
     // Leftovers of an import by another user, say, are the server's to delete: no reason not to import.
     if let Err(error) = folder.sweep() {
         report(Event::Note(&format!("leftovers of other imports stay: {error}")));
     }
-    let copied = copy(&sources, candidates, &slots, &staging, options, report);
+    let copied = copy(&sources, candidates, &slots, &staging, read, options, report);
     sources.iter().try_for_each(SourceFile::check_unchanged)?;
     let copied = copied?;
     finish(&folder, staging, copied, texts, options)
 }
 
-/// Puts all tracks on one clock, on which the first thing presented is at 0.
-fn place(candidates: &mut [Candidate<'_>]) -> Result<(), Error> {
-    let zero = candidates.iter().map(|track| track.timeline.start_nanos).min().unwrap_or(0);
-    candidates.iter_mut().for_each(|track| track.timeline.place(zero));
+/// Where an import writes.
+struct Staged {
+    folder: Folder,
+    staging: Staging,
+}
+
+/// The staging directory, made when it is first needed: what is refused before leaves the library as it was, or not there.
+fn stage(options: &Options, staged: &mut Option<Staged>) -> Result<PathBuf, Error> {
+    if staged.is_none() {
+        let folder = Folder::create(&options.library)?;
+        let staging = folder.stage()?;
+        *staged = Some(Staged { folder, staging });
+    }
+    Ok(staged.as_ref().map_or_else(PathBuf::new, |staged| staged.staging.path().to_owned()))
+}
+
+/// When the presentation begins on each of the clocks, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zeros {
+    presentation: Option<i64>,
+    encoder: Option<i64>,
+}
+
+impl Zeros {
+    fn of(candidates: &[Candidate<'_>]) -> Zeros {
+        let earliest = |clock| {
+            let tracks = candidates.iter().filter(|track| track.clock == clock);
+            tracks.map(|track| track.timeline.start_nanos).min()
+        };
+        Zeros { presentation: earliest(Clock::Presentation), encoder: earliest(Clock::Encoder) }
+    }
+
+    fn on(&self, clock: Clock) -> i64 {
+        match clock {
+            Clock::Presentation => self.presentation.unwrap_or(0),
+            Clock::Encoder => self.encoder.unwrap_or(0),
+        }
+    }
+}
+
+/// Puts all tracks on one clock, on which the first thing presented is at 0. What counts from anywhere begins with what
+/// counts from the beginning.
+fn place(candidates: &mut [Candidate<'_>]) -> Result<Zeros, Error> {
+    let zeros = Zeros::of(candidates);
+    candidates.iter_mut().for_each(|track| track.timeline.place(zeros.on(track.clock)));
     // Files of different origin, of which one counts from the epoch, do not make one presentation.
     for track in candidates.iter() {
         let others = candidates.iter().filter(|other| !std::ptr::eq(*other, track));
@@ -199,7 +239,7 @@ fn place(candidates: &mut [Candidate<'_>]) -> Result<(), Error> {
             return Err(Error::TooLong { label: track.label.clone(), length });
         }
     }
-    Ok(())
+    Ok(zeros)
 }
 
 struct Copied {
@@ -212,15 +252,16 @@ fn copy(
     candidates: Vec<Candidate<'_>>,
     slots: &Slots,
     staging: &Staging,
+    read: u64,
     options: &Options,
     report: Report<'_>,
 ) -> Result<Copied, Error> {
-    let total = candidates.iter().map(|track| track.timeline.bytes).sum();
+    let total = read + candidates.iter().map(|track| track.timeline.bytes).sum::<u64>();
     let count = candidates.len();
     let (follower, following) = follower();
     let hashing = thread::spawn(move || following.run(count));
     let finished = write(sources, candidates, slots, staging, follower, &mut |done| {
-        report(Event::Progress { done, total });
+        report(Event::Progress { done: read + done, total });
         options.check_stop()
     })?;
     let digests = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -278,36 +319,6 @@ impl Ids {
             Kind::Text => 't',
         };
         format!("{letter}{number}")
-    }
-}
-
-/// A subtitle file in normal form.
-struct Text {
-    track: Track,
-    bytes: Vec<u8>,
-    cues: Vec<Cue>,
-}
-
-impl Text {
-    fn read(input: &Input) -> Result<Text, Error> {
-        let source = SourceFile::open(&input.path)?;
-        let normal = webvtt::normalise(&source.name, source.map.bytes())?;
-        let labels = &input.labels;
-        let language = labels.language.clone().or_else(|| input.language_of_name());
-        Ok(Text {
-            track: Track {
-                id: String::new(),
-                timescale: Timescale::MILLIS,
-                codec: "wvtt".to_owned(),
-                language: language.unwrap_or_else(|| "und".to_owned()),
-                name: labels.name.clone(),
-                role: labels.role.unwrap_or_default(),
-                presentation_offset: Ticks(0),
-                details: Details::Text,
-            },
-            bytes: normal.text,
-            cues: normal.cues,
-        })
     }
 }
 
