@@ -180,6 +180,7 @@ fn view<'a>(owned: &'a OwnedTrack, cuts: &'a [u32]) -> TrackView<'a> {
         track: &owned.track,
         files: std::slice::from_ref(&owned.file),
         time_offset: Ticks(0),
+        cut_off: Ticks(0),
         init_size: owned.init_size,
         fragments: &owned.fragments,
         samples: &owned.samples,

@@ -13,6 +13,7 @@ pub mod matroska;
 pub mod mpegts;
 pub mod presentation;
 pub mod scte35;
+pub mod subtitles;
 pub mod track;
 pub mod webvtt;
 

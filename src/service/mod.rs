@@ -11,6 +11,7 @@ pub mod live;
 #[cfg(test)]
 mod live_conversations;
 pub mod manifest;
+pub mod movies;
 #[cfg(test)]
 mod object_conversations;
 pub mod objects;
@@ -18,6 +19,7 @@ pub mod pages;
 pub mod playback;
 mod representation;
 mod route;
+pub mod selection;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +67,8 @@ pub enum Load {
     Open(Arc<Entry>),
     /// A manifest is too large to be compressed in place.
     Compress(Arc<Manifest>),
+    /// The head of a progressive file has to be made of the asset's sample tables.
+    Movie(Arc<movies::Order>, Arc<Asset>),
     /// The list of assets has to be written anew, and there may be many.
     List,
     /// The object is not open.
@@ -76,7 +80,7 @@ impl Load {
     /// has been compressed.
     pub fn without(&self, request: &Request<'_>) -> Option<Response> {
         match self {
-            Load::Open(_) | Load::List | Load::Object(_) => None,
+            Load::Open(_) | Load::List | Load::Object(_) | Load::Movie(..) => None,
             Load::Compress(manifest) => Some(manifest.plain().respond(request)),
         }
     }
@@ -199,12 +203,12 @@ impl Service {
         };
         let Some(entry) = entry else { return Answer::Ready(self.missing.clone()) };
         let state = entry.state(now.unix);
-        let open: Option<&Asset> = match &state {
+        let open: Option<&Arc<Asset>> = match &state {
             State::Open(asset) => Some(asset),
             State::Closed => None,
             State::Damaged => return Answer::Ready(damaged()),
         };
-        match self.playback.answer(request, asset, entry.version(), resource, open) {
+        match self.playback.answer(request, asset, entry.version(), resource, open.map(|open| &**open)) {
             Outcome::Ready(response) => Answer::Ready(response),
             Outcome::Missing => Answer::Ready(self.missing.clone()),
             Outcome::Closed => Answer::Load(Load::Open(entry.clone())),
@@ -213,6 +217,10 @@ impl Service {
                 Answer::Ready(damaged())
             }
             Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
+            Outcome::Movie(order) => match open {
+                Some(asset) => Answer::Load(Load::Movie(order, asset.clone())),
+                None => Answer::Load(Load::Open(entry.clone())),
+            },
         }
     }
 
@@ -252,6 +260,7 @@ impl Service {
         match load {
             Load::Open(entry) => self.library.load(&entry),
             Load::Compress(manifest) => manifest.compress(),
+            Load::Movie(order, asset) => self.playback.movies.make(&order, &*asset),
             Load::Object(object) => {
                 if let Some(store) = &self.store {
                     store.open(&object);

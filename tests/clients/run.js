@@ -19,6 +19,13 @@ const scripts = {
   shaka: 'node_modules/shaka-player/dist/shaka-player.compiled.js',
 };
 const pairs = [['hls', 'index.m3u8'], ['dash', 'index.mpd'], ['shaka', 'index.m3u8'], ['shaka', 'index.mpd']];
+/** The sample as other forms of the same bytes. */
+const forms = [['hls', 'single/index.m3u8'], ['dash', 'single/index.mpd'], ['shaka', 'single/index.m3u8'], ['shaka', 'single/index.mpd'],
+  ['video', 'index.mp4']];
+/** Seconds of the sample from 4 s on, and what a filter leaves of its heights and languages. */
+const clipQuery = 'start=4.7&end=15.5';
+const clipSeconds = 12;
+const filterQuery = 'aws.manifestfilter=video_height:200-300;audio_language:de';
 const sampleHeights = [180, 270, 360];
 const sampleSeconds = 24;
 const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
@@ -114,6 +121,30 @@ async function samplePlays(view) {
   const missing = cuesOf('en').filter((cue) => !state.cues.includes(cue));
   check(missing.length === 0, `cues not shown: ${missing.join(' | ')}`);
   return note;
+}
+
+/** A stretch from the start, then jumps; for forms of the sample that differ only in how players find its bytes. */
+async function samplePlaysAndSeeks(view, from = 0, to = sampleSeconds) {
+  await view.page.evaluate(() => window.player.play());
+  await until(view.state, (now) => now.time > from + 1.5, 10, 'playing');
+  checkClean(view, await view.state());
+  await view.page.evaluate(() => { window.record.switching = true; });
+  for (const seconds of [from + (to - from) * 0.6, from + 2.5, to - 1.5]) {
+    await view.page.evaluate((at) => window.seek(at), seconds);
+    await until(view.state, (now) => now.time > seconds + 0.4 && now.time < seconds + 3, 10, `playing after a seek to ${seconds} s`);
+  }
+  const last = await until(view.state, (now) => now.ended, 10, 'the end');
+  checkClean(view, { ...last, stalls: [] });
+  check(Math.abs(last.duration - to) < 0.1, `the presentation lasts ${last.duration} s, expected ${to} s`);
+  return `${last.frames} frames, ${last.dropped} dropped`;
+}
+
+/** Six segments from the middle of the sample, of one rendition and one language. */
+async function clipAndFilter(view) {
+  const list = (name) => view.page.evaluate((call) => window.player[call]?.(), name);
+  const [heights, audio] = [await list('heights') ?? [270], await list('audio') ?? ['de']];
+  check(JSON.stringify(heights) === '[270]' && JSON.stringify(audio) === '["de"]', `renditions ${heights}, audio ${audio}`);
+  return samplePlaysAndSeeks(view, 0, clipSeconds);
 }
 
 async function sampleSwitches(view) {
@@ -344,6 +375,11 @@ async function main() {
       add(stored, `${label} ${asset} to the end`, inPage(player, manifest, asset, (view) => playToEnd(view, 6)));
     }
   }
+  for (const [player, manifest] of forms) add(`form ${player} ${manifest}`, inPage(player, manifest, 'sample', (view) => samplePlaysAndSeeks(view)));
+  for (const [player, manifest] of pairs) {
+    add(`form ${player} ${manifest} clip and filter`, inPage(player, `${manifest}?${clipQuery}&${filterQuery}`, 'sample', clipAndFilter));
+  }
+  add('form video index.mp4 clip', inPage('video', `index.mp4?tracks=v2,a1&${clipQuery}`, 'sample', clipAndFilter));
   for (const [player, manifest] of pairs) {
     const label = player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player;
     const onChannel = (query, scenario) => async (context) => {

@@ -103,6 +103,14 @@ impl SourceFile {
         Ok(SourceFile { name, given, input, rewritten, map, file, found })
     }
 
+    /// For messages: one of its tracks.
+    pub fn label(&self, track: u32) -> String {
+        match self.rewritten {
+            Some(_) => self.name.clone(),
+            None => format!("{} track {track}", self.name),
+        }
+    }
+
     pub fn len(&self) -> u64 {
         self.found.len
     }
@@ -143,7 +151,7 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// Surveys every video and audio track of a movie; others are left out with a note.
+    /// Surveys every video and audio track of a movie; what is no subtitles either is left out with a note.
     pub fn all(
         file: usize,
         source: &'a SourceFile,
@@ -153,18 +161,15 @@ impl<'a> Candidate<'a> {
         let mut candidates = Vec::new();
         let mut audio_count = source.rewritten.as_ref().map_or(0, |rewritten| rewritten.audio_number);
         for track in movie.tracks() {
-            let label = match source.rewritten {
-                Some(_) => source.name.clone(),
-                None => format!("{} track {}", source.name, track.id),
-            };
-            let skipped = match track.handler {
-                Handler::Video | Handler::Audio => None,
-                Handler::Subtitle => Some("subtitles inside of MP4; give them as a WebVTT file".to_owned()),
-                Handler::Other(kind) => Some(format!("neither video nor audio ({kind})")),
-            };
-            if let Some(reason) = skipped {
-                report(Event::Note(&format!("{label} left out: {reason}")));
-                continue;
+            let label = source.label(track.id);
+            match track.handler {
+                Handler::Video | Handler::Audio => {}
+                // See `text`.
+                Handler::Subtitle => continue,
+                Handler::Other(kind) => {
+                    report(Event::Note(&format!("{label} left out: neither video, audio nor subtitles ({kind})")));
+                    continue;
+                }
             }
             let audio_number = audio_count;
             audio_count += usize::from(track.handler == Handler::Audio);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::alignment::{self, Rendition};
 use super::candidate::Candidate;
 use super::gather::{Gathered, gather};
+use super::text::Text;
 use super::{Error, Event, Input};
 use crate::base::Ticks;
 use crate::media::Track;
@@ -60,8 +61,8 @@ impl Examined {
             }
         };
         let mut place = || Ok(std::env::temp_dir());
-        let Gathered { sources, .. } = gather(&[input], &mut place, &|| Ok(()), &mut report)?;
-        let mut candidates = Vec::new();
+        let Gathered { sources, mut texts, cues, .. } = gather(&[input], &mut place, &|| Ok(()), &mut report)?;
+        let (mut candidates, mut movies) = (Vec::new(), Vec::new());
         let mut form = Form::Rewritten;
         for (number, source) in sources.iter().enumerate() {
             let movie = Movie::parse(&source.name, source.map.bytes())?;
@@ -69,15 +70,21 @@ impl Examined {
                 form = if movie.is_fragmented() { Form::Fragmented } else { Form::Progressive };
             }
             candidates.extend(Candidate::all(number, source, &movie, &mut report)?);
+            movies.push(movie);
         }
-        super::place(&mut candidates)?;
+        let zeros = super::place(&mut candidates)?;
+        Text::gather(&mut texts, cues, &sources, &movies, &zeros, &mut report)?;
         let many = sources.iter().any(|source| source.given > 0);
         let renditions: Vec<Rendition<'_>> =
             candidates.iter().filter(|track| track.kind() == Kind::Video).map(Candidate::rendition).collect();
         Ok(Examined {
             form,
             common: alignment::common(&renditions).map(|common| common.len()).map_err(|error| error.to_string()),
-            tracks: candidates.iter().map(|track| ExaminedTrack::of(track, many)).collect(),
+            tracks: candidates
+                .iter()
+                .map(|track| ExaminedTrack::of(track, many))
+                .chain(texts.iter().map(Text::examined))
+                .collect(),
             notes,
         })
     }

@@ -3,17 +3,20 @@
 use std::path::PathBuf;
 
 use super::candidate::SourceFile;
+use super::cues::Found;
 use super::input::{Input, Labels};
 use super::manifest::{self, Named, Piece, Rendition};
 use super::rewrite::{self, Clock, Spools};
-use super::text::Found;
+use super::text::Text;
 use super::{Error, Event, Report};
 use crate::media::matroska;
 
 /// All there is to import.
 pub struct Gathered {
     pub sources: Vec<SourceFile>,
-    pub texts: Vec<Found>,
+    /// Files of subtitles.
+    pub texts: Vec<Text>,
+    pub cues: Vec<Found>,
     /// Bytes that were read to rewrite them, which progress has counted.
     pub read: u64,
 }
@@ -54,8 +57,8 @@ pub fn gather(
 ) -> Result<Gathered, Error> {
     let mut opened = Opened::default();
     for input in inputs {
-        if input.is_subtitles() && !input.path.is_dir() {
-            opened.texts.push(Found::read(input)?);
+        if input.subtitles().is_some() && !input.path.is_dir() {
+            opened.texts.push(Text::read(input)?);
             continue;
         }
         match manifest::expand(input, report)? {
@@ -63,10 +66,10 @@ pub fn gather(
             Some(named) => named.into_iter().try_for_each(|named| opened.named(named, report))?,
         }
     }
-    let Opened { materials, texts } = opened;
+    let Opened { materials, texts, cues } = opened;
     // What is rewritten is read twice: now, and when it is copied.
     let total = materials.iter().map(|material| material.len() * if material.is_rewritten() { 2 } else { 1 }).sum();
-    let mut gathered = Gathered { sources: Vec::with_capacity(materials.len()), texts, read: 0 };
+    let mut gathered = Gathered { sources: Vec::with_capacity(materials.len()), texts, cues, read: 0 };
     for (given, material) in materials.into_iter().enumerate() {
         let read = &mut gathered.read;
         let mut progress = |bytes: u64, report: Report<'_>| {
@@ -86,9 +89,9 @@ pub fn gather(
             Material::File(source, Container::Matroska) => {
                 let directory = place()?;
                 let mut spools = Spools::new(&directory, &source.name, Clock::Presentation);
-                let texts = rewrite::matroska(&source, &mut spools, report, &mut progress)?;
+                let cues = rewrite::matroska(&source, &mut spools, report, &mut progress)?;
                 source.check_unchanged()?;
-                gathered.texts.extend(texts);
+                gathered.cues.extend(cues);
                 gathered.add(spools, &source.input, &Labels::default(), given)?;
             }
             Material::Rendition(rendition, _) => {
@@ -107,7 +110,8 @@ pub fn gather(
 #[derive(Default)]
 struct Opened {
     materials: Vec<Material>,
-    texts: Vec<Found>,
+    texts: Vec<Text>,
+    cues: Vec<Found>,
 }
 
 enum Material {
@@ -151,9 +155,9 @@ impl Opened {
 
     fn named(&mut self, named: Named, report: Report<'_>) -> Result<(), Error> {
         match named {
-            Named::File(input) if input.is_subtitles() => self.texts.push(Found::read(&input)?),
+            Named::File(input) if input.subtitles().is_some() => self.texts.push(Text::read(&input)?),
             Named::File(input) => self.file(&input, report)?,
-            Named::Text(rendition) => self.texts.push(rewrite::texts(&rendition)?),
+            Named::Text(rendition) => self.cues.push(rewrite::texts(&rendition)?),
             Named::Media(rendition) => {
                 let len = |piece: &Piece| match &piece.part.range {
                     Some(range) => range.end.saturating_sub(range.start),

@@ -11,6 +11,7 @@
 
 mod alignment;
 mod candidate;
+mod cues;
 pub mod examine;
 mod follower;
 mod gather;
@@ -49,7 +50,7 @@ use crate::base::Ticks;
 use crate::base::limits::{PRESENTATION_MAX, TRACKS_MAX};
 use crate::media::isobmff::{self, Movie};
 use crate::media::track::Kind;
-use crate::media::{Track, codec, webvtt};
+use crate::media::{Track, codec, subtitles};
 use crate::store::index_writer::{self, Entry};
 use crate::store::{TrackFile, index};
 
@@ -119,7 +120,7 @@ pub enum Error {
     #[error(transparent)]
     Codec(#[from] codec::Error),
     #[error(transparent)]
-    Subtitles(#[from] webvtt::Error),
+    Subtitles(#[from] subtitles::Error),
     #[error("{file}: track {track} (at byte {at}): {reason}")]
     Times { file: String, track: u32, at: u64, reason: String },
     #[error(transparent)]
@@ -146,12 +147,13 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     let mut staging = None;
     let mut directory = || stage(options, &mut staging);
     let gathered = gather::gather(&options.inputs, &mut directory, &|| options.check_stop(), report)?;
-    let Gathered { sources, texts, read } = gathered;
-    let mut candidates = Vec::new();
+    let Gathered { sources, mut texts, cues, read } = gathered;
+    let (mut candidates, mut movies) = (Vec::new(), Vec::with_capacity(sources.len()));
     for (number, source) in sources.iter().enumerate() {
         options.check_stop()?;
         let movie = Movie::parse(&source.name, source.map.bytes())?;
         candidates.extend(Candidate::all(number, source, &movie, report)?);
+        movies.push(movie);
     }
     if candidates.is_empty() {
         let files: Vec<String> = options.inputs.iter().map(|input| input.path.display().to_string()).collect();
@@ -160,12 +162,12 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     let mut candidates = candidate::without_duplicates(candidates, &sources, report);
     candidates.sort_by(slots::by_quality);
     candidate::tell_apart(&mut candidates, report);
+    let zeros = place(&mut candidates)?;
+    Text::gather(&mut texts, cues, &sources, &movies, &zeros, report)?;
     let found = candidates.len() + texts.len();
     if found > TRACKS_MAX {
         return Err(Error::TooManyTracks { found });
     }
-    let zeros = place(&mut candidates)?;
-    let texts = texts.into_iter().map(|text| text.finish(&zeros)).collect::<Result<Vec<_>, _>>()?;
     let of_kind = |kind: Kind| candidates.iter().filter(move |track| track.kind() == kind).collect::<Vec<_>>();
     let slots = Slots::plan(&of_kind(Kind::Video), &of_kind(Kind::Audio), options.segment)?;
 

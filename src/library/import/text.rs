@@ -1,166 +1,158 @@
-//! Subtitles: files of WebVTT, and cues that other inputs carry.
+//! Subtitles: files of their own, and tracks of the source files.
 
-use super::candidate::SourceFile;
-use super::input::{Input, Labels};
-use super::rewrite::Clock;
-use super::{Error, Zeros};
+use std::time::Duration;
+
+use super::candidate::{SourceFile, sample_bytes};
+use super::cues::Found;
+use super::examine::ExaminedTrack;
+use super::input::Labels;
+use super::timeline::NANOS;
+use super::{Error, Event, Input, Report, Zeros};
+use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
-use crate::media::track::Details;
-use crate::media::{Cue, Track, webvtt};
+use crate::media::isobmff::{Handler, Movie, SourceTrack, TrackRole};
+use crate::media::subtitles::{self, Coding, Samples, Subtitles};
+use crate::media::track::{Details, Role};
+use crate::media::{Cue, Track};
 
-/// A text track in normal form.
+/// A subtitle track in normal form.
 pub struct Text {
+    /// Its id is that of the source, if it has one.
     pub track: Track,
     pub bytes: Vec<u8>,
     pub cues: Vec<Cue>,
 }
 
-/// One that was found, and is not yet on the presentation's clock.
-pub struct Found {
-    /// For messages.
-    pub name: String,
-    pub labels: Labels,
-    pub source: Cues,
-}
-
-pub enum Cues {
-    /// A whole file of WebVTT, timed by itself.
-    Document(Vec<u8>),
-    /// In nanoseconds of a clock.
-    Timed { clock: Clock, cues: Vec<TimedCue> },
-}
-
-/// A cue as a container carries it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TimedCue {
-    pub start: i64,
-    pub end: i64,
-    /// What stands behind the times: `align:start line:0`.
-    pub settings: String,
-    /// Of WebVTT, without empty lines.
-    pub text: String,
-}
-
-impl Found {
-    /// A file that was given.
-    pub fn read(input: &Input) -> Result<Found, Error> {
+impl Text {
+    /// A file of subtitles.
+    pub fn read(input: &Input) -> Result<Text, Error> {
         let source = SourceFile::open(input, 0)?;
-        let language = input.language_of_name();
-        let labels = input.labels.clone().or(&Labels { language, ..Labels::default() });
-        Ok(Found { name: source.name.clone(), labels, source: Cues::Document(source.map.bytes().to_vec()) })
+        let format = input.subtitles().unwrap_or(subtitles::Format::WebVtt);
+        let subtitles = subtitles::read(&source.name, source.map.bytes(), format)?;
+        let labels = &input.labels;
+        let language = labels.language.clone().or_else(|| input.language_of_name());
+        Ok(Text::new(subtitles, language, labels.name.clone(), labels.role.unwrap_or_default()))
     }
 
-    pub fn finish(self, zeros: &Zeros) -> Result<Text, Error> {
-        let document = match self.source {
-            Cues::Document(bytes) => bytes,
-            Cues::Timed { clock, cues } => document(cues, zeros.on(clock)),
+    /// All there are: to `texts`, which are files, come `cues` and the subtitle tracks of the sources. Every rung of a ladder
+    /// may carry the same ones.
+    pub fn gather(
+        texts: &mut Vec<Text>,
+        cues: Vec<Found>,
+        sources: &[SourceFile],
+        movies: &[Movie<'_>],
+        zeros: &Zeros,
+        report: Report<'_>,
+    ) -> Result<(), Error> {
+        let mut others = cues.into_iter().map(|found| found.finish(zeros)).collect::<Result<Vec<_>, _>>()?;
+        for (source, movie) in sources.iter().zip(movies) {
+            others.extend(Text::all(source, movie, zeros, report));
+        }
+        for text in others {
+            if !texts.iter().any(|other| other.is_same(&text)) {
+                texts.push(text);
+            }
+        }
+        Ok(())
+    }
+
+    /// The subtitle tracks of a movie. One that cannot be read, or says nothing, is left out with a note.
+    fn all(source: &SourceFile, movie: &Movie<'_>, zeros: &Zeros, report: Report<'_>) -> Vec<Text> {
+        let mut texts = Vec::new();
+        for track in movie.tracks().iter().filter(|track| track.handler == Handler::Subtitle) {
+            let label = source.label(track.id);
+            match Text::of_track(source, track, &label, zeros) {
+                Ok(text) if text.cues.is_empty() => {
+                    report(Event::Note(&format!("{label} left out: subtitles without a word")));
+                }
+                Ok(text) => texts.push(text),
+                Err(reason) => report(Event::Note(&format!("{label} left out: {reason}"))),
+            }
+        }
+        texts
+    }
+
+    fn of_track(source: &SourceFile, track: &SourceTrack<'_>, label: &str, zeros: &Zeros) -> Result<Text, String> {
+        let fourcc = track.sample_entry.fourcc;
+        let coding = Coding::of(fourcc)
+            .ok_or_else(|| format!("subtitles as {}; known are tx3g, text, wvtt and stpp", fourcc.escape_ascii()))?;
+        let rewritten = source.rewritten.as_ref();
+        let zero = zeros.on(rewritten.map(|rewritten| rewritten.clock).unwrap_or_default());
+        let edit = rewritten.map_or(track.edit, |rewritten| rewritten.edit);
+        let end = edit.presented.map(|length| edit.media_start.saturating_add(length));
+        let millis = |time: i64| {
+            let shown = time.saturating_sub(edit.media_start).saturating_add(edit.start_delay);
+            let nanos = Timescale::new(NANOS).and_then(|nanos| rescale_nearest(Ticks(shown), track.timescale, nanos));
+            nanos.map_or(0, |nanos| nanos.0.saturating_sub(zero).div_euclid(1_000_000))
         };
-        let normal = webvtt::normalise(&self.name, &document)?;
-        Ok(Text {
+        let mut gathered = Samples::new(coding, millis(0));
+        for sample in track.samples() {
+            let sample = sample.map_err(|error| error.to_string())?;
+            let from = sample.decode_time.saturating_add(i64::from(sample.composition_offset));
+            let to = from.saturating_add(i64::from(sample.duration));
+            let (from, to) = (millis(from.max(edit.media_start)), millis(end.map_or(to, |end| to.min(end))));
+            let Ok(to) = u64::try_from(to) else { continue };
+            let from = u64::try_from(from).unwrap_or(0);
+            if from < to {
+                let bytes = sample_bytes(source.map.bytes(), &sample);
+                gathered.push(label, from, to, bytes).map_err(|error| error.to_string())?;
+            }
+        }
+        let subtitles = gathered.finish(label).map_err(|error| error.to_string())?;
+        let stated = track.roles.iter().find_map(TrackRole::role);
+        let role = stated.unwrap_or(if is_forced(track) { Role::Forced } else { Role::Main });
+        let language = Some(track.language.clone()).filter(|tag| tag != "und");
+        let own = Labels { language, name: track.name.clone(), role: Some(role) };
+        let labels = rewritten.map(|rewritten| rewritten.labels.clone()).unwrap_or_default().or(&own);
+        let text = Text::new(subtitles, labels.language, labels.name, labels.role.unwrap_or_default());
+        Ok(Text { track: Track { id: track.id.to_string(), ..text.track }, ..text })
+    }
+
+    /// What is said from outside goes before what the subtitles say of themselves.
+    pub fn new(subtitles: Subtitles, language: Option<String>, name: Option<String>, role: Role) -> Text {
+        let language = language.or(subtitles.language);
+        Text {
             track: Track {
                 id: String::new(),
                 timescale: Timescale::MILLIS,
                 codec: "wvtt".to_owned(),
-                language: self.labels.language.unwrap_or_else(|| "und".to_owned()),
-                name: self.labels.name,
-                role: self.labels.role.unwrap_or_default(),
+                language: language.unwrap_or_else(|| "und".to_owned()),
+                name,
+                role,
                 presentation_offset: Ticks(0),
                 details: Details::Text,
             },
-            bytes: normal.text,
-            cues: normal.cues,
-        })
-    }
-}
-
-/// A document of cues; what ends before the presentation begins is not in it.
-fn document(mut cues: Vec<TimedCue>, zero: i64) -> Vec<u8> {
-    cues.sort();
-    // A cue that reaches into the next segment is in both.
-    cues.dedup();
-    let mut text = String::from(webvtt::SIGNATURE);
-    for cue in cues.iter().filter(|cue| cue.end > zero && cue.end > cue.start) {
-        let (start, end) = (stamp(cue.start.max(zero) - zero), stamp(cue.end - zero));
-        let gap = if cue.settings.is_empty() { "" } else { " " };
-        text.push_str(&format!("{start} --> {end}{gap}{}\n{}\n\n", cue.settings, cue.text));
-    }
-    text.into_bytes()
-}
-
-fn stamp(nanos: i64) -> String {
-    let millis = (nanos + 500_000) / 1_000_000;
-    let (seconds, millis) = (millis / 1_000, millis % 1_000);
-    format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
-}
-
-/// Appends the cues of a segment of WebVTT, and says whether they are on the clock of the media beside it: by
-/// X-TIMESTAMP-MAP (RFC 8216 §3.5).
-pub fn read_cues(name: &str, bytes: &[u8], cues: &mut Vec<TimedCue>) -> Result<bool, Error> {
-    let map = String::from_utf8_lossy(bytes.get(..HEAD_BYTES).unwrap_or(bytes)).lines().find_map(timestamp_map);
-    let normal = webvtt::normalise(name, bytes)?;
-    let text = String::from_utf8_lossy(&normal.text);
-    let shift = map.unwrap_or(0);
-    for block in text.split("\n\n") {
-        let Some((before, behind)) = block.split_once(" --> ") else { continue };
-        let (times, body) = behind.split_once('\n').unwrap_or((behind, ""));
-        let (end, settings) = times.split_once(' ').unwrap_or((times, ""));
-        let start = before.rsplit('\n').next().and_then(nanos);
-        let (Some(start), Some(end)) = (start, nanos(end)) else { continue };
-        cues.push(TimedCue {
-            start: start.saturating_add(shift),
-            end: end.saturating_add(shift),
-            settings: settings.to_owned(),
-            text: body.trim_end_matches('\n').to_owned(),
-        });
-    }
-    Ok(map.is_some())
-}
-
-const HEAD_BYTES: usize = 1_024;
-
-/// What is added to times of cues, in nanoseconds.
-fn timestamp_map(line: &str) -> Option<i64> {
-    let (mut media, mut local) = (None, None);
-    for part in line.strip_prefix("X-TIMESTAMP-MAP=")?.split(',') {
-        let (key, value) = part.trim().split_once(':')?;
-        match key {
-            "MPEGTS" => media = value.parse::<i64>().ok().filter(|ticks| (0..1 << 33).contains(ticks)),
-            "LOCAL" => local = nanos(value),
-            _ => {}
+            bytes: subtitles.normalised.text,
+            cues: subtitles.normalised.cues,
         }
     }
-    // 90 kHz, of which a tick is 11111.1 ns.
-    Some(media? * 100_000 / 9 - local?)
-}
 
-/// `hh:mm:ss.mmm`, hours may be missing.
-fn nanos(text: &str) -> Option<i64> {
-    let (seconds, millis) = text.trim().split_once('.')?;
-    let millis = millis.parse::<i64>().ok().filter(|_| millis.len() == 3)?;
-    let parts = seconds.split(':').map(|part| part.parse::<i64>().ok().filter(|part| (0..100_000).contains(part)));
-    let seconds = parts.collect::<Option<Vec<i64>>>()?.iter().fold(0, |sum, part| sum * 60 + part);
-    Some((seconds * 1_000 + millis) * 1_000_000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn segments_are_joined_on_the_clock_of_their_media() {
-        let mut cues = Vec::new();
-        let segment = |map: &str, cue: &str| format!("WEBVTT\n{map}\n\n{cue}\n\n").into_bytes();
-        let map = "X-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:900000";
-        let one = "id\n00:00:01.000 --> 00:00:05.000 line:0\nÖ & <b>b</b>\nzwei";
-        assert!(read_cues("a", &segment(map, one), &mut cues).unwrap());
-        assert!(read_cues("b", &segment(map, one), &mut cues).unwrap());
-        assert!(!read_cues("c", &segment("", "01:00.000 --> 01:02.000\nx"), &mut cues).unwrap());
-        assert_eq!((cues.len(), cues[0].start, cues[0].settings.as_str()), (3, 11_000_000_000, "line:0"));
-        let zeros = Zeros { presentation: None, encoder: Some(10_000_000_000) };
-        let source = Cues::Timed { clock: Clock::Encoder, cues: cues[..2].to_vec() };
-        let text = Found { name: "a".into(), labels: Labels::default(), source }.finish(&zeros).unwrap();
-        let text = String::from_utf8(text.bytes).unwrap();
-        assert!(text.contains("00:00:01.000 --> 00:00:05.000 line:0\nÖ & <b>b</b>\nzwei\n"), "{text}");
-        assert_eq!(text.matches("-->").count(), 1, "{text}");
+    /// Whether a viewer could not tell them apart: every rung of a ladder may carry the same.
+    fn is_same(&self, other: &Text) -> bool {
+        self.bytes == other.bytes && self.track.language == other.track.language && self.track.role == other.track.role
     }
+
+    pub fn examined(&self) -> ExaminedTrack {
+        let first = self.cues.first().map_or(0, |cue| cue.start.get());
+        let last = self.cues.last().map_or(0, |cue| cue.end_max.get());
+        ExaminedTrack {
+            track: self.track.clone(),
+            samples: u32::try_from(self.cues.len()).unwrap_or(u32::MAX),
+            bytes: self.bytes.len() as u64,
+            duration: Duration::from_millis(last.saturating_sub(first)),
+            late: Duration::from_millis(first),
+            priming: Duration::ZERO,
+            key_frames: Vec::new(),
+            open_starts: 0,
+        }
+    }
+}
+
+/// `displayFlags` of 3GPP timed text: every sample is to be shown where the viewer's language is not spoken (QuickTime File
+/// Format, "Subtitle sample data").
+fn is_forced(track: &SourceTrack<'_>) -> bool {
+    const ALL_FORCED: u32 = 0xC000_0000;
+    let flags =
+        track.sample_entry.bytes.get(16..20).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
+    &track.sample_entry.fourcc == b"tx3g" && flags & ALL_FORCED == ALL_FORCED
 }

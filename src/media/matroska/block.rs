@@ -58,7 +58,7 @@ fn delace<'a>(region: Region<'a>, lacing: u8, data: &'a [u8]) -> Result<Option<V
                 // The first is a size, the others differences to the one before, in excess of half their range.
                 let value = value as i64;
                 let bias = if sizes.is_empty() { 0 } else { (1 << (7 * length - 1)) - 1 };
-                size += value - bias;
+                size = size.saturating_add(value - bias);
                 let Ok(now) = usize::try_from(size) else { return Ok(None) };
                 sizes.push(now);
                 rest = &rest[length..];

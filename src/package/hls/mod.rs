@@ -11,7 +11,7 @@ pub mod rules;
 mod text;
 
 pub use live::{Live, advance_part_limit, can_skip, live_media};
-pub use media::media;
+pub use media::{media, media_single};
 pub use multivariant::{live_multivariant, multivariant};
 pub use text::text_segment;
 

@@ -169,6 +169,15 @@ const players = {
   },
 };
 
+// The browser itself.
+players.video = () => ({
+  open: (url) => new Promise((resolve, reject) => {
+    video.addEventListener('loadedmetadata', resolve);
+    video.addEventListener('error', () => reject(video.error));
+    video.src = url;
+  }),
+});
+
 window.make = (name) => {
   const player = players[name]();
   window.player = {

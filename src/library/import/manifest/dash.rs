@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::xml::Element;
-use super::{Error, Event, Input, Labels, Manifest, Named, PIECES_MAX, Part, Piece, Rendition, Report, directory_of};
+use super::{Error, Input, Labels, Manifest, Named, PIECES_MAX, Part, Piece, Rendition, directory_of};
 use crate::media::isobmff::language;
 use crate::media::track::Role;
 
-pub fn read(manifest: &Manifest, report: Report<'_>) -> Result<Vec<Named>, Error> {
+pub fn read(manifest: &Manifest) -> Result<Vec<Named>, Error> {
     let mpd = Element::parse(&manifest.text).map_err(|found| manifest.unexpected(found, "an MPD"))?;
     if mpd.attribute("type").is_some_and(|kind| kind != "static") {
         return Err(manifest.unexpected("a live presentation (type dynamic)", "one of type static"));
@@ -28,7 +28,7 @@ pub fn read(manifest: &Manifest, report: Report<'_>) -> Result<Vec<Named>, Error
         }
         for representation in set.all("Representation") {
             let levels = [&mpd, period, set, representation];
-            named.extend(Found { manifest, levels, duration }.named(report)?);
+            named.extend(Found { manifest, levels, duration }.named()?);
         }
     }
     Ok(named)
@@ -43,7 +43,7 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn named(&self, report: Report<'_>) -> Result<Option<Named>, Error> {
+    fn named(&self) -> Result<Option<Named>, Error> {
         let representation = self.levels[3];
         let id = representation.attribute("id").unwrap_or_default();
         let name = format!("{} Representation {id}", self.manifest.path.display());
@@ -55,10 +55,6 @@ impl Found<'_> {
             return Ok(None);
         }
         let is_text = mime == "text/vtt";
-        if mime == "application/ttml+xml" {
-            report(Event::Note(&format!("{name} left out: subtitles in TTML; give them as a WebVTT file")));
-            return Ok(None);
-        }
         let labels = self.labels();
         let (pieces, start) = if self.levels.iter().any(|level| level.child("SegmentTemplate").is_some()) {
             self.of_template(id)?
@@ -286,7 +282,7 @@ mod tests {
 
     fn named(text: &str) -> Result<Vec<Named>, String> {
         let manifest = Manifest { path: "/x/a.mpd".into(), format: Format::Mpd, text: text.to_owned() };
-        read(&manifest, &mut |_| {}).map_err(|error| error.to_string())
+        read(&manifest).map_err(|error| error.to_string())
     }
 
     fn paths(named: &Named) -> Vec<String> {

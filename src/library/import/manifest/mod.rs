@@ -83,7 +83,7 @@ pub fn expand(input: &Input, report: Report<'_>) -> Result<Option<Vec<Named>>, E
     };
     let mut named = match manifest.format {
         Format::Hls => hls::read(&manifest, report)?,
-        Format::Mpd => dash::read(&manifest, report)?,
+        Format::Mpd => dash::read(&manifest)?,
         Format::Smil => smil::read(&manifest, report)?,
     };
     if named.is_empty() {

@@ -1,8 +1,6 @@
 //! SMIL files as streaming servers take them, and server manifests of Smooth Streaming (`.ism`), which are SMIL too: files,
 //! with languages and names.
 
-use std::path::PathBuf;
-
 use super::xml::Element;
 use super::{Error, Event, Input, Labels, Manifest, Named, Report};
 use crate::media::isobmff::language;
@@ -17,16 +15,15 @@ pub fn read(manifest: &Manifest, report: Report<'_>) -> Result<Vec<Named>, Error
         let (true, Some(source)) = (is_media, element.attribute("src")) else { continue };
         // As some servers have it: what follows is an MP4 file.
         let path = manifest.resolve("", source.strip_prefix("mp4:").unwrap_or(source))?;
-        let is_vtt = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("vtt"));
-        if matches!(element.name.as_str(), "text" | "textstream") && !is_vtt {
-            let text = format!("{} left out: subtitles that are not WebVTT", path.display());
-            report(Event::Note(&text));
+        let input = Input { path: path.clone(), labels: Labels::default(), audio: Vec::new() };
+        if matches!(element.name.as_str(), "text" | "textstream") && input.subtitles().is_none() && !path.is_file() {
+            report(Event::Note(&format!("{} left out: no such file of subtitles", path.display())));
             continue;
         }
         let at = match inputs.iter().position(|input| input.path == path) {
             Some(at) => at,
             None => {
-                inputs.push(Input { path: PathBuf::from(&path), labels: Labels::default(), audio: Vec::new() });
+                inputs.push(input);
                 named.push(0);
                 inputs.len() - 1
             }
@@ -85,7 +82,7 @@ mod tests {
         let smil = r#"<?xml version="1.0"?><smil title=""><body><switch>
             <video src="mp4:film_720.mp4" system-bitrate="2000000" height="720"/>
             <video src="mp4:film_360.mp4" system-bitrate="500000" system-language="deu"/>
-            <textstream src="film.en.vtt" system-language="eng"/><textstream src="film.ttml"/>
+            <textstream src="film.en.vtt" system-language="eng"/><textstream src="film.ismt"/>
             </switch></body></smil>"#;
         let want = ["/x/film_720.mp4 - -", "/x/film_360.mp4 de -", "/x/film.en.vtt en -"];
         assert_eq!(inputs(smil).unwrap(), want);

@@ -2,8 +2,8 @@
 
 use super::{Clock, Error, Spools};
 use crate::library::import::candidate::SourceFile;
+use crate::library::import::cues::{Found, TimedCue};
 use crate::library::import::input::Labels;
-use crate::library::import::text::{Cues, Found, TimedCue};
 use crate::library::import::{self, Event as Said, Report};
 use crate::media::matroska::{Demuxer, TextTrack};
 
@@ -22,7 +22,7 @@ pub fn matroska(
     let mut told = 0;
     loop {
         let goes_on = demuxer.step(&mut events).map_err(Error::from)?;
-        events.drain(..).try_for_each(|event| spools.take(event, report))?;
+        events.drain(..).try_for_each(|event| spools.take(event))?;
         demuxer.notes().iter().for_each(|note| report(Said::Note(note)));
         let position = demuxer.position();
         if !goes_on || position - told >= PROGRESS_BYTES {
@@ -41,14 +41,12 @@ pub fn matroska(
             name: text.name,
             role: Some(text.role),
         }),
-        source: Cues::Timed {
-            clock: Clock::Presentation,
-            cues: text
-                .cues
-                .into_iter()
-                .map(|cue| TimedCue { start: cue.start, end: cue.end, settings: cue.settings, text: cue.text })
-                .collect(),
-        },
+        clock: Clock::Presentation,
+        cues: text
+            .cues
+            .into_iter()
+            .map(|cue| TimedCue { start: cue.start, end: cue.end, settings: cue.settings, text: cue.text })
+            .collect(),
     };
     Ok(demuxer.texts().into_iter().map(found).collect())
 }

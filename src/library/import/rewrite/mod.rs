@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error as ThisError;
 
+use super::Error as ImportError;
 use super::input::Labels;
-use super::{Error as ImportError, Event as Said, Report};
 use crate::base::limits::SUBTITLE_BYTES_MAX;
 use crate::media::feed::{Event, TrackKey};
 use crate::media::isobmff::Edit;
@@ -78,7 +78,7 @@ pub enum Error {
     #[error("{file}: byte {at}: {source}")]
     Transport { file: String, at: u64, source: mpegts::Error },
     #[error(
-        "{track}: from {at:.3} s on it is {found}; expected {expected} to the end, since a track of an asset has one format"
+        "{track}: after {at:.3} s it goes on as {found}; expected {expected} to the end, since a track of an asset has one format"
     )]
     Changed { track: String, at: f64, found: String, expected: String },
     #[error("{track}: after {before:.3} s comes {found:.3} s; expected time to go on, as in one continuous recording")]
@@ -111,25 +111,15 @@ pub struct Spools<'a> {
     name: &'a str,
     clock: Clock,
     tracks: BTreeMap<TrackKey, Spool>,
-    /// Subtitles in boxes, which are left out.
-    texts: Vec<TrackKey>,
 }
 
 impl<'a> Spools<'a> {
     pub fn new(directory: &'a Path, name: &'a str, clock: Clock) -> Spools<'a> {
-        Spools { directory, name, clock, tracks: BTreeMap::new(), texts: Vec::new() }
+        Spools { directory, name, clock, tracks: BTreeMap::new() }
     }
 
-    pub fn take(&mut self, event: Event, report: Report<'_>) -> Result<(), Error> {
+    pub fn take(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Track { track, format } if format.kind == Kind::Text => {
-                if !self.texts.contains(&track) {
-                    self.texts.push(track);
-                    let text = format!("{} track {}", self.name, track + 1);
-                    report(Said::Note(&format!("{text} left out: subtitles in boxes; give them as a WebVTT file")));
-                }
-                Ok(())
-            }
             Event::Track { track, format } => match self.tracks.get_mut(&track) {
                 Some(spool) => spool.go_on_as(format),
                 None => {

@@ -10,9 +10,9 @@ use super::transport::notes;
 use super::{Error, Spools};
 use crate::base::limits::SUBTITLE_BYTES_MAX;
 use crate::library::import::candidate::SourceFile;
+use crate::library::import::cues::{Found, read_cues};
 use crate::library::import::input::Input;
 use crate::library::import::manifest::{Part, Rendition};
-use crate::library::import::text::{Cues, Found, read_cues};
 use crate::library::import::{self, Clock, Report};
 use crate::media::feed::Event;
 use crate::media::isobmff::stream;
@@ -85,11 +85,11 @@ pub fn pieces(
         let mut events = Vec::new();
         source.read(range, &mut |bytes| {
             demuxer.push(source, bytes, &mut events)?;
-            events.drain(..).try_for_each(|event| spools.take(event, report))?;
+            events.drain(..).try_for_each(|event| spools.take(event))?;
             progress(bytes.len() as u64, report)
         })?;
         demuxer.flush(source, &mut events)?;
-        events.drain(..).try_for_each(|event| spools.take(event, report))?;
+        events.drain(..).try_for_each(|event| spools.take(event))?;
         notes(&source.name, demuxer.notices(), report);
         if demuxer.losses() > losses {
             losses = demuxer.losses();
@@ -182,6 +182,6 @@ pub fn texts(rendition: &Rendition) -> Result<Found, import::Error> {
         clock.get_or_insert(if map { Clock::Encoder } else { Clock::Presentation });
     }
     files.close()?;
-    let source = Cues::Timed { clock: clock.unwrap_or_default(), cues };
-    Ok(Found { name: rendition.name.clone(), labels: rendition.labels.clone(), source })
+    let (name, labels) = (rendition.name.clone(), rendition.labels.clone());
+    Ok(Found { name, labels, clock: clock.unwrap_or_default(), cues })
 }

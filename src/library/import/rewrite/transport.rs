@@ -17,14 +17,14 @@ pub fn transport(
     let mut at = 0;
     source.read(0..source.len(), &mut |bytes| {
         let pushed = demuxer.push(bytes, &mut events);
-        events.drain(..).try_for_each(|event| spools.take(event, report))?;
+        events.drain(..).try_for_each(|event| spools.take(event))?;
         notes(&source.name, demuxer.notices(), report);
         pushed.map_err(|error| Error::Transport { file: source.name.clone(), at, source: error })?;
         at += bytes.len() as u64;
         progress(bytes.len() as u64, report)
     })?;
     let flushed = demuxer.flush(&mut events);
-    events.drain(..).try_for_each(|event| spools.take(event, report))?;
+    events.drain(..).try_for_each(|event| spools.take(event))?;
     notes(&source.name, demuxer.notices(), report);
     flushed.map_err(|error| Error::Transport { file: source.name.clone(), at, source: error })?;
     if demuxer.losses() > 0 {
