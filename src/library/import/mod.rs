@@ -21,6 +21,7 @@ mod manifest;
 mod output;
 mod rewrite;
 mod slots;
+mod tail;
 mod text;
 mod timeline;
 

@@ -6,7 +6,6 @@ use super::candidate::{SourceFile, sample_bytes};
 use super::cues::Found;
 use super::examine::ExaminedTrack;
 use super::input::Labels;
-use super::timeline::NANOS;
 use super::{Error, Event, Input, Report, Zeros};
 use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
@@ -81,9 +80,9 @@ impl Text {
         let edit = rewritten.map_or(track.edit, |rewritten| rewritten.edit);
         let end = edit.presented.map(|length| edit.media_start.saturating_add(length));
         let millis = |time: i64| {
-            let shown = time.saturating_sub(edit.media_start).saturating_add(edit.start_delay);
-            let nanos = Timescale::new(NANOS).and_then(|nanos| rescale_nearest(Ticks(shown), track.timescale, nanos));
-            nanos.map_or(0, |nanos| nanos.0.saturating_sub(zero).div_euclid(1_000_000))
+            let shown = Ticks(time.saturating_sub(edit.media_start));
+            let nanos = rescale_nearest(shown, track.timescale, Timescale::NANOS).map_or(0, |nanos| nanos.0);
+            nanos.saturating_add(edit.start_delay_nanos).saturating_sub(zero).div_euclid(1_000_000)
         };
         let mut gathered = Samples::new(coding, millis(0));
         for sample in track.samples() {

@@ -46,6 +46,9 @@ const FRAGMENT_BYTES: usize = 1 << 20;
 const FRAGMENT_SAMPLES: usize = 1_024;
 const _: () = assert!(FRAGMENT_SAMPLES <= FRAGMENT_SAMPLES_MAX);
 
+/// In a second.
+const NANOS: i64 = Timescale::NANOS.per_second() as i64;
+
 const FLAGS_SYNC: u32 = 0x0200_0000;
 const FLAGS_OTHER: u32 = 0x0101_0000;
 
@@ -67,7 +70,6 @@ impl Spool {
             fragment_duration_hint: None,
         });
         file.write_all(&header).map_err(failed)?;
-        let zero = ZERO_SECS * i64::from(format.timescale.per_second());
         Ok(Spool {
             name,
             directory: directory.to_owned(),
@@ -77,7 +79,7 @@ impl Spool {
             fragments: 0,
             held: None,
             duration: 1,
-            edit: Edit { media_start: 0, start_delay: -zero, presented: None },
+            edit: Edit { media_start: 0, start_delay_nanos: -ZERO_SECS * NANOS, presented: None },
         })
     }
 
@@ -114,7 +116,8 @@ impl Spool {
         let zero = ZERO_SECS * i64::from(self.format.timescale.per_second());
         self.edit = Edit {
             media_start: zero.saturating_add(start).max(0),
-            start_delay: start,
+            start_delay_nanos: rescale_nearest(Ticks(start), self.format.timescale, Timescale::NANOS)
+                .map_or(0, |it| it.0),
             presented: end.map(|end| end.saturating_sub(start)),
         };
     }
@@ -122,10 +125,9 @@ impl Spool {
     /// The presentation begins at this time of the source's clock, and what is before it is hidden: priming, by the edit
     /// list of a header.
     pub fn begin_at(&mut self, nanos: i64) {
-        let scale = Timescale::new(1_000_000_000).unwrap_or(Timescale::MILLIS);
-        let start = rescale_nearest(Ticks(nanos), scale, self.format.timescale).map_or(0, |ticks| ticks.0);
+        let start = rescale_nearest(Ticks(nanos), Timescale::NANOS, self.format.timescale).map_or(0, |ticks| ticks.0);
         let zero = ZERO_SECS * i64::from(self.format.timescale.per_second());
-        self.edit = Edit { media_start: zero.saturating_add(start), start_delay: 0, presented: None };
+        self.edit = Edit { media_start: zero.saturating_add(start), start_delay_nanos: 0, presented: None };
     }
 
     pub fn push(&mut self, sample: feed::Sample) -> Result<(), Error> {
