@@ -1,5 +1,5 @@
 //! A few threads that wait for the disk, so that no worker does: they read parts of files into the page cache, open
-//! assets, and compress large manifests.
+//! assets, compress large manifests, and make segments of stored media.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,6 +59,7 @@ fn key(load: &Load) -> LoadKey {
         Load::Open(entry) => Arc::as_ptr(entry) as usize,
         Load::Compress(manifest) => Arc::as_ptr(manifest) as usize,
         Load::Object(object) => Arc::as_ptr(object) as usize,
+        Load::Make(job) => Arc::as_ptr(job) as usize,
         // There is one, and nothing lives here.
         Load::List => 0,
     }

@@ -7,6 +7,7 @@ pub mod date;
 pub mod fixture;
 pub mod hls;
 pub mod live_url;
+pub mod ts;
 pub mod url;
 
 #[cfg(test)]

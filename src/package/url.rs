@@ -10,19 +10,44 @@
 //! | `{version}/{track}/{time}.m4s` | CMAF segment, by decode time of its first sample in track ticks |
 //! | `{version}/{track}/{time}.vtt` | WebVTT segment, by presentation time of its start in track ticks |
 //! | `{version}/{track}.vtt` | a whole subtitle file |
+//! | `ts/index.m3u8` | the same with MPEG-TS segments |
+//! | `ts/{version}/{track}.m3u8`, `ts/{version}/{video}-{audio}.m3u8` | HLS media playlist of one track, or of two in one |
+//! | `ts/{version}/{track}/{time}.ts`, `ts/{version}/{video}-{audio}/{time}.ts` | segment, by decode time of its first picture |
+//! | `ts/{version}/{track}/{time}.aac`, `.ac3`, `.ec3`, `.mp3` | packed audio, by decode time |
+//! | `ts/{version}/{track}/{time}.vtt` | WebVTT segment on the clock of those |
 
 use crate::base::Ticks;
+use crate::package::ts;
 
 /// What a path below `/vod/{asset}/` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
     Multivariant,
     Mpd,
-    MediaPlaylist { version: &'a str, track: &'a str },
-    Init { version: &'a str, track: &'a str },
-    Segment { version: &'a str, track: &'a str, time: Ticks },
-    TextSegment { version: &'a str, track: &'a str, time: Ticks },
-    Text { version: &'a str, track: &'a str },
+    MediaPlaylist {
+        version: &'a str,
+        track: &'a str,
+    },
+    Init {
+        version: &'a str,
+        track: &'a str,
+    },
+    Segment {
+        version: &'a str,
+        track: &'a str,
+        time: Ticks,
+    },
+    TextSegment {
+        version: &'a str,
+        track: &'a str,
+        time: Ticks,
+    },
+    Text {
+        version: &'a str,
+        track: &'a str,
+    },
+    /// With MPEG-TS segments.
+    Ts(ts::url::Resource<'a>),
 }
 
 /// Longest version or track identifier in bytes.
@@ -31,6 +56,9 @@ const NAME_BYTES_MAX: usize = 32;
 /// `rest` is what follows `/vod/{asset}/`. `None`: nothing has that name. Each thing has exactly one spelling, so that a
 /// cache holds one copy of it: no percent escapes, no leading zeros or signs, no empty path elements.
 pub fn parse(rest: &str) -> Option<Resource<'_>> {
+    if let Some(below) = rest.strip_prefix("ts/") {
+        return ts::url::parse(below).map(Resource::Ts);
+    }
     let Some((version, below)) = rest.split_once('/') else {
         return match rest {
             "index.m3u8" => Some(Resource::Multivariant),
@@ -58,13 +86,13 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
     }
 }
 
-fn name(text: &str) -> Option<&str> {
+pub(super) fn name(text: &str) -> Option<&str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     ((1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)).then_some(text)
 }
 
 /// Canonical decimal, at most `i64::MAX`.
-fn time(text: &str) -> Option<Ticks> {
+pub(super) fn time(text: &str) -> Option<Ticks> {
     let canonical = text == "0" || !text.starts_with('0');
     // `i64::from_str` takes a sign, which the digit check refuses, and reports overflow.
     (canonical && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok().map(Ticks))?

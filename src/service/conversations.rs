@@ -12,6 +12,7 @@ use super::Load;
 use super::manifest::Manifest;
 use super::playback::{Outcome, Playback, Source};
 use super::route::Route;
+use crate::store::derived;
 
 const PUBLISHED: u64 = 784_111_777;
 const PUBLISHED_TEXT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -46,7 +47,7 @@ struct Origin {
 
 impl Origin {
     fn new(film: Fixture) -> Origin {
-        Origin { playback: Playback::new(Duration::from_secs(5), 64 << 20), film }
+        Origin { playback: Playback::new(Duration::from_secs(5), 64 << 20, derived::Options::default()), film }
     }
 
     fn outcome(&self, head: &str, open: bool) -> Outcome {
@@ -64,6 +65,7 @@ impl Origin {
             Outcome::Closed => panic!("{line}: closed"),
             Outcome::Damaged => panic!("{line}: damaged"),
             Outcome::Compress(_) => panic!("{line}: to be compressed"),
+            Outcome::Make(_) => panic!("{line}: to be made"),
         }
     }
 }

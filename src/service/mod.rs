@@ -10,6 +10,7 @@ mod library_conversations;
 pub mod live;
 #[cfg(test)]
 mod live_conversations;
+mod making;
 pub mod manifest;
 #[cfg(test)]
 mod object_conversations;
@@ -32,11 +33,14 @@ use crate::http::{Kind, Request, Response, Status, response, uri};
 use crate::library::catalog::{Catalog, State};
 use crate::library::{Asset, Entry, Library};
 use crate::live::Channels;
+use crate::store::derived::{self, Derived};
 use crate::store::objects::Object;
 
+pub use making::Job;
 pub use manifest::Manifest;
 pub use pages::Pages;
 
+use making::Jobs;
 use objects::StoreReads;
 use playback::{Outcome, Playback};
 use route::Route;
@@ -69,6 +73,8 @@ pub enum Load {
     List,
     /// The object is not open.
     Object(Arc<Object>),
+    /// A segment has to be made of stored media.
+    Make(Arc<Job>),
 }
 
 impl Load {
@@ -76,7 +82,7 @@ impl Load {
     /// has been compressed.
     pub fn without(&self, request: &Request<'_>) -> Option<Response> {
         match self {
-            Load::Open(_) | Load::List | Load::Object(_) => None,
+            Load::Open(_) | Load::List | Load::Object(_) | Load::Make(_) => None,
             Load::Compress(manifest) => Some(manifest.plain().respond(request)),
         }
     }
@@ -96,6 +102,7 @@ pub struct Service {
     /// The same of channels, and their names.
     listed_channels: ArcSwapOption<(Vec<String>, Arc<Manifest>)>,
     playback: Playback,
+    jobs: Jobs,
     live: live::Live,
     /// The same for every name that nothing has.
     missing: Response,
@@ -112,6 +119,8 @@ pub struct Options {
     pub missing_age: Duration,
     /// Bytes of rendered manifests that are kept, with their compressed forms: so many of assets, and as many of channels.
     pub manifest_cache_bytes: u64,
+    /// Where segments are kept that have to be made.
+    pub derived: derived::Options,
 }
 
 impl Default for Options {
@@ -122,6 +131,7 @@ impl Default for Options {
             manifest_age: MANIFEST_AGE_DEFAULT,
             missing_age: MISSING_AGE_DEFAULT,
             manifest_cache_bytes: MANIFEST_CACHE_BYTES_DEFAULT,
+            derived: derived::Options::default(),
         }
     }
 }
@@ -148,7 +158,8 @@ impl Service {
             asset_list: options.asset_list,
             listed: ArcSwapOption::empty(),
             listed_channels: ArcSwapOption::empty(),
-            playback: Playback::new(options.manifest_age, options.manifest_cache_bytes),
+            playback: Playback::new(options.manifest_age, options.manifest_cache_bytes, options.derived),
+            jobs: Jobs::default(),
             live: live::Live::new(options.manifest_cache_bytes, missing(options.missing_age)),
             missing: missing(options.missing_age),
         }
@@ -157,6 +168,11 @@ impl Service {
     /// The same, with an object store.
     pub fn with_store(self, store: Arc<StoreReads>) -> Service {
         Service { store: Some(store), ..self }
+    }
+
+    /// What is kept of segments that had to be made.
+    pub fn derived(&self) -> &Derived {
+        self.playback.derived()
     }
 
     pub fn answer(&self, request: &Request<'_>, now: Now) -> Answer {
@@ -199,12 +215,12 @@ impl Service {
         };
         let Some(entry) = entry else { return Answer::Ready(self.missing.clone()) };
         let state = entry.state(now.unix);
-        let open: Option<&Asset> = match &state {
+        let open: Option<&Arc<Asset>> = match &state {
             State::Open(asset) => Some(asset),
             State::Closed => None,
             State::Damaged => return Answer::Ready(damaged()),
         };
-        match self.playback.answer(request, asset, entry.version(), resource, open) {
+        match self.playback.answer(request, asset, entry.version(), resource, open.map(Arc::as_ref)) {
             Outcome::Ready(response) => Answer::Ready(response),
             Outcome::Missing => Answer::Ready(self.missing.clone()),
             Outcome::Closed => Answer::Load(Load::Open(entry.clone())),
@@ -213,6 +229,10 @@ impl Service {
                 Answer::Ready(damaged())
             }
             Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
+            Outcome::Make(wanted) => match open {
+                Some(asset) => Answer::Load(Load::Make(self.jobs.join(wanted, entry, asset))),
+                None => Answer::Load(Load::Open(entry.clone())),
+            },
         }
     }
 
@@ -252,6 +272,7 @@ impl Service {
         match load {
             Load::Open(entry) => self.library.load(&entry),
             Load::Compress(manifest) => manifest.compress(),
+            Load::Make(job) => self.jobs.run(&job, self.playback.derived(), &self.library),
             Load::Object(object) => {
                 if let Some(store) = &self.store {
                     store.open(&object);

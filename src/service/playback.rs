@@ -1,5 +1,7 @@
 //! Manifests and segments of assets.
 
+mod transport;
+
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +14,10 @@ use crate::http::{Kind, Request, Response};
 use crate::library::Asset;
 use crate::media::track;
 use crate::media::{Presentation, TrackView};
+use crate::package::ts::url::Rendition;
 use crate::package::url::Resource;
-use crate::package::{cmaf, dash, hls};
+use crate::package::{cmaf, dash, hls, ts};
+use crate::store::derived::{self, Derived};
 
 use super::manifest::{Label, Manifest};
 use super::representation::{Coding, Description, Representation};
@@ -23,6 +27,8 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 const HLS: &str = "application/vnd.apple.mpegurl";
 const DASH: &str = "application/dash+xml";
+/// Refusals that are remembered.
+const REFUSED_MAX: usize = 1_024;
 const VTT: &str = "text/vtt; charset=utf-8";
 
 /// Answers what lies below `/vod/{asset}/`, and keeps the manifests it rendered.
@@ -30,6 +36,9 @@ pub struct Playback {
     manifests: Cache<Key, Arc<Manifest>, Weight>,
     /// `Cache-Control` of unversioned manifests.
     manifest_cache_control: String,
+    derived: Derived,
+    /// Manifests that an asset cannot have, of which the log has said why.
+    refused: Cache<Key, ()>,
 }
 
 /// What is asked of an open asset here.
@@ -57,6 +66,17 @@ pub enum Outcome {
     /// The open asset cannot be read.
     Damaged,
     Compress(Arc<Manifest>),
+    /// A segment has to be made, or opened.
+    Make(Wanted),
+}
+
+/// A segment that is made of stored media.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name for all assets: versions are hashes of what is in them.
+    pub key: Box<str>,
+    pub rendition: Box<str>,
+    pub time: Ticks,
 }
 
 /// The version that a resource is under, if it is.
@@ -68,11 +88,12 @@ pub fn version<'a>(resource: &Resource<'a>) -> Option<&'a str> {
         | Resource::Segment { version, .. }
         | Resource::TextSegment { version, .. }
         | Resource::Text { version, .. } => Some(version),
+        Resource::Ts(resource) => resource.version(),
     }
 }
 
 impl Playback {
-    pub fn new(manifest_age: Duration, cache_bytes: u64) -> Playback {
+    pub fn new(manifest_age: Duration, cache_bytes: u64, derived: derived::Options) -> Playback {
         // Each shard takes its share of the bytes and keeps nothing larger, so they are few: a hit takes a shared lock only.
         const SHARDS: usize = 8;
         const MANIFEST_BYTES_TYPICAL: u64 = 16 * 1024;
@@ -85,7 +106,13 @@ impl Playback {
         Playback {
             manifests: Cache::with_options(options, Weight, Default::default(), Default::default()),
             manifest_cache_control: format!("max-age={}", manifest_age.as_secs()),
+            derived: Derived::open(derived),
+            refused: Cache::new(REFUSED_MAX),
         }
+    }
+
+    pub fn derived(&self) -> &Derived {
+        &self.derived
     }
 
     /// The answer to a GET or HEAD. `open` is the asset if it is open; a manifest that was rendered before does without.
@@ -107,6 +134,7 @@ impl Playback {
             Resource::MediaPlaylist { track, .. } => {
                 return self.manifest(request, KeyRef { asset, version, text: Text::Media, track }, open);
             }
+            Resource::Ts(resource) => return self.transport(request, asset, version, resource, open),
             _ => match open {
                 None => return Outcome::Closed,
                 Some(source) => {
@@ -115,7 +143,9 @@ impl Playback {
                         Resource::Segment { track, time, .. } => segment(source, version, track, time),
                         Resource::TextSegment { track, time, .. } => text_segment(source, version, track, time),
                         Resource::Text { track, .. } => text(source, version, track),
-                        Resource::Multivariant | Resource::Mpd | Resource::MediaPlaylist { .. } => None,
+                        Resource::Multivariant | Resource::Mpd | Resource::MediaPlaylist { .. } | Resource::Ts(_) => {
+                            None
+                        }
                     };
                     if source.is_damaged() {
                         return Outcome::Damaged;
@@ -163,10 +193,21 @@ impl Playback {
                 let view = presentation.track(key.track)?;
                 (Kind::MediaPlaylist, HLS, hls::media(&presentation, &view), key.track)
             }
+            Text::Transport => {
+                let Some(text) = ts::multivariant(&presentation) else {
+                    self.refuse(key, &ts::refusal(&presentation));
+                    return None;
+                };
+                (Kind::Multivariant, HLS, text, "ts")
+            }
+            Text::TransportMedia => {
+                let text = ts::media(&presentation, Rendition::parse(key.track)?)?;
+                (Kind::MediaPlaylist, HLS, text, key.track)
+            }
         };
         let cache_control = match key.text {
-            Text::Hls | Text::Dash => self.manifest_cache_control.clone(),
-            Text::Media => IMMUTABLE.to_owned(),
+            Text::Hls | Text::Dash | Text::Transport => self.manifest_cache_control.clone(),
+            Text::Media | Text::TransportMedia => IMMUTABLE.to_owned(),
         };
         let label = Label {
             kind,
@@ -176,6 +217,14 @@ impl Playback {
             cache_control,
         };
         Some(Manifest::new(label, text))
+    }
+
+    /// Says once why there is no such manifest.
+    fn refuse(&self, key: KeyRef<'_>, reason: &str) {
+        if self.refused.get(&key).is_none() {
+            self.refused.insert(key.to_owned(), ());
+            tracing::warn!(asset = key.asset, "not found: {reason}");
+        }
     }
 }
 
@@ -279,6 +328,8 @@ enum Text {
     Hls,
     Dash,
     Media,
+    Transport,
+    TransportMedia,
 }
 
 impl KeyRef<'_> {

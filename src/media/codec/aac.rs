@@ -216,6 +216,11 @@ pub struct Adts {
 const ADTS_FRAME_BYTES_MAX: usize = (1 << 13) - 1;
 const ADTS_HEADER_BYTES: usize = 7;
 
+/// Whether a rate, or the half of it that the core of SBR has, is one of those that ADTS counts.
+pub fn has_index(sample_rate: u32) -> bool {
+    SAMPLING_FREQUENCIES.iter().any(|&rate| rate == sample_rate || rate * 2 == sample_rate)
+}
+
 /// `None`: not an AudioSpecificConfig, or of a kind that ADTS has no place for. SBR and PS are found by decoders, whether
 /// the configuration signals them or not (§1.6.5).
 pub fn adts(specific: &[u8]) -> Option<Adts> {

@@ -7,6 +7,7 @@ use super::aac::{self, Adts};
 use super::entry::{Atom, Entry};
 use super::esds::Stream;
 use super::{Fault, NalCodec};
+use crate::media::track::Audio;
 
 /// How samples become an elementary stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,17 @@ impl Elementary {
             _ => None,
         }
     }
+}
+
+/// Whether ADTS has a place for it, as far as that is known of a track: AAC Main, LC, SSR and LTP, also under SBR and PS; of
+/// layouts, those with a number of three bits, and those that are spelt out.
+pub fn adts_carries(codec: &str, audio: &Audio) -> bool {
+    let is_plain = match codec.strip_prefix("mp4a.") {
+        Some("66" | "67" | "68") => true,
+        Some(object) => matches!(object.strip_prefix("40."), Some("1" | "2" | "3" | "4" | "5" | "29")),
+        None => false,
+    };
+    is_plain && audio.channel_configuration < 8 && aac::has_index(audio.sample_rate)
 }
 
 fn nal(entry: &Entry<'_>, name: &[u8; 4], read: fn(&Atom<'_>) -> Result<Nal, Short>) -> Option<Elementary> {

@@ -4,7 +4,7 @@ mod fragment;
 mod header;
 
 pub use fragment::{Error, empty_fragment, fragment_header};
-pub use header::{Header, header};
+pub use header::{Header, header, three_letters};
 
 /// Appends a box whose body `fill` writes.
 pub(crate) fn boxed(out: &mut Vec<u8>, kind: &[u8; 4], fill: impl FnOnce(&mut Vec<u8>)) {

@@ -14,6 +14,7 @@ mod tests;
 use crate::media::codec::NalCodec;
 use crate::media::codec::elementary::{Elementary, MpegLayer};
 
+use super::packed::OWNER;
 use packets::{Marks, Pid, pes_header};
 use tables::{AUDIO_PID, Row, VIDEO_PID};
 
@@ -22,8 +23,8 @@ use tables::{AUDIO_PID, Row, VIDEO_PID};
 pub const OFFSET: i64 = 900_000;
 /// How long before its decode time an access unit has arrived, in 90 kHz.
 const LEAD: i64 = 45_000;
-/// Longest distance of clock references, in 90 kHz (ISO/IEC 13818-1 §2.7.2).
-const CLOCK_PERIOD: i64 = 9_000;
+/// Longest distance of clock references, in 90 kHz: 0.1 s (ISO/IEC 13818-1 §2.7.2), less what is lost by rounding.
+const CLOCK_PERIOD: i64 = 8_910;
 /// Where nothing happens for longer, the clock jumps: the longest segment that can be configured, many times over.
 const SILENCE_MAX: i64 = 600 * 90_000;
 /// Sound in a PES packet: its packets are filled well, and it does not wait long for its last frame.
@@ -56,7 +57,7 @@ pub struct Stream {
 
 /// One track's share of a segment.
 pub struct Share<'a> {
-    pub stream: &'a Stream,
+    pub stream: Stream,
     /// By decode time. Empty where the track has nothing.
     pub units: Vec<Unit<'a>>,
 }
@@ -85,7 +86,7 @@ pub struct Muxer<'a> {
 }
 
 struct Queue<'a> {
-    stream: Option<&'a Stream>,
+    stream: Option<Stream>,
     units: Vec<Unit<'a>>,
     next: usize,
     pid: Pid,
@@ -93,8 +94,8 @@ struct Queue<'a> {
 
 impl<'a> Muxer<'a> {
     pub fn new(video: Share<'a>, audio: Option<Share<'a>>, place: Place) -> Muxer<'a> {
-        let mut rows = vec![row(VIDEO_PID, video.stream)];
-        rows.extend(audio.as_ref().map(|audio| row(AUDIO_PID, audio.stream)));
+        let mut rows = vec![row(VIDEO_PID, &video.stream)];
+        rows.extend(audio.as_ref().map(|audio| row(AUDIO_PID, &audio.stream)));
         Muxer {
             video: Queue::new(Some(video), VIDEO_PID),
             audio: Queue::new(audio, AUDIO_PID),
@@ -149,7 +150,7 @@ impl<'a> Muxer<'a> {
         let (presentation, decode) = (unit.presentation.saturating_add(OFFSET), unit.decode.saturating_add(OFFSET));
         self.scratch.clear();
         pes_header(&mut self.scratch, VIDEO_STREAM, presentation, (decode != presentation).then_some(decode), None);
-        if let Some(Stream { elementary: Elementary::Nal(config), .. }) = self.video.stream {
+        if let Some(Stream { elementary: Elementary::Nal(config), .. }) = &self.video.stream {
             access_unit::write(&mut self.scratch, config, unit.data, unit.random_access);
         }
         self.video.pid.pes(out, &self.scratch, marks, is_last);
@@ -157,7 +158,7 @@ impl<'a> Muxer<'a> {
 
     /// Frames that follow each other at the pace of the first, in one PES packet: only its first time is written.
     fn push_audio(&mut self, out: &mut Vec<u8>) {
-        let Some(stream) = self.audio.stream else { return };
+        let Some(stream) = self.audio.stream.take() else { return };
         let (first, count, size) = self.audio.frames(&stream.elementary);
         let presentation = first.presentation.saturating_add(OFFSET);
         self.scratch.clear();
@@ -173,6 +174,7 @@ impl<'a> Muxer<'a> {
             is_last = last;
         }
         self.audio.pid.pes(out, &self.scratch, Marks { clock: None, random_access: true }, is_last);
+        self.audio.stream = Some(stream);
     }
 }
 
@@ -182,7 +184,7 @@ impl<'a> Queue<'a> {
             Some(share) => (Some(share.stream), share.units),
             None => (None, Vec::new()),
         };
-        if let Some(Stream { elementary, .. }) = stream {
+        if let Some(Stream { elementary, .. }) = &stream {
             units.retain(|unit| frame_size(elementary, unit.data).is_some());
         }
         Queue { stream, units, next: 0, pid: Pid::new(pid) }
@@ -240,6 +242,19 @@ pub fn push_frame(out: &mut Vec<u8>, elementary: &Elementary, sample: &[u8]) {
         Elementary::Aac(adts) => adts.push_frame(out, sample),
         _ => out.extend_from_slice(sample),
     }
+}
+
+/// The tag that a segment of packed audio begins with (RFC 8216bis §3.1.3); `time` as in [`Unit`].
+pub fn timestamp_tag(time: i64) -> Vec<u8> {
+    const BODY: u8 = OWNER.len() as u8 + 1 + 8;
+    let stamp = (time.saturating_add(OFFSET) & packets::STAMP_MASK) as u64;
+    let mut tag = Vec::with_capacity(20 + usize::from(BODY));
+    tag.extend_from_slice(&[b'I', b'D', b'3', 4, 0, 0, 0, 0, 0, 10 + BODY]);
+    tag.extend_from_slice(&[b'P', b'R', b'I', b'V', 0, 0, 0, BODY, 0, 0]);
+    tag.extend_from_slice(OWNER.as_bytes());
+    tag.push(0);
+    tag.extend_from_slice(&stamp.to_be_bytes());
+    tag
 }
 
 /// stream_type (ISO/IEC 13818-1 table 2-34; of Dolby's, those of ATSC A/53 part 3, as HLS wants them).

@@ -7,7 +7,7 @@ const ROOM: usize = SIZE - 4;
 /// Continuity counters count modulo this.
 const CYCLE: usize = 16;
 /// Time stamps are modulo this (ISO/IEC 13818-1 §2.4.3.7).
-const STAMP_MASK: i64 = (1 << 33) - 1;
+pub const STAMP_MASK: i64 = (1 << 33) - 1;
 /// Bytes that the last PES packet of a run has at least: each of a full cycle of packets needs one.
 const PES_BYTES_MIN: usize = CYCLE;
 

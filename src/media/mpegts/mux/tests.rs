@@ -80,11 +80,11 @@ impl Film {
                 random_access: at % PICTURES == 0,
                 data: &self.pictures[at],
             });
-            let share = Share { stream: video, units: units.collect() };
+            let share = Share { stream: video.clone(), units: units.collect() };
             let border = self.start + PICTURES as i64 * FRAME;
             let sounds = (0..self.sounds.len()).filter(|&at| (self.sound(at) >= border) == (number == 1));
             let sound = audio.map(|stream| Share {
-                stream,
+                stream: stream.clone(),
                 units: sounds
                     .map(|at| Unit {
                         decode: self.sound(at),
@@ -192,8 +192,8 @@ proptest! {
         });
         let place = Place { ordinal: place.0, start: place.1, end: place.2 };
         let shares = (
-            Share { stream: &picture, units: units.collect() },
-            Share { stream: &sound, units: sounds.collect() },
+            Share { stream: picture.clone(), units: units.collect() },
+            Share { stream: sound.clone(), units: sounds.collect() },
         );
         let out = segment(shares.0, Some(shares.1), place);
         prop_assert_eq!(out.len() % SIZE, 0);
@@ -207,24 +207,28 @@ fn the_clock_goes_on_where_there_are_no_pictures() {
     let still =
         |decode: i64, duration: i64| Unit { decode, presentation: decode, duration, random_access: true, data: &data };
     // A picture that stands for two seconds, then sound alone, then neither.
-    let first = Share { stream: &picture, units: vec![still(0, 180_000)] };
+    let first = Share { stream: picture.clone(), units: vec![still(0, 180_000)] };
     let frame = vec![1; 100];
     let sounds = (0..94).map(|at| {
         let time = 180_000 + at * SOUND;
         Unit { decode: time, presentation: time, duration: SOUND, random_access: true, data: &frame }
     });
-    let nothing = || Share { stream: &picture, units: vec![] };
+    let nothing = || Share { stream: picture.clone(), units: vec![] };
     let segments = [
-        segment(first, Some(Share { stream: &sound, units: vec![] }), Place { ordinal: 0, start: 0, end: 180_000 }),
+        segment(
+            first,
+            Some(Share { stream: sound.clone(), units: vec![] }),
+            Place { ordinal: 0, start: 0, end: 180_000 },
+        ),
         segment(
             nothing(),
-            Some(Share { stream: &sound, units: sounds.collect() }),
+            Some(Share { stream: sound.clone(), units: sounds.collect() }),
             Place { ordinal: 1, start: 180_000, end: 360_480 },
         ),
         segment(nothing(), None, Place { ordinal: 2, start: 360_480, end: 400_000 }),
     ];
     let clocks = check(&segments);
-    assert_eq!((clocks[0], *clocks.last().unwrap()), (OFFSET - LEAD, OFFSET - LEAD + 396_480));
+    assert_eq!((clocks[0], *clocks.last().unwrap()), (OFFSET - LEAD, OFFSET - LEAD + 360_480 + 4 * CLOCK_PERIOD));
     assert_eq!(samples(&segments).len(), 95);
 }
 
