@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::base::{Stored, Ticks, Timescale};
 
 use super::fragment::{Cue, Fragment, Sample, Start};
+use super::isobmff::{Matrix, write};
 use super::presentation::{Presentation, TrackView, group};
 use super::track::{Audio, Details, Kind, Role, Track, Video, VideoRange};
 use super::webvtt;
@@ -91,6 +92,51 @@ impl Fixture {
             samples: Vec::new(),
             cues: Vec::new(),
         });
+        self
+    }
+
+    /// A track with a real initialisation segment and media bytes: a fragment for each list of samples, in slots of the same
+    /// numbers. `media_start` as in its edit list.
+    pub fn with_media(
+        mut self,
+        track: Track,
+        sample_entry: &[u8],
+        media_start: u64,
+        fragments: &[Vec<(Sample, Vec<u8>)>],
+    ) -> Fixture {
+        let mut bytes = write::header(&write::Header {
+            timescale: track.timescale,
+            sample_entry,
+            kind: track.kind(),
+            language: &track.language,
+            name: None,
+            media_start,
+            width: 16,
+            height: 16,
+            matrix: Matrix::default(),
+            default_duration: 0,
+            fragment_duration_hint: None,
+        });
+        let init_size = bytes.len() as u64;
+        let (mut rows, mut samples, mut time) = (Vec::new(), Vec::new(), 0);
+        for (slot, fragment) in fragments.iter().enumerate().filter(|(_, fragment)| !fragment.is_empty()) {
+            let size: usize = fragment.iter().map(|(_, data)| data.len()).sum();
+            let duration = fragment.iter().map(|(sample, _)| u64::from(sample.duration.get())).sum();
+            rows.push(Fragment {
+                offset: (bytes.len() as u64).into(),
+                media_offset: 0.into(),
+                first_sample: (samples.len() as u32).into(),
+                sample_count: (fragment.len() as u32).into(),
+                ..row(slot as u32, time, duration, size as u32)
+            });
+            time += duration;
+            for (sample, data) in fragment {
+                samples.push(Sample { size: (data.len() as u32).into(), ..*sample });
+                bytes.extend_from_slice(data);
+            }
+        }
+        let file = Memory::stored(&track.id, bytes.len() as u64, Some(bytes));
+        self.tracks.push(OwnedTrack { track, file, init_size, fragments: rows, samples, cues: Vec::new() });
         self
     }
 

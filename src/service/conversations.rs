@@ -65,7 +65,7 @@ impl Origin {
             Outcome::Closed => panic!("{line}: closed"),
             Outcome::Damaged => panic!("{line}: damaged"),
             Outcome::Compress(_) => panic!("{line}: to be compressed"),
-            Outcome::Make(_) => panic!("{line}: to be made"),
+            Outcome::Make(_) | Outcome::Unmade => panic!("{line}: to be made"),
         }
     }
 }
@@ -315,7 +315,8 @@ fn a_long_playlist_is_compressed_off_the_worker_once() {
 #[test]
 fn what_the_cache_cannot_hold_is_still_answered() {
     let film = Fixture::film(3 * 3_600);
-    let origin = Origin { playback: Playback::new(Duration::from_secs(5), 64 * 1024), film };
+    let origin =
+        Origin { playback: Playback::new(Duration::from_secs(5), 64 * 1024, derived::Options::default()), film };
     let ask = format!("GET /vod/a/{V}/v1.m3u8 HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n");
     for _ in 0..3 {
         match origin.outcome(&ask, true) {

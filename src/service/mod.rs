@@ -19,6 +19,8 @@ pub mod pages;
 pub mod playback;
 mod representation;
 mod route;
+#[cfg(test)]
+mod transport_conversations;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -229,6 +231,7 @@ impl Service {
                 Answer::Ready(damaged())
             }
             Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
+            Outcome::Unmade => Answer::Ready(unmade()),
             Outcome::Make(wanted) => match open {
                 Some(asset) => Answer::Load(Load::Make(self.jobs.join(wanted, entry, asset))),
                 None => Answer::Load(Load::Open(entry.clone())),
@@ -311,6 +314,10 @@ fn bad_request(reason: &uri::BadPath) -> Response {
 
 fn damaged() -> Response {
     Response::error(Status::INTERNAL_SERVER_ERROR, "the files of this asset are damaged", NO_STORE_FIELD)
+}
+
+fn unmade() -> Response {
+    Response::error(Status::INTERNAL_SERVER_ERROR, "this segment cannot be made of what is stored", NO_STORE_FIELD)
 }
 
 /// To any OPTIONS: what may be asked for here, for clients and for browsers that ask before a script's request (Fetch

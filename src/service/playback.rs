@@ -68,6 +68,8 @@ pub enum Outcome {
     Compress(Arc<Manifest>),
     /// A segment has to be made, or opened.
     Make(Wanted),
+    /// It was tried, and cannot be made; the log says why.
+    Unmade,
 }
 
 /// A segment that is made of stored media.

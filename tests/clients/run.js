@@ -343,6 +343,12 @@ async function main() {
       add(`${label} ${asset} to the end`, inPage(player, manifest, asset, (view) => playToEnd(view, 6)));
     }
   }
+  // Sound and subtitles in renditions of their own, and sound in the segments with the pictures.
+  add('hls ts sample to the end', inPage('hls', 'ts/index.m3u8', 'sample', samplePlays));
+  for (const asset of ['h264-59.94', 'cut-by-copy']) {
+    add(`hls ts ${asset} to the end`, inPage('hls', 'ts/index.m3u8', asset, (view) => playToEnd(view, 6)));
+  }
+  if (words.includes('ts-switches')) cases.push(['hls ts-switches', inPage('hls', 'ts/index.m3u8', 'sample', sampleSwitches)]);
   for (const [player, manifest] of pairs) {
     const label = player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player;
     const onChannel = (query, scenario) => async (context) => {

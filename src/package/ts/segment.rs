@@ -112,7 +112,8 @@ impl<'a> Plan<'a> {
         let audio = match &self.audio {
             Some((view, segment)) => {
                 let (stream, _) = stream(*view)?;
-                let units = segment.as_ref().map_or(Ok(Vec::new()), |segment| units(*view, segment, 0))?;
+                let mut units = segment.as_ref().map_or(Ok(Vec::new()), |segment| units(*view, segment, 0))?;
+                units.retain(is_heard);
                 Some(Share { stream, units })
             }
             None => None,
@@ -200,6 +201,12 @@ fn units<'a>(view: TrackView<'a>, segment: &Segment, reorder: i64) -> Result<Vec
         }
     }
     Ok(units)
+}
+
+/// Transport streams have no edit list: what is before the start is played. Of it only the frame that the decoder needs for
+/// the next stays.
+fn is_heard(unit: &Unit<'_>) -> bool {
+    unit.presentation.saturating_add(unit.duration.saturating_mul(2)) > 0
 }
 
 fn unit<'a>(view: TrackView<'a>, sample: &Sample, time: i64, reorder: i64, data: &'a [u8]) -> Unit<'a> {

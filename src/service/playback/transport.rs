@@ -61,7 +61,7 @@ impl Playback {
                 let key = format!("{version}/{name}.{extension}");
                 match self.derived.find(&key) {
                     Some(Found::Made(body)) => (Kind::Segment, content_type, name, body),
-                    Some(Found::Impossible) => return Outcome::Damaged,
+                    Some(Found::Impossible) => return Outcome::Unmade,
                     None => {
                         return Outcome::Make(Wanted { key: key.into(), rendition: rendition.into(), time });
                     }

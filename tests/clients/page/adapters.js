@@ -84,6 +84,11 @@ const players = {
       // hls.js tells that it steps over that.
       if (data.details === 'bufferSeekOverHole' && video.currentTime < 0.2) return;
       if (data.details === 'aborted' && record.switching) return;
+      // Of transport streams hls.js puts the first decode time at 0, steps over the reorder delay before the first picture,
+      // and gives up what it was loading. Sound that came before the time of the first picture was known is appended, and not
+      // counted as such (hls.js 1.7.4: the statistics of the fragment are others by then).
+      const beginning = player.url?.includes('/ts/') && video.currentTime < 0.5;
+      if (beginning && !data.fatal && (data.details === 'aborted' || (data.details === 'bufferAppendNoProgress' && data.frag?.type === 'audio'))) return;
       record.errors.push(`${data.type} ${data.details} fatal=${data.fatal} ${data.error?.message ?? ''}`);
     });
     return {

@@ -119,7 +119,10 @@ impl<'a> Muxer<'a> {
         let next = video.unwrap_or(self.place.end);
         let due = match self.clock {
             // A segment that begins with a picture has its first clock reference there.
-            None => video.is_none_or(|decode| decode > self.place.start).then_some(self.place.start),
+            None => {
+                let is_late = |decode: i64| decode > self.place.start || audio.is_some_and(|audio| audio < decode);
+                video.is_none_or(is_late).then_some(self.place.start)
+            }
             Some(last) if next.saturating_sub(last) > SILENCE_MAX => None,
             Some(last) => (next.saturating_sub(last) > CLOCK_PERIOD).then(|| last.saturating_add(CLOCK_PERIOD)),
         };
