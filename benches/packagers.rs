@@ -12,7 +12,7 @@ use headwater::media::fixture::Fixture;
 use headwater::media::mpegts::mux::{Muxer, Place, Share, Stream, Unit};
 use headwater::package::fixture::Channel;
 use headwater::package::live_url::Stretch;
-use headwater::package::{cmaf, dash, hls, url};
+use headwater::package::{Links, cmaf, dash, hls, url};
 use nix::time::{ClockId, clock_gettime};
 
 const SECONDS: u32 = 5_400 * 2;
@@ -56,13 +56,15 @@ fn packagers(criterion: &mut Criterion<CpuTime>) {
         let presentation = fixture.presentation();
         let (video, audio, text) = (presentation.tracks[0], presentation.tracks[3], presentation.tracks[5]);
         let mut group = criterion.benchmark_group(format!("three hours, {name} segments"));
-        group.bench_function("hls multivariant", |bench| bench.iter(|| hls::multivariant(black_box(&presentation))));
+        group.bench_function("hls multivariant", |bench| {
+            bench.iter(|| hls::multivariant(black_box(&presentation), &Links::default()))
+        });
         for (kind, view) in [("video", video), ("audio", audio), ("text", text)] {
             group.bench_function(format!("hls media playlist, {kind}"), |bench| {
                 bench.iter(|| hls::media(black_box(&presentation), black_box(&view)))
             });
         }
-        group.bench_function("dash mpd", |bench| bench.iter(|| dash::mpd(black_box(&presentation))));
+        group.bench_function("dash mpd", |bench| bench.iter(|| dash::mpd(black_box(&presentation), &Links::default())));
         let last = video.segments().last().expect("a film has segments").time;
         group.bench_function("segment: url, lookup, payload", |bench| {
             let path = format!("{}/v1/{}.m4s", presentation.version, last.0);

@@ -12,15 +12,24 @@ use headwater::media::track::{Details, Role, Track, VideoRange};
 use headwater::package::fixture::{Channel, FIRST};
 use headwater::package::hls::{Live, rules};
 use headwater::package::live_url::Stretch;
-use headwater::package::{dash, hls, ts};
+use headwater::package::{Addressing, Links, dash, hls, ts};
 
 /// Renders everything there is of the presentation, checks that other parsers accept it, and compares it.
 fn check(name: &str, fixture: &Fixture) {
     let presentation = fixture.presentation();
-    let mut manifests = vec![("index.m3u8".to_owned(), hls::multivariant(&presentation))];
-    manifests.push(("index.mpd".to_owned(), dash::mpd(&presentation)));
+    let links = Links::default();
+    let single = Links { addressing: Addressing::SingleFile, ..Links::default() };
+    let mut manifests = vec![
+        ("index.m3u8".to_owned(), hls::multivariant(&presentation, &links)),
+        ("index.mpd".to_owned(), dash::mpd(&presentation, &links)),
+    ];
     for view in &presentation.tracks {
         manifests.push((format!("{}.m3u8", view.track.id), hls::media(&presentation, view)));
+    }
+    manifests.push(("single/index.m3u8".to_owned(), hls::multivariant(&presentation, &single)));
+    manifests.push(("single/index.mpd".to_owned(), dash::mpd(&presentation, &single)));
+    for view in &presentation.tracks {
+        manifests.push((format!("{}.single.m3u8", view.track.id), hls::media_single(&presentation, view, *view)));
     }
     compare(name, &manifests);
 }
@@ -28,7 +37,7 @@ fn check(name: &str, fixture: &Fixture) {
 /// The playlists with MPEG-TS segments; `names` as the media playlists are called.
 fn check_transport(name: &str, fixture: &Fixture, names: &[&str]) {
     let presentation = fixture.presentation();
-    let multivariant = ts::multivariant(&presentation).expect("it has something that is carried");
+    let multivariant = ts::multivariant(&presentation, &Links::default()).expect("it has something that is carried");
     let mut manifests = vec![("ts/index.m3u8".to_owned(), multivariant)];
     for name in names {
         let rendition = ts::url::Rendition::parse(name).expect("a name");
@@ -54,14 +63,14 @@ fn check_live(name: &str, channel: &Channel, stretch: Stretch) {
 
 fn compare(name: &str, manifests: &[(String, String)]) {
     for (file, text) in manifests {
-        if file == "index.mpd" {
+        if file.ends_with("index.mpd") {
             let mpd = dash_mpd::parse(text).unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));
             assert_eq!(dash_mpd::check_conformity(&mpd), Vec::<String>::new(), "{name}\n{text}");
         } else {
             let playlist = m3u8_rs::parse_playlist_res(text.as_bytes());
             let playlist = playlist.unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));
             let multivariant = matches!(playlist, m3u8_rs::Playlist::MasterPlaylist(_));
-            assert_eq!(multivariant, file == "index.m3u8", "{name} {file}");
+            assert_eq!(multivariant, file.ends_with("index.m3u8"), "{name} {file}");
         }
     }
     let all = manifests.iter().map(|(file, text)| format!("==> {file}\n{text}")).collect::<Vec<_>>().join("\n");

@@ -358,9 +358,9 @@ def hls_segments(server, playlist):
 
 # The runner.
 
-def main(cases, description, jobs=1):
+def main(cases, description, jobs=1, alone=()):
     """Runs `cases`, a list of (name, function), and ends the program: 0 when all passed. Names on the command line
-    choose (with * and ?)."""
+    choose (with * and ?). Those named in `alone` measure, and run after the others, one by one."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("names", nargs="*", help="run only these (* and ? match)")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
@@ -392,11 +392,9 @@ def main(cases, description, jobs=1):
               + (f": {note}" if note else "") + ("\n     " + failure.replace("\n", "\n     ") if failure else ""), flush=True)
         return failure is None
 
-    if arguments.jobs > 1:
-        with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-            results = list(pool.map(one, chosen))
-    else:
-        results = [one(case) for case in chosen]
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        results = list(pool.map(one, [case for case in chosen if case[0] not in alone]))
+    results += [one(case) for case in chosen if case[0] in alone]
     failed = results.count(False)
     print(f"{program}: {results.count(True)} passed, {failed} failed", flush=True)
     sys.exit(1 if failed else 0)

@@ -105,7 +105,7 @@ def nal_types(payload, codec):
 
 def check_transport(segments, what, independent=True):
     """`segments`: (uri, seconds, bytes) of a whole playlist without gaps. Returns how many pictures and PES packets of sound
-    there are, and the bit rate of the fastest segment."""
+    there are."""
     counters, clock, last, pictures, sounds, begin = {}, None, {}, 0, 0, 0.0
     for uri, seconds, data in segments:
         segment = Segment(uri, data)
@@ -155,5 +155,4 @@ def check_transport(segments, what, independent=True):
         if len(pair) == 2 and begin > 0 and all(abs(later(OFFSET + round(begin * 90_000), first)) < 90_000 for first in pair):
             check(later(pair[0], pair[1]) <= 4_400, f"{uri}: pictures and sound begin {later(pair[0], pair[1])} ticks apart")
         begin += seconds
-    fastest = max((len(data) * 8 / seconds for _, seconds, data in segments if seconds > 0.5), default=0)
-    return pictures, sounds, fastest
+    return pictures, sounds

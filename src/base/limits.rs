@@ -169,6 +169,11 @@ pub const ASSET_NAME_BYTES_MAX: usize = 200;
 pub const MANIFEST_CACHE_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
 /// Manifests up to this size are compressed where they are rendered; larger ones on the helper pool.
 pub const COMPRESS_INLINE_BYTES_MAX: usize = 4 * 1024;
+/// The header of a progressive file, as large as it can get: about eleven hours of video and audio.
+pub const PROGRESSIVE_HEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Headers of progressive files that are kept.
+pub const PROGRESSIVE_CACHE_BYTES: u64 = 128 * 1024 * 1024;
+const _: () = assert!(PROGRESSIVE_HEAD_BYTES_MAX < PROGRESSIVE_CACHE_BYTES);
 /// How long a cache may keep an unversioned manifest, and a 404.
 pub const MANIFEST_AGE_DEFAULT: Duration = Duration::from_secs(5);
 pub const MISSING_AGE_DEFAULT: Duration = Duration::from_secs(1);

@@ -151,6 +151,48 @@ impl Payload {
     }
 }
 
+/// What can be sent in part: a payload, or the description of one that is made as far as it is asked for.
+pub trait Body {
+    fn len(&self) -> u64;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes of `range`, which is clamped.
+    fn slice(&self, range: Range<u64>) -> Payload;
+
+    /// All of it.
+    fn whole(&self) -> Payload {
+        self.slice(0..self.len())
+    }
+}
+
+impl Body for Payload {
+    fn len(&self) -> u64 {
+        Payload::len(self)
+    }
+
+    fn slice(&self, range: Range<u64>) -> Payload {
+        Payload::slice(self, range)
+    }
+
+    fn whole(&self) -> Payload {
+        self.clone()
+    }
+}
+
+impl From<Vec<Piece>> for Payload {
+    /// None of them is empty.
+    fn from(mut pieces: Vec<Piece>) -> Payload {
+        match pieces.len() {
+            0 => Payload::Empty,
+            1 => Payload::One(pieces.remove(0)),
+            _ => Payload::Many(pieces),
+        }
+    }
+}
+
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Payload {
         let mut payload = Payload::Empty;

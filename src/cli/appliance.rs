@@ -16,6 +16,7 @@ use crate::base::limits;
 use crate::delivery;
 use crate::intake::{self, ChannelSetup, Health, Server};
 use crate::library::{self, Library};
+use crate::live::Channels;
 use crate::service::objects::StoreReads;
 use crate::service::{self, Service};
 use crate::store::objects::disk::FileSystem;
@@ -45,6 +46,7 @@ pub struct Appliance {
     delivery: Arc<delivery::Plane>,
     intake: intake::Plane,
     library: Arc<Library>,
+    channels: Arc<Channels>,
     status: Arc<Status>,
 }
 
@@ -91,9 +93,10 @@ impl Appliance {
         let service = Arc::new(service);
         sweep(&service)?;
         let intake = intake::start(setup.intake, library.clone(), service.channels.clone(), status.clone())?;
+        let channels = service.channels.clone();
         let delivery = Arc::new(delivery::start(setup.delivery, service)?);
         status.ready(&delivery);
-        Ok(Appliance { delivery, intake, library, status })
+        Ok(Appliance { delivery, intake, library, channels, status })
     }
 
     /// What is listened on.
@@ -108,6 +111,11 @@ impl Appliance {
 
     pub fn library(&self) -> &Arc<Library> {
         &self.library
+    }
+
+    /// What viewers find, as of now.
+    pub fn channels(&self) -> &Arc<Channels> {
+        &self.channels
     }
 
     /// The channels of the configuration file, from now on.

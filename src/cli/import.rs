@@ -18,8 +18,8 @@ use crate::library::import::{Event, Input, Options, import};
 /// Add an asset to a library, or replace one.
 ///
 /// The files are the renditions, audio languages and subtitles of one presentation: MP4, MOV or CMAF files with one or
-/// many tracks each, and WebVTT files (*.vtt). They are checked against each other and copied into the library; the
-/// sources are not needed afterwards. The asset appears, or changes, in one step at the end: whatever happens before
+/// many tracks each, and subtitle files (WebVTT *.vtt, SubRip *.srt, TTML *.ttml, *.dfxp, *.itt or *.xml). They are checked
+/// against each other and copied into the library; the sources are not needed afterwards. The asset appears, or changes, in one step at the end: whatever happens before
 /// leaves the library as it was. A running server shows it within a second, and players in the middle of a replaced
 /// version finish it.
 ///

@@ -62,6 +62,7 @@ fn key(load: &Load) -> LoadKey {
         Load::Compress(manifest) => Arc::as_ptr(manifest) as usize,
         Load::Object(object) => Arc::as_ptr(object) as usize,
         Load::Make(job) => Arc::as_ptr(job) as usize,
+        Load::Movie(order, _) => Arc::as_ptr(order) as usize,
         // There is one, and nothing lives here.
         Load::List => 0,
     }

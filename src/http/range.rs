@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::base::limits::RANGES_MAX;
+use crate::base::payload::Body;
 use crate::base::{Payload, Piece};
 
 /// What of a representation is to be sent.
@@ -120,7 +121,7 @@ pub const MULTIPART_TYPE_FIELD: &str = "Content-Type: multipart/byteranges; boun
 /// The body of a 206 of several ranges (RFC 9110 §14.6): part heads inline, the parts themselves sliced from `body`.
 ///
 /// `content_type` is the field line of the whole, with its CRLF.
-pub fn multipart(ranges: &[Range<u64>], body: &Payload, content_type: &str) -> Payload {
+pub fn multipart(ranges: &[Range<u64>], body: &impl Body, content_type: &str) -> Payload {
     let len = body.len();
     let mut payload = Payload::Empty;
     let mut opening = "--";

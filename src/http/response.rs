@@ -18,6 +18,8 @@ pub enum Kind {
     Init,
     Segment,
     Text,
+    /// A progressive file.
+    Movie,
     Page,
     /// Of the object store.
     Object,
@@ -27,13 +29,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Multivariant,
         Kind::MediaPlaylist,
         Kind::Mpd,
         Kind::Init,
         Kind::Segment,
         Kind::Text,
+        Kind::Movie,
         Kind::Page,
         Kind::Object,
         Kind::Other,
@@ -48,6 +51,7 @@ impl Kind {
             Kind::Init => "init",
             Kind::Segment => "segment",
             Kind::Text => "text",
+            Kind::Movie => "movie",
             Kind::Page => "page",
             Kind::Object => "object",
             Kind::Other => "other",

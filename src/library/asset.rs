@@ -120,6 +120,7 @@ impl Asset {
                 Some(_) => Ticks(indexed.track.presentation_offset.0.saturating_neg()),
                 None => Ticks(0),
             },
+            cut_off: Ticks(0),
             init_size: indexed.init_size,
             fragments: self.index.fragments(indexed),
             samples: self.index.samples(indexed),

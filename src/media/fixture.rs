@@ -96,7 +96,7 @@ impl Fixture {
     }
 
     /// A track with a real initialisation segment and media bytes: a fragment for each list of samples, in slots of the same
-    /// numbers. `media_start` as in its edit list.
+    /// numbers, which are all as long as the first that is not empty. `media_start` as in its edit list.
     pub fn with_media(
         mut self,
         track: Track,
@@ -118,18 +118,20 @@ impl Fixture {
             fragment_duration_hint: None,
         });
         let init_size = bytes.len() as u64;
-        let (mut rows, mut samples, mut time) = (Vec::new(), Vec::new(), 0);
+        let (mut rows, mut samples) = (Vec::new(), Vec::new());
+        let length = |fragment: &Vec<(Sample, Vec<u8>)>| -> u64 {
+            fragment.iter().map(|(sample, _)| u64::from(sample.duration.get())).sum()
+        };
+        let slot_length = fragments.iter().map(length).find(|&length| length > 0).unwrap_or(0);
         for (slot, fragment) in fragments.iter().enumerate().filter(|(_, fragment)| !fragment.is_empty()) {
             let size: usize = fragment.iter().map(|(_, data)| data.len()).sum();
-            let duration = fragment.iter().map(|(sample, _)| u64::from(sample.duration.get())).sum();
             rows.push(Fragment {
                 offset: (bytes.len() as u64).into(),
                 media_offset: 0.into(),
                 first_sample: (samples.len() as u32).into(),
                 sample_count: (fragment.len() as u32).into(),
-                ..row(slot as u32, time, duration, size as u32)
+                ..row(slot as u32, slot as u64 * slot_length, length(fragment), size as u32)
             });
-            time += duration;
             for (sample, data) in fragment {
                 samples.push(Sample { size: (data.len() as u32).into(), ..*sample });
                 bytes.extend_from_slice(data);
@@ -226,6 +228,7 @@ fn view<'a>(owned: &'a OwnedTrack, cuts: &'a [u32]) -> TrackView<'a> {
         track: &owned.track,
         files: std::slice::from_ref(&owned.file),
         time_offset: Ticks(0),
+        cut_off: Ticks(0),
         init_size: owned.init_size,
         fragments: &owned.fragments,
         samples: &owned.samples,

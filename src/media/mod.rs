@@ -12,6 +12,7 @@ pub mod isobmff;
 pub mod mpegts;
 pub mod presentation;
 pub mod scte35;
+pub mod subtitles;
 pub mod track;
 pub mod webvtt;
 

@@ -35,6 +35,9 @@ pub struct TrackView<'a> {
     /// Presentation time 0 on the clock of the track file, after its edit list: 0 unless the track was recorded from the
     /// middle of a stream, whose times count from 1970. Then it is what `presentation_offset` takes away.
     pub time_offset: Ticks,
+    /// How much of the presentation before the first fragment was cut off, in track ticks: 0 unless it is a stretch of another
+    /// (see [`Presentation::stretch`]).
+    pub cut_off: Ticks,
     /// Empty for text.
     pub fragments: &'a [Fragment],
     pub samples: &'a [Sample],
@@ -74,9 +77,89 @@ impl<'a> Presentation<'a> {
     pub fn reference(&self) -> Option<TrackView<'a>> {
         self.of_kind(Kind::Video).next().or_else(|| self.of_kind(Kind::Audio).next())
     }
+
+    /// The segments that show anything between two instants, in microseconds of presentation time, as a presentation that begins
+    /// with the first of them. `None` if there are none.
+    pub fn stretch(&self, start: u64, end: u64) -> Option<Presentation<'a>> {
+        let reference = self.reference()?;
+        let times = self.times(reference);
+        let numbers = within(&times, start, end)?;
+        let (&from, &until) = (times.get(numbers.start)?, times.get(numbers.end)?);
+        let slots = *self.cuts.get(numbers.start)?..self.cuts.get(numbers.end).copied().unwrap_or(u32::MAX);
+        // To the tick of the reference, as its segments begin; of the others to the nearest.
+        let first = reference.fragments.partition_point(|row| row.slot.get() < slots.start);
+        let begins = reference.fragments.get(first).filter(|_| numbers.start > 0).map_or(Ticks(0), |row| {
+            Ticks(row.decode_time().0.saturating_add(reference.presentation_offset().0).max(0))
+        });
+        let tracks = self.tracks.iter().filter_map(|view| {
+            let cut = rescale_nearest(begins, reference.track.timescale, view.track.timescale)?;
+            let at = |slot: u32| view.fragments.partition_point(|row| row.slot.get() < slot);
+            let fragments = &view.fragments[at(slots.start)..at(slots.end)];
+            let cuts = &self.cuts[numbers.clone()];
+            let view = TrackView { cut_off: Ticks(view.cut_off.0.saturating_add(cut.0)), fragments, cuts, ..*view };
+            // Nothing of a track is left where it has nothing.
+            (view.track.kind() == Kind::Text || !fragments.is_empty()).then_some(view)
+        });
+        let duration = Duration::from_micros(until.saturating_sub(from));
+        Some(Presentation {
+            version: self.version,
+            tracks: tracks.collect(),
+            cuts: &self.cuts[numbers.clone()],
+            duration,
+        })
+    }
+
+    /// Where the stretch begins and ends, in microseconds; no end: with the presentation.
+    pub fn borders(&self, start: u64, end: u64) -> (u64, Option<u64>) {
+        let Some(reference) = self.reference() else { return (start, Some(end)) };
+        let times = self.times(reference);
+        match within(&times, start, end) {
+            Some(numbers) => (times[numbers.start], (numbers.end + 1 < times.len()).then(|| times[numbers.end])),
+            None => (start, Some(end)),
+        }
+    }
+
+    /// When each segment begins, and when the last one ends, in microseconds; 0 for the first. Where the reference has nothing,
+    /// segments begin when it ends.
+    fn times(&self, reference: TrackView<'_>) -> Vec<u64> {
+        let scale = reference.track.timescale;
+        let micros = |time: Ticks| {
+            let presented = Ticks(time.0.saturating_add(reference.presentation_offset().0).max(0));
+            rescale_nearest(presented, scale, Timescale::MICROS).map_or(u64::MAX, |time| time.0 as u64)
+        };
+        let end = reference.fragments.last().map_or(0, |last| micros(last.decode_end()));
+        let begin = |&slot: &u32| {
+            let at = reference.fragments.partition_point(|row| row.slot.get() < slot);
+            reference.fragments.get(at).map_or(end, |row| micros(row.decode_time()))
+        };
+        let mut times: Vec<u64> = self.cuts.iter().map(begin).collect();
+        if let Some(first) = times.first_mut() {
+            *first = 0;
+        }
+        times.push(u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX).max(end));
+        times
+    }
+}
+
+/// Numbers of the segments that show anything between two instants.
+fn within(times: &[u64], start: u64, end: u64) -> Option<Range<usize>> {
+    let (&last, begins) = times.split_last()?;
+    let first = begins.partition_point(|&begin| begin <= start).saturating_sub(1);
+    let until = begins.partition_point(|&begin| begin < end);
+    (start < last && first < until).then_some(first..until)
 }
 
 impl<'a> TrackView<'a> {
+    /// Presentation time 0 on the clock of the track file, as manifests state it.
+    pub fn start(self) -> Ticks {
+        Ticks(self.time_offset.0.saturating_add(self.cut_off.0))
+    }
+
+    /// What a decode time (and composition offset) lacks to presentation time; see [`Track::presentation_offset`].
+    pub fn presentation_offset(self) -> Ticks {
+        Ticks(self.track.presentation_offset.0.saturating_sub(self.cut_off.0))
+    }
+
     /// In order, in one pass. Segments in which the track has nothing are left out.
     pub fn segments(self) -> impl Iterator<Item = Segment> + 'a {
         let (mut at, mut cut) = (0, 0);
@@ -173,7 +256,8 @@ pub fn group(reference: &[Fragment], timescale: Timescale, target: Duration) -> 
 }
 
 /// The start of every segment on the reference track's timeline, in `to` ticks of presentation time, and the end of the
-/// last: what text segments are cut at. The first is 0 even where the reference starts late.
+/// last: what text segments are cut at. The first is 0 even where the reference starts late. Of a stretch of a presentation they
+/// are those of the whole.
 pub fn boundaries(reference: TrackView<'_>, to: Timescale) -> Vec<Ticks> {
     let mut times: Vec<Ticks> = reference.segments().map(|segment| boundary(reference, segment.time, to)).collect();
     times.extend(reference.fragments.last().map(|last| boundary(reference, last.decode_end(), to)));
@@ -182,7 +266,8 @@ pub fn boundaries(reference: TrackView<'_>, to: Timescale) -> Vec<Ticks> {
 
 /// One of the [`boundaries`], from the decode time of the reference's segment.
 pub fn boundary(reference: TrackView<'_>, time: Ticks, to: Timescale) -> Ticks {
-    if reference.fragments.first().is_some_and(|first| time <= first.decode_time()) {
+    let is_whole = reference.cut_off == Ticks(0);
+    if is_whole && reference.fragments.first().is_some_and(|first| time <= first.decode_time()) {
         return Ticks(0);
     }
     let presented = Ticks(time.0.saturating_add(reference.track.presentation_offset.0).max(0));

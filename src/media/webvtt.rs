@@ -199,7 +199,7 @@ fn write(header: String, cues: &[ParsedCue<'_>]) -> Normalised {
     Normalised { text: text.into_bytes(), cues: table }
 }
 
-fn write_timestamp(text: &mut String, millis: u64) {
+pub(super) fn write_timestamp(text: &mut String, millis: u64) {
     let (seconds, millis) = (millis / 1_000, millis % 1_000);
     let (minutes, seconds) = (seconds / 60, seconds % 60);
     // Writing to a String cannot fail.

@@ -3,12 +3,20 @@
 pub mod cmaf;
 pub mod dash;
 pub mod date;
+pub mod filter;
 #[doc(hidden)]
 pub mod fixture;
 pub mod hls;
+pub mod links;
 pub mod live_url;
+pub mod progressive;
+pub mod single;
 pub mod ts;
 pub mod url;
+
+pub use filter::{BadFilter, Filter};
+pub use links::{Addressing, Links};
+pub use offer::kept;
 
 #[cfg(test)]
 mod live_tests;

@@ -3,7 +3,9 @@
 use crate::media::broadcast::Broadcast;
 use crate::media::{Kind, Presentation, Track};
 
+use super::filter::Filter;
 use super::rate::Rate;
+use super::timeline;
 
 /// A track and what a connection needs for it.
 #[derive(Clone, Copy)]
@@ -27,6 +29,14 @@ pub(super) fn of_presentation<'a>(presentation: &Presentation<'a>, target: u64) 
         Offer { track: view.track, rate }
     };
     presentation.tracks.iter().map(offer).collect()
+}
+
+/// The ids of the tracks that a filter keeps. Of the whole presentation, so that a stretch of it has the same tracks.
+pub fn kept<'a>(presentation: &Presentation<'a>, filter: &Filter) -> Vec<&'a str> {
+    let target = timeline::target_seconds(timeline::longest(presentation));
+    let offers = of_presentation(presentation, target);
+    let kept = offers.iter().filter(|offer| filter.keeps(offer.track, offer.rate.peak));
+    kept.map(|offer| offer.track.id.as_str()).collect()
 }
 
 /// In the order of the channel's tracks.

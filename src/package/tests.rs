@@ -10,7 +10,7 @@ use crate::media::fragment::Fragment;
 use crate::media::{Kind, Presentation, TrackView};
 
 use super::url::Resource;
-use super::{dash, hls, url};
+use super::{Links, dash, hls, url};
 
 const SCALES: [u32; 9] = [1_000, 12_800, 24_000, 30_000, 44_100, 48_000, 90_000, 1_000_000, 10_000_000];
 
@@ -155,7 +155,7 @@ proptest! {
     #[test]
     fn every_link_leads_to_something(fixture in fixtures()) {
         let presentation = fixture.presentation();
-        let multivariant = hls::multivariant(&presentation);
+        let multivariant = hls::multivariant(&presentation, &Links::default());
         let Ok(m3u8_rs::Playlist::MasterPlaylist(parsed)) = m3u8_rs::parse_playlist_res(multivariant.as_bytes()) else {
             panic!("not a multivariant playlist:\n{multivariant}");
         };
@@ -186,7 +186,7 @@ proptest! {
     #[test]
     fn hls_and_dash_name_the_same_segments(fixture in fixtures()) {
         let presentation = fixture.presentation();
-        let mpd = dash_mpd::parse(&dash::mpd(&presentation)).unwrap();
+        let mpd = dash_mpd::parse(&dash::mpd(&presentation, &Links::default())).unwrap();
         let mut seen = Vec::new();
         for set in &mpd.periods[0].adaptations {
             for representation in &set.representations {

@@ -82,7 +82,7 @@ fn longest_without_holes(view: TrackView<'_>, mut longest: u64) -> Option<u64> {
     // What a length in ticks must reach to be longer, roundings of both its ends included.
     let reach = |longest: u64| i64::try_from(u128::from(longest) * scale / 1_000_000).unwrap_or(i64::MAX);
     let mut enough = reach(longest);
-    let mut start = Ticks(view.track.presentation_offset.0.saturating_neg());
+    let mut start = Ticks(view.presentation_offset().0.saturating_neg());
     let mut check = |start: Ticks, end: Ticks| {
         if end.0.saturating_sub(start.0) >= enough {
             let micros = presented(view, end).saturating_sub(presented(view, start));
@@ -123,7 +123,7 @@ fn border(reference: Option<TrackView<'_>>, number: u32) -> Option<u64> {
 
 /// Decode time to microseconds of presentation time, to the nearest; what lies before 0 (priming) is not presented.
 fn presented(view: TrackView<'_>, time: Ticks) -> u64 {
-    let ticks = time.0.saturating_add(view.track.presentation_offset.0).max(0) as u64;
+    let ticks = time.0.saturating_add(view.presentation_offset().0).max(0) as u64;
     let scale = u64::from(view.track.timescale.per_second());
     match ticks.checked_mul(1_000_000) {
         Some(scaled) => scaled.saturating_add(scale / 2) / scale,

@@ -5,11 +5,15 @@
 //! | URL | what |
 //! | --- | --- |
 //! | `index.m3u8`, `index.mpd` | unversioned manifests |
+//! | `single/index.m3u8`, `single/index.mpd` | the same, of byte ranges of one file per track |
+//! | `index.mp4` | progressive MP4 of some of the tracks |
 //! | `{version}/{track}.m3u8` | HLS media playlist |
 //! | `{version}/{track}/init.mp4` | CMAF header |
 //! | `{version}/{track}/{time}.m4s` | CMAF segment, by decode time of its first sample in track ticks |
 //! | `{version}/{track}/{time}.vtt` | WebVTT segment, by presentation time of its start in track ticks |
 //! | `{version}/{track}.vtt` | a whole subtitle file |
+//! | `{version}/{track}.mp4` | a whole track as one indexed file |
+//! | `{version}/{track}.single.m3u8` | HLS media playlist of byte ranges of that file |
 //! | `ts/index.m3u8` | the same with MPEG-TS segments |
 //! | `ts/{version}/{track}.m3u8`, `ts/{version}/{video}-{audio}.m3u8` | HLS media playlist of one track, or of two in one |
 //! | `ts/{version}/{track}/{time}.ts`, `ts/{version}/{video}-{audio}/{time}.ts` | segment, by decode time of its first picture |
@@ -24,6 +28,9 @@ use crate::package::ts;
 pub enum Resource<'a> {
     Multivariant,
     Mpd,
+    SingleMultivariant,
+    SingleMpd,
+    Progressive,
     MediaPlaylist {
         version: &'a str,
         track: &'a str,
@@ -46,9 +53,20 @@ pub enum Resource<'a> {
         version: &'a str,
         track: &'a str,
     },
+    File {
+        version: &'a str,
+        track: &'a str,
+    },
+    SinglePlaylist {
+        version: &'a str,
+        track: &'a str,
+    },
     /// With MPEG-TS segments.
     Ts(ts::url::Resource<'a>),
 }
+
+/// What the manifests of single files lie under. No version is so called: versions are hexadecimal.
+const SINGLE: &str = "single";
 
 /// Longest version or track identifier in bytes.
 const NAME_BYTES_MAX: usize = 32;
@@ -63,9 +81,17 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
         return match rest {
             "index.m3u8" => Some(Resource::Multivariant),
             "index.mpd" => Some(Resource::Mpd),
+            "index.mp4" => Some(Resource::Progressive),
             _ => None,
         };
     };
+    if version == SINGLE {
+        return match below {
+            "index.m3u8" => Some(Resource::SingleMultivariant),
+            "index.mpd" => Some(Resource::SingleMpd),
+            _ => None,
+        };
+    }
     let version = name(version)?;
     let Some((track, file)) = below.split_once('/') else {
         let (track, extension) = below.split_once('.')?;
@@ -73,6 +99,8 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
         return match extension {
             "m3u8" => Some(Resource::MediaPlaylist { version, track }),
             "vtt" => Some(Resource::Text { version, track }),
+            "mp4" => Some(Resource::File { version, track }),
+            "single.m3u8" => Some(Resource::SinglePlaylist { version, track }),
             _ => None,
         };
     };
@@ -84,6 +112,11 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
         "vtt" => Some(Resource::TextSegment { version, track, time: time(stem)? }),
         _ => None,
     }
+}
+
+/// Whether it may be a version or a track.
+pub fn is_name(text: &str) -> bool {
+    name(text).is_some()
 }
 
 pub(super) fn name(text: &str) -> Option<&str> {
@@ -103,9 +136,29 @@ pub fn media_playlist(version: &str, track: &str) -> String {
     format!("{version}/{track}.m3u8")
 }
 
+/// Relative to the versioned media playlists.
+pub fn text(track: &str) -> String {
+    format!("{track}.vtt")
+}
+
+/// Relative to the versioned media playlists.
+pub fn file(track: &str) -> String {
+    format!("{track}.mp4")
+}
+
+/// From the unversioned manifests, what is relative to the versioned media playlists.
+pub fn versioned(version: &str, link: &str) -> String {
+    format!("{version}/{link}")
+}
+
+/// From the manifests below `single/`, what is relative to the unversioned manifests.
+pub fn from_single(link: &str) -> String {
+    format!("../{link}")
+}
+
 /// Relative to the unversioned manifests.
-pub fn text(version: &str, track: &str) -> String {
-    format!("{version}/{track}.vtt")
+pub fn single_playlist(version: &str, track: &str) -> String {
+    format!("{version}/{track}.single.m3u8")
 }
 
 /// `SegmentTemplate@initialization` of an unversioned MPD; Representation ids are track ids.
@@ -119,9 +172,8 @@ pub fn segment_template(version: &str) -> String {
 }
 
 /// Relative to the versioned media playlists.
-pub fn push_init(out: &mut String, track: &str) {
-    out.push_str(track);
-    out.push_str("/init.mp4");
+pub fn init(track: &str) -> String {
+    format!("{track}/init.mp4")
 }
 
 /// Relative to the versioned media playlists.
@@ -153,6 +205,7 @@ mod tests {
         for (rest, want) in [
             ("index.m3u8", Some(Resource::Multivariant)),
             ("index.mpd", Some(Resource::Mpd)),
+            ("index.mp4", Some(Resource::Progressive)),
             ("00ff00ff00ff00ff/v1.m3u8", Some(Resource::MediaPlaylist { version, track })),
             ("00ff00ff00ff00ff/v1.vtt", Some(Resource::Text { version, track })),
             ("00ff00ff00ff00ff/v1/init.mp4", Some(Resource::Init { version, track })),
@@ -163,6 +216,13 @@ mod tests {
                 Some(Resource::Segment { version, track, time: Ticks(i64::MAX) }),
             ),
             ("00ff00ff00ff00ff/v1/4004.vtt", Some(Resource::TextSegment { version, track, time: Ticks(4_004) })),
+            ("00ff00ff00ff00ff/v1.mp4", Some(Resource::File { version, track })),
+            ("00ff00ff00ff00ff/v1.single.m3u8", Some(Resource::SinglePlaylist { version, track })),
+            ("single/index.m3u8", Some(Resource::SingleMultivariant)),
+            ("single/index.mpd", Some(Resource::SingleMpd)),
+            ("single/index.mp4", None),
+            ("single/v1.m3u8", None),
+            ("single", None),
             ("", None),
             ("/", None),
             ("index.M3U8", None),

@@ -65,7 +65,7 @@ impl Origin {
             Outcome::Closed => panic!("{line}: closed"),
             Outcome::Damaged => panic!("{line}: damaged"),
             Outcome::Compress(_) => panic!("{line}: to be compressed"),
-            Outcome::Make(_) | Outcome::Unmade => panic!("{line}: to be made"),
+            Outcome::Movie(_) | Outcome::Make(_) | Outcome::Unmade => panic!("{line}: to be made"),
         }
     }
 }
@@ -104,6 +104,12 @@ fn whole_answers() {
         ("{v}/v2/120120.m4s", Kind::Segment, "video/mp4", "immutable", "-v2-120120", false),
         ("{v}/t1/0.vtt", Kind::Text, "text/vtt; charset=utf-8", "immutable", "-t1-0", false),
         ("{v}/t1.vtt", Kind::Text, "text/vtt; charset=utf-8", "immutable", "-t1", false),
+        ("single/index.m3u8", Kind::Multivariant, "application/vnd.apple.mpegurl", "max-age=5", "-single-hls-", true),
+        ("single/index.mpd", Kind::Mpd, "application/dash+xml", "max-age=5", "-single-dash-", true),
+        ("{v}/v1.single.m3u8", Kind::MediaPlaylist, "application/vnd.apple.mpegurl", "immutable", "-v1-single-", true),
+        ("{v}/t1.single.m3u8", Kind::MediaPlaylist, "application/vnd.apple.mpegurl", "immutable", "-t1-single-", true),
+        ("{v}/v1.mp4", Kind::Segment, "video/mp4", "immutable", "-v1-file", false),
+        ("{v}/a2.mp4", Kind::Segment, "audio/mp4", "immutable", "-a2-file", false),
     ] {
         let path = path.replace("{v}", V);
         for method in ["GET", "HEAD"] {
@@ -134,6 +140,9 @@ fn names_that_nothing_has() {
     let origin = Origin::new(Fixture::film(20));
     for path in [
         "{v}/v9.m3u8",
+        "{v}/v9.single.m3u8",
+        "{v}/v9.mp4",
+        "{v}/t1.mp4", // text has no header and no index
         "{v}/v9/init.mp4",
         "{v}/v9/0.m4s",
         "{v}/v1/1.m4s",

@@ -12,6 +12,7 @@ pub mod live;
 mod live_conversations;
 mod making;
 pub mod manifest;
+pub mod movies;
 #[cfg(test)]
 mod object_conversations;
 pub mod objects;
@@ -19,6 +20,7 @@ pub mod pages;
 pub mod playback;
 mod representation;
 mod route;
+pub mod selection;
 #[cfg(test)]
 mod transport_conversations;
 
@@ -71,6 +73,8 @@ pub enum Load {
     Open(Arc<Entry>),
     /// A manifest is too large to be compressed in place.
     Compress(Arc<Manifest>),
+    /// The head of a progressive file has to be made of the asset's sample tables.
+    Movie(Arc<movies::Order>, Arc<Asset>),
     /// The list of assets has to be written anew, and there may be many.
     List,
     /// The object is not open.
@@ -84,7 +88,7 @@ impl Load {
     /// has been compressed.
     pub fn without(&self, request: &Request<'_>) -> Option<Response> {
         match self {
-            Load::Open(_) | Load::List | Load::Object(_) | Load::Make(_) => None,
+            Load::Open(_) | Load::List | Load::Object(_) | Load::Movie(..) | Load::Make(_) => None,
             Load::Compress(manifest) => Some(manifest.plain().respond(request)),
         }
     }
@@ -222,7 +226,7 @@ impl Service {
             State::Closed => None,
             State::Damaged => return Answer::Ready(damaged()),
         };
-        match self.playback.answer(request, asset, entry.version(), resource, open.map(Arc::as_ref)) {
+        match self.playback.answer(request, asset, entry.version(), resource, open.map(|open| &**open)) {
             Outcome::Ready(response) => Answer::Ready(response),
             Outcome::Missing => Answer::Ready(self.missing.clone()),
             Outcome::Closed => Answer::Load(Load::Open(entry.clone())),
@@ -234,6 +238,10 @@ impl Service {
             Outcome::Unmade => Answer::Ready(unmade()),
             Outcome::Make(wanted) => match open {
                 Some(asset) => Answer::Load(Load::Make(self.jobs.join(wanted, entry, asset))),
+                None => Answer::Load(Load::Open(entry.clone())),
+            },
+            Outcome::Movie(order) => match open {
+                Some(asset) => Answer::Load(Load::Movie(order, asset.clone())),
                 None => Answer::Load(Load::Open(entry.clone())),
             },
         }
@@ -276,6 +284,7 @@ impl Service {
             Load::Open(entry) => self.library.load(&entry),
             Load::Compress(manifest) => manifest.compress(),
             Load::Make(job) => self.jobs.run(&job, self.playback.derived(), &self.library),
+            Load::Movie(order, asset) => self.playback.movies.make(&order, &*asset),
             Load::Object(object) => {
                 if let Some(store) = &self.store {
                     store.open(&object);

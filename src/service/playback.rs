@@ -10,17 +10,19 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 
 use crate::base::{Payload, Ticks};
-use crate::http::{Kind, Request, Response};
+use crate::http::{Kind, Request, Response, Status};
 use crate::library::Asset;
 use crate::media::track;
 use crate::media::{Presentation, TrackView};
 use crate::package::ts::url::Rendition;
 use crate::package::url::Resource;
-use crate::package::{cmaf, dash, hls, ts};
+use crate::package::{Addressing, Links, cmaf, dash, hls, single, ts};
 use crate::store::derived::{self, Derived};
 
 use super::manifest::{Label, Manifest};
+use super::movies::{self, Movies};
 use super::representation::{Coding, Description, Representation};
+use super::selection::{BadQuery, Selection, Takes};
 
 /// What is under a version never changes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -34,6 +36,7 @@ const VTT: &str = "text/vtt; charset=utf-8";
 /// Answers what lies below `/vod/{asset}/`, and keeps the manifests it rendered.
 pub struct Playback {
     manifests: Cache<Key, Arc<Manifest>, Weight>,
+    pub movies: Movies,
     /// `Cache-Control` of unversioned manifests.
     manifest_cache_control: String,
     derived: Derived,
@@ -66,6 +69,8 @@ pub enum Outcome {
     /// The open asset cannot be read.
     Damaged,
     Compress(Arc<Manifest>),
+    /// A progressive file has to be described first: [`Movies::make`].
+    Movie(Arc<movies::Order>),
     /// A segment has to be made, or opened.
     Make(Wanted),
     /// It was tried, and cannot be made; the log says why.
@@ -84,8 +89,14 @@ pub struct Wanted {
 /// The version that a resource is under, if it is.
 pub fn version<'a>(resource: &Resource<'a>) -> Option<&'a str> {
     match *resource {
-        Resource::Multivariant | Resource::Mpd => None,
+        Resource::Multivariant
+        | Resource::Mpd
+        | Resource::SingleMultivariant
+        | Resource::SingleMpd
+        | Resource::Progressive => None,
         Resource::MediaPlaylist { version, .. }
+        | Resource::SinglePlaylist { version, .. }
+        | Resource::File { version, .. }
         | Resource::Init { version, .. }
         | Resource::Segment { version, .. }
         | Resource::TextSegment { version, .. }
@@ -107,6 +118,7 @@ impl Playback {
             .expect("both capacities are given");
         Playback {
             manifests: Cache::with_options(options, Weight, Default::default(), Default::default()),
+            movies: Movies::new(),
             manifest_cache_control: format!("max-age={}", manifest_age.as_secs()),
             derived: Derived::open(derived),
             refused: Cache::new(REFUSED_MAX),
@@ -126,43 +138,53 @@ impl Playback {
         resource: Resource<'_>,
         open: Option<&S>,
     ) -> Outcome {
+        let manifest =
+            |text, track| self.manifest(request, KeyRef { asset, version, text, track, selection: "" }, open);
+        let whole = open;
+        let open = || open.ok_or(Outcome::Closed);
         let described = match resource {
-            Resource::Multivariant => {
-                return self.manifest(request, KeyRef { asset, version, text: Text::Hls, track: "" }, open);
+            Resource::Multivariant => return manifest(Text::Hls, ""),
+            Resource::Mpd => return manifest(Text::Dash, ""),
+            Resource::MediaPlaylist { track, .. } => return manifest(Text::Media, track),
+            Resource::SingleMultivariant => return manifest(Text::SingleHls, ""),
+            Resource::SingleMpd => return manifest(Text::SingleDash, ""),
+            Resource::SinglePlaylist { track, .. } => return manifest(Text::SingleMedia, track),
+            Resource::Progressive => {
+                return open().map_or_else(|outcome| outcome, |source| self.movie(request, asset, version, source));
             }
-            Resource::Mpd => {
-                return self.manifest(request, KeyRef { asset, version, text: Text::Dash, track: "" }, open);
+            Resource::Init { track, .. } => open().map(|source| (source, init(source, version, track))),
+            Resource::Segment { track, time, .. } => {
+                open().map(|source| (source, segment(source, version, track, time)))
             }
-            Resource::MediaPlaylist { track, .. } => {
-                return self.manifest(request, KeyRef { asset, version, text: Text::Media, track }, open);
+            Resource::File { track, .. } => open().map(|source| (source, file(source, version, track))),
+            Resource::TextSegment { track, time, .. } => {
+                open().map(|source| (source, text_segment(source, version, track, time)))
             }
-            Resource::Ts(resource) => return self.transport(request, asset, version, resource, open),
-            _ => match open {
-                None => return Outcome::Closed,
-                Some(source) => {
-                    let described = match resource {
-                        Resource::Init { track, .. } => init(source, version, track),
-                        Resource::Segment { track, time, .. } => segment(source, version, track, time),
-                        Resource::TextSegment { track, time, .. } => text_segment(source, version, track, time),
-                        Resource::Text { track, .. } => text(source, version, track),
-                        Resource::Multivariant | Resource::Mpd | Resource::MediaPlaylist { .. } | Resource::Ts(_) => {
-                            None
-                        }
-                    };
-                    if source.is_damaged() {
-                        return Outcome::Damaged;
-                    }
-                    described
-                }
-            },
+            Resource::Text { track, .. } => open().map(|source| (source, text(source, version, track))),
+            Resource::Ts(resource) => return self.transport(request, asset, version, resource, whole),
         };
+        let (source, described) = match described {
+            Ok(described) => described,
+            Err(outcome) => return outcome,
+        };
+        if source.is_damaged() {
+            return Outcome::Damaged;
+        }
         match described {
             Some(representation) => Outcome::Ready(representation.respond(request)),
             None => Outcome::Missing,
         }
     }
 
+    /// Answers for a manifest of what the request selects.
     fn manifest<S: Source>(&self, request: &Request<'_>, key: KeyRef<'_>, open: Option<&S>) -> Outcome {
+        let takes = if key.track.is_empty() { Takes::ClipAndFilter } else { Takes::Clip };
+        let selection = match Selection::parse(request.query, takes) {
+            Ok(selection) => selection,
+            Err(bad) => return Outcome::Ready(refused(&bad)),
+        };
+        let written = selection.canonical();
+        let key = KeyRef { selection: &written, ..key };
         if let Some(manifest) = self.manifests.get(&key) {
             return match manifest.form(request) {
                 Some(form) => Outcome::Ready(form.respond(request)),
@@ -170,7 +192,7 @@ impl Playback {
             };
         }
         let Some(source) = open else { return Outcome::Closed };
-        let rendered = self.render(key, source);
+        let rendered = self.render(key, &selection, source);
         // Before it is kept: the next version may hold the same content, and have the same key.
         if !source.is_whole() {
             return Outcome::Damaged;
@@ -186,35 +208,79 @@ impl Playback {
         }
     }
 
-    fn render<S: Source>(&self, key: KeyRef<'_>, source: &S) -> Option<Manifest> {
-        let presentation = source.presentation();
-        let (kind, content_type, text, name) = match key.text {
-            Text::Hls => (Kind::Multivariant, HLS, hls::multivariant(&presentation), "hls"),
-            Text::Dash => (Kind::Mpd, DASH, dash::mpd(&presentation), "dash"),
+    fn movie<S: Source>(&self, request: &Request<'_>, asset: &str, version: &str, source: &S) -> Outcome {
+        if source.is_damaged() {
+            return Outcome::Damaged;
+        }
+        let selection = match Selection::parse(request.query, Takes::All) {
+            Ok(selection) => selection,
+            Err(bad) => return Outcome::Ready(refused(&bad)),
+        };
+        let written = selection.canonical();
+        let key = movies::Key { asset: asset.into(), version: version.into(), selection: written.as_str().into() };
+        let movie = match self.movies.find(&key) {
+            None => return Outcome::Movie(self.movies.order(key, selection)),
+            Some(None) => return Outcome::Missing,
+            Some(Some(movie)) => movie,
+        };
+        let views: Vec<TrackView<'_>> = movie.tracks().iter().filter_map(|track| source.track(track)).collect();
+        if views.len() != movie.tracks().len() {
+            return Outcome::Missing;
+        }
+        let description = Description {
+            kind: Kind::Movie,
+            content_type: movie.content_type(),
+            coding: Coding::Only,
+            etag: format_args!("{version}-mp4-{written}"),
+            last_modified: Some(source.published()),
+            cache_control: &self.manifest_cache_control,
+        };
+        Outcome::Ready(Representation::new(description, movie.over(views)).respond(request))
+    }
+
+    /// `None`: the asset has nothing of that name, or nothing is left of it.
+    fn render<S: Source>(&self, key: KeyRef<'_>, selection: &Selection, source: &S) -> Option<Manifest> {
+        let whole = source.presentation();
+        let presentation = selection.of(&whole)?;
+        // Links carry where the stretch begins and ends exactly, whatever the request said.
+        let query = selection.clip.on_borders(&whole).query();
+        let single = Links { addressing: Addressing::SingleFile, query: query.clone() };
+        let links = Links { addressing: Addressing::Segments, query };
+        let (kind, content_type, text) = match key.text {
+            Text::Hls => (Kind::Multivariant, HLS, hls::multivariant(&presentation, &links)),
+            Text::Dash => (Kind::Mpd, DASH, dash::mpd(&presentation, &links)),
+            Text::SingleHls => (Kind::Multivariant, HLS, hls::multivariant(&presentation, &single)),
+            Text::SingleDash => (Kind::Mpd, DASH, dash::mpd(&presentation, &single)),
             Text::Media => {
                 let view = presentation.track(key.track)?;
-                (Kind::MediaPlaylist, HLS, hls::media(&presentation, &view), key.track)
+                (Kind::MediaPlaylist, HLS, hls::media(&presentation, &view))
+            }
+            Text::SingleMedia => {
+                let view = presentation.track(key.track)?;
+                (Kind::MediaPlaylist, HLS, hls::media_single(&presentation, &view, whole.track(key.track)?))
             }
             Text::Transport => {
-                let Some(text) = ts::multivariant(&presentation) else {
+                let Some(text) = ts::multivariant(&presentation, &links) else {
                     self.refuse(key, &ts::refusal(&presentation));
                     return None;
                 };
-                (Kind::Multivariant, HLS, text, "ts")
+                (Kind::Multivariant, HLS, text)
             }
             Text::TransportMedia => {
                 let text = ts::media(&presentation, Rendition::parse(key.track)?)?;
-                (Kind::MediaPlaylist, HLS, text, key.track)
+                (Kind::MediaPlaylist, HLS, text)
             }
         };
-        let cache_control = match key.text {
-            Text::Hls | Text::Dash | Text::Transport => self.manifest_cache_control.clone(),
-            Text::Media | Text::TransportMedia => IMMUTABLE.to_owned(),
+        // Media playlists lie below a version, the others do not.
+        let cache_control = match kind {
+            Kind::MediaPlaylist => IMMUTABLE.to_owned(),
+            _ => self.manifest_cache_control.clone(),
         };
+        let dash = if key.track.is_empty() { "" } else { "-" };
         let label = Label {
             kind,
             content_type,
-            source: format!("{}-{name}", key.version),
+            source: format!("{}{dash}{}{}", key.version, key.track, key.text.suffix()),
             last_modified: Some(source.published()),
             cache_control,
         };
@@ -252,6 +318,11 @@ impl Source for Asset {
     }
 }
 
+/// To a query that means nothing.
+fn refused(reason: &BadQuery) -> Response {
+    Response::error(Status::BAD_REQUEST, &reason.to_string(), "Cache-Control: no-store\r\n")
+}
+
 fn init<S: Source>(source: &S, version: &str, id: &str) -> Option<Representation> {
     let view = source.track(id)?;
     let content_type = media_type(&view)?;
@@ -265,6 +336,12 @@ fn segment<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Optio
     let segment = view.segment_at(time)?;
     let etag = format_args!("{version}-{id}-{}", time.0);
     Some(immutable(source, Kind::Segment, content_type, etag, cmaf::segment(&view, &segment)))
+}
+
+fn file<S: Source>(source: &S, version: &str, id: &str) -> Option<Representation> {
+    let view = source.track(id)?;
+    let content_type = media_type(&view)?;
+    Some(immutable(source, Kind::Segment, content_type, format_args!("{version}-{id}-file"), single::file(view)?))
 }
 
 fn text_segment<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Option<Representation> {
@@ -313,6 +390,8 @@ struct Key {
     version: Box<str>,
     text: Text,
     track: Box<str>,
+    /// [`Selection::canonical`].
+    selection: Box<str>,
 }
 
 /// A [`Key`] that a hit does not allocate for. Hashes as `Key` does: the fields are the same in the same order, and a `Box`
@@ -323,6 +402,7 @@ struct KeyRef<'a> {
     version: &'a str,
     text: Text,
     track: &'a str,
+    selection: &'a str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -332,17 +412,46 @@ enum Text {
     Media,
     Transport,
     TransportMedia,
+    SingleHls,
+    SingleDash,
+    SingleMedia,
+}
+
+impl Text {
+    /// What ends an ETag's source.
+    fn suffix(self) -> &'static str {
+        match self {
+            Text::Hls => "-hls",
+            Text::Dash => "-dash",
+            Text::Media => "",
+            Text::SingleHls => "-single-hls",
+            Text::SingleDash => "-single-dash",
+            Text::SingleMedia => "-single",
+            Text::Transport => "-transport",
+            Text::TransportMedia => "-ts",
+        }
+    }
 }
 
 impl KeyRef<'_> {
     fn to_owned(self) -> Key {
-        Key { asset: self.asset.into(), version: self.version.into(), text: self.text, track: self.track.into() }
+        Key {
+            asset: self.asset.into(),
+            version: self.version.into(),
+            text: self.text,
+            track: self.track.into(),
+            selection: self.selection.into(),
+        }
     }
 }
 
 impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        *self.asset == *key.asset && *self.version == *key.version && self.text == key.text && *self.track == *key.track
+        *self.asset == *key.asset
+            && *self.version == *key.version
+            && self.text == key.text
+            && *self.track == *key.track
+            && *self.selection == *key.selection
     }
 }
 
@@ -351,6 +460,6 @@ struct Weight;
 
 impl Weighter<Key, Arc<Manifest>> for Weight {
     fn weight(&self, key: &Key, manifest: &Arc<Manifest>) -> u64 {
-        manifest.weight() + (key.asset.len() + key.version.len() + key.track.len()) as u64
+        manifest.weight() + (key.asset.len() + key.version.len() + key.track.len() + key.selection.len()) as u64
     }
 }

@@ -7,6 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::base::Payload;
+use crate::base::payload::Body;
 use crate::http::conditional::{self, Outcome, Validators};
 use crate::http::range::{self, Selection};
 use crate::http::request::Method;
@@ -16,7 +17,7 @@ use crate::http::{Kind, Request, Response, Status, date};
 /// Ready to be sent any number of times: its field lines are in wire form, and every answer that needs no others shares
 /// them. What is different between 200 and 304 stands first, so that the fields of a 304 are the rest.
 #[derive(Clone, Debug)]
-pub struct Representation {
+pub struct Representation<B = Payload> {
     kind: Kind,
     fields: Bytes,
     /// `Content-Type` is the first line; where the next begins.
@@ -26,7 +27,7 @@ pub struct Representation {
     /// Of the entity tag in the fields, with its quotes.
     etag: Range<usize>,
     last_modified: Option<u64>,
-    body: Payload,
+    body: B,
 }
 
 /// What a representation's fields say.
@@ -52,13 +53,13 @@ pub enum Coding {
     Gzip,
 }
 
-impl Representation {
-    pub fn new(description: Description<'_>, body: Payload) -> Representation {
+impl<B: Body> Representation<B> {
+    pub fn new(description: Description<'_>, body: B) -> Representation<B> {
         Representation::with_cors(description, body, CORS_FIELDS)
     }
 
     /// `cors`: field lines that say what scripts of other pages may do.
-    pub fn with_cors(description: Description<'_>, body: Payload, cors: &str) -> Representation {
+    pub fn with_cors(description: Description<'_>, body: B, cors: &str) -> Representation<B> {
         let mut lines = Vec::with_capacity(512);
         lines.extend_from_slice(b"Content-Type: ");
         lines.extend_from_slice(description.content_type.as_bytes());
@@ -106,14 +107,14 @@ impl Representation {
             Some(field) if request.method == Method::Get && conditional::range_applies(request, self.validators()) => {
                 self.respond_range(field)
             }
-            _ => self.response(Status::OK, self.fields.clone(), self.body.clone()),
+            _ => self.response(Status::OK, self.fields.clone(), self.body.whole()),
         }
     }
 
     fn respond_range(&self, field: &str) -> Response {
         let len = self.body.len();
         match range::select(field, len) {
-            Selection::Whole => self.response(Status::OK, self.fields.clone(), self.body.clone()),
+            Selection::Whole => self.response(Status::OK, self.fields.clone(), self.body.whole()),
             Selection::One(range) => {
                 let fields = [range::content_range(&range, len).as_bytes(), &self.fields].concat();
                 self.response(Status::PARTIAL_CONTENT, Bytes::from(fields), self.body.slice(range))

@@ -118,6 +118,7 @@ fn every_link_of_every_playlist_is_answered() {
                 segments += 1;
             }
             assert_eq!(segments, 6, "{media}");
+            demuxer.flush(&mut events).unwrap();
             let pictures = events.iter().filter(|event| matches!(event, Event::Sample { track: 0, .. })).count();
             assert!(link.contains("/v") == (pictures == 600) && demuxer.losses() == 0, "{link}: {pictures}");
         }

@@ -353,7 +353,6 @@ impl Lifecycle<Box<str>, Arc<Kept>> for Evicted {
 mod tests {
     use super::*;
     use std::cell::Cell;
-    use std::os::unix::fs::PermissionsExt;
 
     /// `count` times a megabyte of `byte`.
     struct Megabytes {
@@ -488,8 +487,8 @@ mod tests {
         derived.keep("b", || made(6)).unwrap();
         assert_eq!(bytes(&payload(&derived, "b").unwrap()), vec![6; 3 << 20]);
         let large = || Megabytes { byte: 0, count: 65, is_sound: true };
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         fs::remove_dir_all(&path).unwrap();
+        fs::write(&path, "no directory").unwrap();
         assert!(matches!(derived.keep("c", large), Err(Failure::NoRoom { .. })));
         assert!(derived.find("c").is_none());
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use encoder::Encoder;
 
@@ -16,6 +16,7 @@ use super::{Failure, logging, player};
 use crate::base::limits;
 use crate::delivery;
 use crate::library::import::{self, Event, Input};
+use crate::live::Channels;
 use crate::media::Kind;
 use crate::service::{self, Pages};
 use crate::store::derived;
@@ -41,6 +42,9 @@ const ASSET: &str = "sample";
 const CHANNEL: &str = "sample";
 /// How far back the channel can be watched.
 const WINDOW: Duration = Duration::from_secs(180);
+/// The assets can be watched without it.
+const CHANNEL_PATIENCE: Duration = Duration::from_secs(10);
+const CHANNEL_PERIOD: Duration = Duration::from_millis(10);
 
 /// The sample media of the repository, made by `tests/media/make`.
 const MEDIA: [(&str, &[u8]); 7] = [
@@ -70,6 +74,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let address = appliance.addresses().first().copied().unwrap_or(args.listen);
     let ingest = appliance.ingest().ok_or("nothing listens for the sample's live channel")?;
     let _encoder = Encoder::start(ingest, CHANNEL, &key, encoder::tapes(appliance.library(), ASSET)?)?;
+    await_channel(appliance.channels());
     invite(&mut io::stdout().lock(), address, &summary, logging::has_colours(&io::stdout()))?;
     appliance.run(&signals, |_| {})
 }
@@ -98,6 +103,15 @@ fn setup(listen: SocketAddr, live: PathBuf, derived: derived::Options, key: &str
         service: service::Options { pages, asset_list: true, derived, ..service::Options::default() },
         store: None,
     })
+}
+
+/// Until the channel can be watched: who opens what the invitation names finds it.
+fn await_channel(channels: &Channels) {
+    let since = Instant::now();
+    let is_there = || channels.find(CHANNEL).is_some_and(|channel| channel.snapshot().broadcast(None).is_some());
+    while !is_there() && since.elapsed() < CHANNEL_PATIENCE {
+        std::thread::sleep(CHANNEL_PERIOD);
+    }
 }
 
 /// For nobody but this process's own encoder.

@@ -99,7 +99,7 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// Surveys every video and audio track of a movie; others are left out with a note.
+    /// Surveys every video and audio track of a movie; what is no subtitles either is left out with a note.
     pub fn all(
         file: usize,
         source: &'a SourceFile,
@@ -111,14 +111,14 @@ impl<'a> Candidate<'a> {
         let mut audio_count = 0;
         for track in movie.tracks() {
             let label = format!("{} track {}", source.name, track.id);
-            let skipped = match track.handler {
-                Handler::Video | Handler::Audio => None,
-                Handler::Subtitle => Some("subtitles inside of MP4; give them as a WebVTT file".to_owned()),
-                Handler::Other(kind) => Some(format!("neither video nor audio ({kind})")),
-            };
-            if let Some(reason) = skipped {
-                report(Event::Note(&format!("{label} left out: {reason}")));
-                continue;
+            match track.handler {
+                Handler::Video | Handler::Audio => {}
+                // See `text`.
+                Handler::Subtitle => continue,
+                Handler::Other(kind) => {
+                    report(Event::Note(&format!("{label} left out: neither video, audio nor subtitles ({kind})")));
+                    continue;
+                }
             }
             let audio_number = audio_count;
             audio_count += usize::from(track.handler == Handler::Audio);

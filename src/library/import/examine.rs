@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::alignment::{self, Rendition};
 use super::candidate::{Candidate, SourceFile};
+use super::text::Text;
 use super::{Error, Event, Input};
 use crate::base::Ticks;
 use crate::media::Track;
@@ -51,13 +52,18 @@ impl Examined {
                 notes.push(text.to_owned());
             }
         })?;
-        super::place(&mut candidates)?;
+        let zero = super::place(&mut candidates)?;
+        let texts = Text::all(&source, &movie, zero, &mut |event| {
+            if let Event::Note(text) = event {
+                notes.push(text.to_owned());
+            }
+        });
         let renditions: Vec<Rendition<'_>> =
             candidates.iter().filter(|track| track.kind() == Kind::Video).map(Candidate::rendition).collect();
         Ok(Examined {
             fragmented: movie.is_fragmented(),
             common: alignment::common(&renditions).map(|common| common.len()).map_err(|error| error.to_string()),
-            tracks: candidates.iter().map(ExaminedTrack::of).collect(),
+            tracks: candidates.iter().map(ExaminedTrack::of).chain(texts.iter().map(Text::examined)).collect(),
             notes,
         })
     }

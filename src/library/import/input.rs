@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::media::isobmff::language;
+use crate::media::subtitles::Format;
 use crate::media::track::Role;
 
 /// `FILE[:KEY=VALUE,...]` as typed.
@@ -153,8 +154,14 @@ impl Input {
         self.labels == other.labels && self.audio == other.audio
     }
 
-    pub fn is_subtitles(&self) -> bool {
-        self.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("vtt"))
+    /// What it is written in, by its name, if it is a file of subtitles.
+    pub fn subtitles(&self) -> Option<Format> {
+        match self.path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "vtt" | "webvtt" => Some(Format::WebVtt),
+            "srt" => Some(Format::SubRip),
+            "ttml" | "dfxp" | "itt" | "xml" => Some(Format::Ttml),
+            _ => None,
+        }
     }
 
     /// `subs.en.vtt`: what stands between the last two dots, if it is a language.
@@ -239,7 +246,7 @@ mod tests {
             (".en.vtt", None),
         ] {
             let input: Input = name.parse().unwrap();
-            assert!(input.is_subtitles());
+            assert!(input.subtitles().is_some());
             assert_eq!(input.language_of_name().as_deref(), want, "{name}");
         }
     }

@@ -16,6 +16,7 @@ pub mod input;
 mod lead_in;
 mod output;
 mod slots;
+mod text;
 mod timeline;
 
 use std::collections::HashMap;
@@ -33,15 +34,16 @@ use follower::{Follower, follower};
 pub use input::Input;
 use output::{Finished, Output};
 use slots::Slots;
+use text::Text;
 
 use super::asset::file_name;
 use super::folder::{self, Folder, Published, Staging};
 use super::version::Version;
+use crate::base::Ticks;
 use crate::base::limits::{PRESENTATION_MAX, TRACKS_MAX};
-use crate::base::{Ticks, Timescale};
 use crate::media::isobmff::{self, Movie};
-use crate::media::track::{Details, Kind};
-use crate::media::{Cue, Track, codec, webvtt};
+use crate::media::track::Kind;
+use crate::media::{Track, codec, subtitles};
 use crate::store::index_writer::{self, Entry};
 use crate::store::{TrackFile, index};
 
@@ -107,7 +109,7 @@ pub enum Error {
     #[error(transparent)]
     Codec(#[from] codec::Error),
     #[error(transparent)]
-    Subtitles(#[from] webvtt::Error),
+    Subtitles(#[from] subtitles::Error),
     #[error("{file}: track {track} (at byte {at}): {reason}")]
     Times { file: String, track: u32, at: u64, reason: String },
     #[error(transparent)]
@@ -131,7 +133,8 @@ pub enum Error {
 /// Imports the inputs as one asset and publishes it. On any error the library is as it was.
 pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     folder::check_name(&options.asset)?;
-    let (media, subtitles): (Vec<&Input>, Vec<&Input>) = options.inputs.iter().partition(|input| !input.is_subtitles());
+    let (media, files): (Vec<&Input>, Vec<&Input>) =
+        options.inputs.iter().partition(|input| input.subtitles().is_none());
     let mut sources: Vec<SourceFile> = Vec::with_capacity(media.len());
     let mut inputs: Vec<&Input> = Vec::with_capacity(media.len());
     for input in media {
@@ -148,11 +151,12 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
             }
         }
     }
-    let mut candidates = Vec::new();
+    let (mut candidates, mut movies) = (Vec::new(), Vec::with_capacity(sources.len()));
     for (number, (source, input)) in sources.iter().zip(&inputs).enumerate() {
         options.check_stop()?;
         let movie = Movie::parse(&source.name, source.map.bytes())?;
         candidates.extend(Candidate::all(number, source, &movie, input, report)?);
+        movies.push(movie);
     }
     if candidates.is_empty() {
         let files: Vec<String> = options.inputs.iter().map(|input| input.path.display().to_string()).collect();
@@ -161,12 +165,19 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     let mut candidates = candidate::without_duplicates(candidates, &sources, report);
     candidates.sort_by(slots::by_quality);
     candidate::tell_apart(&mut candidates, report);
-    let texts = subtitles.into_iter().map(Text::read).collect::<Result<Vec<_>, _>>()?;
+    let zero = place(&mut candidates)?;
+    let mut texts = files.into_iter().map(Text::read).collect::<Result<Vec<_>, _>>()?;
+    for (source, movie) in sources.iter().zip(&movies) {
+        for text in Text::all(source, movie, zero, report) {
+            if !texts.iter().any(|other| other.is_same(&text)) {
+                texts.push(text);
+            }
+        }
+    }
     let found = candidates.len() + texts.len();
     if found > TRACKS_MAX {
         return Err(Error::TooManyTracks { found });
     }
-    place(&mut candidates)?;
     let of_kind = |kind: Kind| candidates.iter().filter(move |track| track.kind() == kind).collect::<Vec<_>>();
     let slots = Slots::plan(&of_kind(Kind::Video), &of_kind(Kind::Audio), options.segment)?;
 
@@ -182,8 +193,9 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     finish(&folder, staging, copied, texts, options)
 }
 
-/// Puts all tracks on one clock, on which the first thing presented is at 0.
-fn place(candidates: &mut [Candidate<'_>]) -> Result<(), Error> {
+/// Puts all tracks on one clock, on which the first thing presented is at 0. Where that is on the clock of the sources, in
+/// nanoseconds.
+fn place(candidates: &mut [Candidate<'_>]) -> Result<i64, Error> {
     let zero = candidates.iter().map(|track| track.timeline.start_nanos).min().unwrap_or(0);
     candidates.iter_mut().for_each(|track| track.timeline.place(zero));
     // Files of different origin, of which one counts from the epoch, do not make one presentation.
@@ -199,7 +211,7 @@ fn place(candidates: &mut [Candidate<'_>]) -> Result<(), Error> {
             return Err(Error::TooLong { label: track.label.clone(), length });
         }
     }
-    Ok(())
+    Ok(zero)
 }
 
 struct Copied {
@@ -278,36 +290,6 @@ impl Ids {
             Kind::Text => 't',
         };
         format!("{letter}{number}")
-    }
-}
-
-/// A subtitle file in normal form.
-struct Text {
-    track: Track,
-    bytes: Vec<u8>,
-    cues: Vec<Cue>,
-}
-
-impl Text {
-    fn read(input: &Input) -> Result<Text, Error> {
-        let source = SourceFile::open(&input.path)?;
-        let normal = webvtt::normalise(&source.name, source.map.bytes())?;
-        let labels = &input.labels;
-        let language = labels.language.clone().or_else(|| input.language_of_name());
-        Ok(Text {
-            track: Track {
-                id: String::new(),
-                timescale: Timescale::MILLIS,
-                codec: "wvtt".to_owned(),
-                language: language.unwrap_or_else(|| "und".to_owned()),
-                name: labels.name.clone(),
-                role: labels.role.unwrap_or_default(),
-                presentation_offset: Ticks(0),
-                details: Details::Text,
-            },
-            bytes: normal.text,
-            cues: normal.cues,
-        })
     }
 }
 

@@ -218,7 +218,7 @@ fn push_set(
         live.segments(period.first).take_while(|segment| segment.number < end).all(|segment| segment.is_independent)
     };
     // Slots are the same for all tracks.
-    let borders = Borders { aligned: true, closed: lives().all(closed) };
+    let borders = Borders { addressing: Default::default(), aligned: true, closed: lives().all(closed) };
     switching_set::open(xml, id, &tracks, switching_set::mime(tracks[0]), Some(borders), |xml| {
         if addressing == Addressing::Clock {
             push_reference_time(xml, broadcast, period);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::media::Presentation;
 use crate::package::offer::{self, Offer};
-use crate::package::timeline;
+use crate::package::{Addressing, Links, timeline};
 
 use super::element::Xml;
 use super::switching_set;
@@ -14,8 +14,11 @@ pub(super) const SCTE_NAMESPACE: &str = "urn:scte:dash:scte214-extensions";
 /// The ISO BMFF live profile (segments of their own behind a template), and its extension to CMAF (§8.12).
 pub(super) const PROFILES: &str = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019";
 
-/// A static MPD of one Period; its links are relative to `/vod/{asset}/`.
-pub fn mpd(presentation: &Presentation<'_>) -> String {
+/// One indexed file for each track (§8.3).
+const ON_DEMAND_PROFILE: &str = "urn:mpeg:dash:profile:isoff-on-demand:2011";
+
+/// A static MPD of one Period; its links are relative to `/vod/{asset}/`, or to `single/` below it.
+pub fn mpd(presentation: &Presentation<'_>, links: &Links) -> String {
     let longest = timeline::longest(presentation);
     let target = timeline::target_seconds(longest);
     let offers = offer::of_presentation(presentation, target);
@@ -28,7 +31,11 @@ pub fn mpd(presentation: &Presentation<'_>) -> String {
         if has_supplemental_codecs(&offers) {
             tag.set("xmlns:scte214", SCTE_NAMESPACE);
         }
-        tag.set("profiles", PROFILES).set("type", "static");
+        let profiles = match links.addressing {
+            Addressing::Segments => PROFILES,
+            Addressing::SingleFile => ON_DEMAND_PROFILE,
+        };
+        tag.set("profiles", profiles).set("type", "static");
         tag.set("mediaPresentationDuration", &iso_duration(presentation.duration));
         tag.set("minBufferTime", &iso_duration(Duration::from_secs(target)));
         tag.set("maxSegmentDuration", &iso_duration(Duration::from_micros(longest)));
@@ -37,7 +44,7 @@ pub fn mpd(presentation: &Presentation<'_>) -> String {
         tag.set("id", "0").set("start", "PT0S");
     });
     for (at, set) in sets.iter().enumerate() {
-        switching_set::push(&mut xml, presentation, at, &offers, set);
+        switching_set::push(&mut xml, presentation, links.addressing, at, &offers, set);
     }
     xml.close("Period");
     xml.close("MPD");

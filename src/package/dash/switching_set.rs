@@ -3,7 +3,7 @@
 use crate::media::track::Track;
 use crate::media::{Kind, Presentation, TrackView};
 use crate::package::offer::Offer;
-use crate::package::{timeline, url};
+use crate::package::{Addressing, timeline, url};
 
 use super::element::{Tag, Xml};
 use super::{descriptor, timeline as segments};
@@ -11,6 +11,8 @@ use super::{descriptor, timeline as segments};
 /// What is true of all segments of an AdaptationSet.
 #[derive(Clone, Copy)]
 pub(super) struct Borders {
+    /// Whether segments are those of the MPD, or subsegments of one file.
+    pub addressing: Addressing,
     /// Segments of one number never overlap (`segmentAlignment`).
     pub aligned: bool,
     /// Decoding can begin at each of them, with nothing from the one before.
@@ -52,18 +54,26 @@ fn sample_entry(track: &Track) -> &str {
 }
 
 /// The AdaptationSet of some tracks of an asset.
-pub(super) fn push(xml: &mut Xml, presentation: &Presentation<'_>, id: usize, offers: &[Offer<'_>], set: &[usize]) {
+pub(super) fn push(
+    xml: &mut Xml,
+    presentation: &Presentation<'_>,
+    addressing: Addressing,
+    id: usize,
+    offers: &[Offer<'_>],
+    set: &[usize],
+) {
     let views: Vec<TrackView<'_>> = set.iter().map(|&at| presentation.tracks[at]).collect();
     let Some(&head) = views.first() else { return };
     let is_text = head.track.kind() == Kind::Text;
     let borders = Borders {
+        addressing,
         aligned: views.iter().all(|view| segments::aligned(head, *view)),
         closed: views.iter().all(|view| timeline::is_independent(*view)),
     };
     let tracks: Vec<&Track> = views.iter().map(|view| view.track).collect();
     // A whole subtitle file has no segments that could be aligned.
     open(xml, id, &tracks, if is_text { "text/vtt" } else { mime(head.track) }, (!is_text).then_some(borders), |_| ());
-    let shared = !is_text && views.iter().all(|view| segments::same(head, *view));
+    let shared = addressing == Addressing::Segments && !is_text && views.iter().all(|view| segments::same(head, *view));
     if shared {
         segments::push(xml, presentation.version, head);
     }
@@ -71,11 +81,20 @@ pub(super) fn push(xml: &mut Xml, presentation: &Presentation<'_>, id: usize, of
         let (version, id) = (presentation.version, &view.track.id);
         if is_text {
             // A file of WebVTT is its media type, and has no codec.
-            push_representation(xml, offers[at], None, Some(&|xml| xml.text("BaseURL", &url::text(version, id))));
+            let content = |xml: &mut Xml| {
+                let link = url::versioned(version, &url::text(id));
+                let link = if addressing == Addressing::SingleFile { url::from_single(&link) } else { link };
+                xml.text("BaseURL", &link);
+                segments::push_text_base(xml, *view);
+            };
+            push_representation(xml, offers[at], None, Some(&content));
         } else if shared {
             push_representation(xml, offers[at], Some(&view.track.codec), None);
         } else {
-            let content = |xml: &mut Xml| segments::push(xml, version, *view);
+            let content = |xml: &mut Xml| match addressing {
+                Addressing::Segments => segments::push(xml, version, *view),
+                Addressing::SingleFile => segments::push_base(xml, version, *view),
+            };
             push_representation(xml, offers[at], Some(&view.track.codec), Some(&content));
         }
     }
@@ -136,9 +155,13 @@ fn push_attributes(tag: &mut Tag<'_>, id: usize, tracks: &[&Track], mime: &str, 
         tag.set("lang", &track.language);
     }
     let Some(borders) = borders else { return };
-    tag.set("segmentAlignment", if borders.aligned { "true" } else { "false" });
+    let (alignment, access) = match borders.addressing {
+        Addressing::Segments => ("segmentAlignment", "startWithSAP"),
+        Addressing::SingleFile => ("subsegmentAlignment", "subsegmentStartsWithSAP"),
+    };
+    tag.set(alignment, if borders.aligned { "true" } else { "false" });
     // Segments may begin with a CRA picture or a recovery point: stream access point type 3.
-    tag.integer("startWithSAP", if borders.closed { 1 } else { 3 });
+    tag.integer(access, if borders.closed { 1 } else { 3 });
     push_video_extent(tag, tracks);
     if let Some(audio) = track.audio() {
         tag.integer("audioSamplingRate", audio.sample_rate);
@@ -232,7 +255,7 @@ mod tests {
         let presentation = fixture.presentation();
         let sets = switching_sets(&crate::package::offer::of_presentation(&presentation, 1));
         assert_eq!(sets.iter().map(Vec::len).collect::<Vec<_>>(), [3]);
-        let mpd = crate::package::dash::mpd(&presentation);
+        let mpd = crate::package::dash::mpd(&presentation, &Default::default());
         assert!(!mpd.contains("<Label>") && !mpd.contains("lang="), "{mpd}");
     }
 }

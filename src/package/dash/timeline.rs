@@ -1,9 +1,11 @@
 //! SegmentTemplate with SegmentTimeline (ISO/IEC 23009-1 §5.3.9.4, §5.3.9.6).
 
-use crate::media::{Segment, TrackView};
-use crate::package::url;
+use std::ops::Range;
 
-use super::element::Xml;
+use crate::media::{Segment, TrackView};
+use crate::package::{single, url};
+
+use super::element::{Tag, Xml};
 
 /// Consecutive segments of one duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +29,7 @@ struct Run {
 pub(super) fn push(xml: &mut Xml, version: &str, view: TrackView<'_>) {
     xml.open("SegmentTemplate", |tag| {
         tag.integer("timescale", view.track.timescale.per_second());
-        if view.time_offset.0 > 0 {
-            tag.integer("presentationTimeOffset", view.time_offset.0 as u64);
-        }
+        push_offset(tag, view);
         tag.set("initialization", &url::init_template(version)).set("media", &url::segment_template(version));
     });
     xml.open("SegmentTimeline", |_| ());
@@ -52,6 +52,42 @@ pub(super) fn push(xml: &mut Xml, version: &str, view: TrackView<'_>) {
     xml.close("SegmentTemplate");
 }
 
+/// SegmentBase (§5.3.9.2): all of the track is one indexed file.
+pub(super) fn push_base(xml: &mut Xml, version: &str, view: TrackView<'_>) {
+    xml.text("BaseURL", &url::from_single(&url::versioned(version, &url::file(&view.track.id))));
+    let index = single::index_range(view);
+    xml.open("SegmentBase", |tag| {
+        tag.integer("timescale", view.track.timescale.per_second());
+        push_offset(tag, view);
+        tag.set("indexRange", &inclusive(&index)).set("indexRangeExact", "true");
+    });
+    xml.empty("Initialization", |tag| {
+        tag.set("range", &inclusive(&(0..index.start)));
+    });
+    xml.close("SegmentBase");
+}
+
+/// A text that is one file, where it does not begin with the presentation.
+pub(super) fn push_text_base(xml: &mut Xml, view: TrackView<'_>) {
+    if view.start().0 > 0 {
+        xml.empty("SegmentBase", |tag| {
+            tag.integer("timescale", view.track.timescale.per_second());
+            push_offset(tag, view);
+        });
+    }
+}
+
+fn push_offset(tag: &mut Tag<'_>, view: TrackView<'_>) {
+    if view.start().0 > 0 {
+        tag.integer("presentationTimeOffset", view.start().0 as u64);
+    }
+}
+
+/// As in RFC 9110 §14.1.2.
+fn inclusive(range: &Range<u64>) -> String {
+    format!("{}-{}", range.start, range.end.saturating_sub(1))
+}
+
 fn push_run(xml: &mut Xml, run: Run) {
     xml.empty("S", |tag| {
         if let Some(time) = run.time {
@@ -67,7 +103,7 @@ fn push_run(xml: &mut Xml, run: Run) {
 /// Whether one SegmentTemplate describes both.
 pub(super) fn same(a: TrackView<'_>, b: TrackView<'_>) -> bool {
     let rows = |segment: Segment| (segment.time, segment.duration);
-    (a.track.timescale, a.time_offset) == (b.track.timescale, b.time_offset)
+    (a.track.timescale, a.start()) == (b.track.timescale, b.start())
         && a.segments().map(rows).eq(b.segments().map(rows))
 }
 
@@ -75,7 +111,7 @@ pub(super) fn same(a: TrackView<'_>, b: TrackView<'_>) -> bool {
 /// starts at the same instant of presentation time.
 pub(super) fn aligned(a: TrackView<'_>, b: TrackView<'_>) -> bool {
     let (scale_a, scale_b) = (i128::from(a.track.timescale.per_second()), i128::from(b.track.timescale.per_second()));
-    let start = |view: TrackView<'_>, time: i64| i128::from(time) + i128::from(view.track.presentation_offset.0);
+    let start = |view: TrackView<'_>, time: i64| i128::from(time) + i128::from(view.presentation_offset().0);
     let (mut rows_a, mut rows_b) = (a.segments(), b.segments());
     loop {
         match (rows_a.next(), rows_b.next()) {

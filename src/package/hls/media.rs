@@ -2,8 +2,9 @@
 
 use crate::media::presentation::boundary;
 use crate::media::{Kind, Presentation, TrackView};
-use crate::package::{timeline, url};
+use crate::package::{single, timeline, url};
 
+use super::attributes::Attributes;
 use super::{VERSION, VERSION_WITH_GAPS};
 
 /// The media playlist of any track. Its links are relative to `{version}/`.
@@ -15,29 +16,10 @@ pub fn media(presentation: &Presentation<'_>, view: &TrackView<'_>) -> String {
     // Text is cut where the reference is; without any other track there is nothing to cut it by.
     let reference = presentation.reference();
     let is_text = view.track.kind() == Kind::Text;
-
-    let entries = view.cuts.len();
-    let mut out = String::with_capacity(256 + entries * (2 * track.len() + 48));
-    out.push_str("#EXTM3U\n#EXT-X-VERSION:");
-    out.push_str(if has_gaps(*view) { VERSION_WITH_GAPS } else { VERSION });
-    out.push_str("\n#EXT-X-TARGETDURATION:");
-    out.push_str(itoa::Buffer::new().format(timeline::target_seconds(timeline::longest(presentation))));
-    out.push_str("\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n");
-    if is_text || timeline::is_independent(*view) {
-        out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
-    }
-    if !is_text {
-        out.push_str("#EXT-X-MAP:URI=\"");
-        url::push_init(&mut out, track);
-        out.push_str("\"\n");
-    }
+    let target = timeline::target_seconds(timeline::longest(presentation));
+    let mut out = opening(*view, target, |map| map.quoted("URI", &url::init(track)));
     for span in timeline::spans(presentation, *view) {
-        out.push_str("#EXTINF:");
-        push_seconds(&mut out, span.micros());
-        out.push_str(",\n");
-        if span.segment.is_none() {
-            out.push_str("#EXT-X-GAP\n");
-        }
+        push_duration(&mut out, &span);
         match reference {
             Some(reference) if is_text => {
                 let start = boundary(reference, span.time, view.track.timescale);
@@ -49,6 +31,74 @@ pub fn media(presentation: &Presentation<'_>, view: &TrackView<'_>) -> String {
     }
     out.push_str("#EXT-X-ENDLIST\n");
     out
+}
+
+/// The same, of byte ranges of the track's one file (RFC 8216bis §4.4.4.2); text is one entry, the whole file.
+///
+/// `whole` is the track of which `view` may be a stretch: positions are those in the whole file.
+pub fn media_single(presentation: &Presentation<'_>, view: &TrackView<'_>, whole: TrackView<'_>) -> String {
+    let track = view.track.id.as_str();
+    let file = url::file(track);
+    if view.track.kind() == Kind::Text {
+        let micros = u64::try_from(presentation.duration.as_micros()).unwrap_or(u64::MAX);
+        let mut out = opening(*view, timeline::target_seconds(micros), |_| ());
+        out.push_str("#EXTINF:");
+        push_seconds(&mut out, micros);
+        out.push_str(",\n");
+        out.push_str(&url::text(track));
+        out.push_str("\n#EXT-X-ENDLIST\n");
+        return out;
+    }
+    let target = timeline::target_seconds(timeline::longest(presentation));
+    let mut out = opening(*view, target, |map| {
+        map.quoted("URI", &file);
+        map.quoted("BYTERANGE", &format!("{}@0", view.init_size));
+    });
+    let mut positions = single::positions(whole);
+    for span in timeline::spans(presentation, *view) {
+        push_duration(&mut out, &span);
+        let found = span.segment.and_then(|segment| positions.find(|(_, other)| other.time == segment.time));
+        if let Some((at, segment)) = found {
+            out.push_str("#EXT-X-BYTERANGE:");
+            out.push_str(itoa::Buffer::new().format(segment.bytes.end - segment.bytes.start));
+            out.push('@');
+            out.push_str(itoa::Buffer::new().format(at));
+            out.push('\n');
+        }
+        out.push_str(&file);
+        out.push('\n');
+    }
+    out.push_str("#EXT-X-ENDLIST\n");
+    out
+}
+
+/// Everything before the entries. `map` says where the initialisation segment is.
+fn opening(view: TrackView<'_>, target: u64, map: impl FnOnce(&mut Attributes<'_>)) -> String {
+    let is_text = view.track.kind() == Kind::Text;
+    let mut out = String::with_capacity(256 + view.cuts.len() * (2 * view.track.id.len() + 48));
+    out.push_str("#EXTM3U\n#EXT-X-VERSION:");
+    out.push_str(if has_gaps(view) { VERSION_WITH_GAPS } else { VERSION });
+    out.push_str("\n#EXT-X-TARGETDURATION:");
+    out.push_str(itoa::Buffer::new().format(target));
+    out.push_str("\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n");
+    if is_text || timeline::is_independent(view) {
+        out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
+    }
+    if !is_text {
+        let mut line = Attributes::new(&mut out, "#EXT-X-MAP");
+        map(&mut line);
+        line.end();
+    }
+    out
+}
+
+fn push_duration(out: &mut String, span: &timeline::Span) {
+    out.push_str("#EXTINF:");
+    push_seconds(out, span.micros());
+    out.push_str(",\n");
+    if span.segment.is_none() {
+        out.push_str("#EXT-X-GAP\n");
+    }
 }
 
 /// Whether a segment that others have before the track's last one is missing.

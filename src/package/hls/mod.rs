@@ -11,8 +11,8 @@ pub mod rules;
 mod text;
 
 pub use live::{Live, advance_part_limit, can_skip, live_media};
-pub use media::media;
 pub(super) use media::push_seconds;
+pub use media::{media, media_single};
 pub(super) use multivariant::{Sound, sound, transport_multivariant};
 pub use multivariant::{live_multivariant, multivariant};
 pub use text::text_segment;

@@ -6,7 +6,7 @@ use crate::media::{Kind, Presentation};
 use crate::package::live_url::{self, Stretch};
 use crate::package::offer::{self, Offer};
 use crate::package::rate::Rate;
-use crate::package::{timeline, url};
+use crate::package::{Links, timeline};
 
 use super::VERSION;
 use super::attributes::Attributes;
@@ -57,12 +57,12 @@ enum Captions<'a> {
     Known(&'a [Caption]),
 }
 
-/// The multivariant playlist of an asset; its links are relative to `/vod/{asset}/`.
-pub fn multivariant(presentation: &Presentation<'_>) -> String {
+/// The multivariant playlist of an asset; its links are relative to `/vod/{asset}/`, or to `single/` below it.
+pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> String {
     let target = timeline::target_seconds(timeline::longest(presentation));
     let offers = offer::of_presentation(presentation, target);
     let independent = presentation.tracks.iter().all(|view| timeline::is_independent(*view));
-    let link = |track: &str| url::media_playlist(presentation.version, track);
+    let link = |track: &str| links.media_playlist(presentation.version, track);
     render(&offers, &link, independent, Captions::None, Text::Files, Sound::Renditions)
 }
 

@@ -1,17 +1,18 @@
 //! The multivariant playlist.
 
 use crate::media::{Presentation, Track, TrackView};
+use crate::package::Links;
 use crate::package::hls::{self, Sound};
 use crate::package::offer::Offer;
 use crate::package::rate::Rate;
 use crate::package::timeline;
 
 use super::entries::entries;
-use super::{Carriage, carriage, size, url};
+use super::{Carriage, carriage, size};
 
 /// Of the tracks that transport streams carry; its links are relative to `/vod/{asset}/ts/`. `None` if there is nothing left
 /// but text.
-pub fn multivariant(presentation: &Presentation<'_>) -> Option<String> {
+pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> Option<String> {
     let carried: Vec<(TrackView<'_>, Carriage, Track)> = presentation
         .tracks
         .iter()
@@ -37,7 +38,7 @@ pub fn multivariant(presentation: &Presentation<'_>) -> Option<String> {
     let independent = carried.iter().all(|(view, ..)| timeline::is_independent(*view));
     Some(hls::transport_multivariant(
         &offers,
-        &|name| url::media_playlist(presentation.version, name),
+        &|name| links.media_playlist(presentation.version, name),
         independent,
         sound,
     ))

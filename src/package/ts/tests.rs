@@ -8,6 +8,7 @@ use crate::media::codec::make;
 use crate::media::feed::Event;
 use crate::media::fixture::{Fixture, audio, row, video};
 use crate::media::mpegts::{Demuxer, PackedAudio};
+use crate::package::Links;
 
 type Media = Vec<Vec<(Sample, Vec<u8>)>>;
 
@@ -34,7 +35,10 @@ fn sounds(groups: &[bool], size: usize) -> Media {
     groups.iter().enumerate().map(|(group, &is_there)| if is_there { frames(group) } else { vec![] }).collect()
 }
 
-const AVC: [u8; 19] = [1, 0x42, 0xC0, 0x1E, 0xFF, 0xE1, 0, 8, 0x67, 0x42, 0xC0, 0x1E, 0xDA, 0x05, 0x06, 0x64, 1, 0, 0];
+const AVC: [u8; 23] = [
+    1, 0x42, 0xC0, 0x1E, 0xFF, 0xE1, 0, 8, 0x67, 0x42, 0xC0, 0x1E, 0xDA, 0x05, 0x06, 0x64, 1, 0, 4, 0x68, 0xCE, 0x38,
+    0x80,
+];
 
 fn film(video_groups: &[bool], audio_groups: &[bool], sizes: (usize, usize)) -> Fixture {
     let mut picture = video("v1", "avc1.42c01e", 320, 180);
@@ -55,8 +59,11 @@ fn made(fixture: &Fixture, name: &str) -> Vec<Vec<u8>> {
     let mut is_gap = false;
     let mut all = Vec::new();
     for line in playlist.lines() {
-        is_gap = line == "#EXT-X-GAP" || is_gap && line.starts_with('#');
-        if line.starts_with('#') || std::mem::take(&mut is_gap) {
+        if line.starts_with('#') {
+            is_gap |= line == "#EXT-X-GAP";
+            continue;
+        }
+        if std::mem::take(&mut is_gap) {
             continue;
         }
         let version = presentation.version;
@@ -156,7 +163,7 @@ proptest! {
         fixture = fixture.with_cuts([vec![0], cuts].concat());
         fixture.duration = Some(std::time::Duration::from_secs(1));
         let presentation = fixture.presentation();
-        let _ = multivariant(&presentation);
+        let _ = multivariant(&presentation, &Links::default());
         let times: Vec<Ticks> = presentation.tracks[0].segments().take(8).map(|segment| segment.time).collect();
         for name in ["v1", "v1-a1", "a1"] {
             let rendition = Rendition::parse(name).unwrap();
@@ -205,7 +212,7 @@ fn what_is_not_carried_is_left_out() {
         sound.timescale = Timescale::MPEG;
         Fixture::default().with_track(picture, groups.to_vec()).with_track(sound, groups.to_vec())
     };
-    let playlist = |video: &str, audio: &str| multivariant(&fixture(video, audio).presentation());
+    let playlist = |video: &str, audio: &str| multivariant(&fixture(video, audio).presentation(), &Links::default());
     let both = playlist("avc1.640028", "mp4a.40.2").unwrap();
     assert!(both.contains("/v1-a1.m3u8") && both.contains("CODECS=\"avc1.640028,mp4a.40.2\""), "{both}");
     let mute = playlist("avc1.640028", "opus").unwrap();
@@ -248,7 +255,7 @@ fn bit_rates_are_those_of_the_segments() {
         let fixture = film(&[true; 20], &[true; 20], (size, 2 * size));
         for (name, is_listed) in [("v1-a1", true), ("a1", false)] {
             let bytes: usize = made(&fixture, name).iter().map(Vec::len).sum();
-            let playlist = multivariant(&fixture.presentation()).unwrap();
+            let playlist = multivariant(&fixture.presentation(), &Links::default()).unwrap();
             let average = playlist.split("AVERAGE-BANDWIDTH=").nth(1).unwrap().split(',').next().unwrap();
             let average: f64 = average.parse().unwrap();
             let real = bytes as f64 * 8.0 / 20.0;

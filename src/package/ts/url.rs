@@ -70,11 +70,6 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
     }
 }
 
-/// Relative to `ts/index.m3u8`.
-pub fn media_playlist(version: &str, rendition: &str) -> String {
-    format!("{version}/{rendition}.m3u8")
-}
-
 /// Relative to the media playlists.
 pub fn push_segment(out: &mut String, rendition: Rendition<'_>, time: Ticks, extension: &str) {
     out.push_str(rendition.name);

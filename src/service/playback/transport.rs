@@ -40,10 +40,11 @@ impl Playback {
     ) -> Outcome {
         match resource {
             Resource::Multivariant => {
-                return self.manifest(request, KeyRef { asset, version, text: Text::Transport, track: "" }, open);
+                let key = KeyRef { asset, version, text: Text::Transport, track: "", selection: "" };
+                return self.manifest(request, key, open);
             }
             Resource::MediaPlaylist { rendition, .. } => {
-                let key = KeyRef { asset, version, text: Text::TransportMedia, track: rendition.name };
+                let key = KeyRef { asset, version, text: Text::TransportMedia, track: rendition.name, selection: "" };
                 return self.manifest(request, key, open);
             }
             _ => {}

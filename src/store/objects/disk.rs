@@ -12,12 +12,15 @@ use bytes::Bytes;
 use nix::sys::uio::pwritev;
 
 use crate::base::Stored;
-use crate::sys::{transfer, writeback};
+use crate::sys::{directory, transfer, writeback};
 
 /// A directory tree. What was written survives the process; what was synced survives the machine.
 pub trait Disk: Send + Sync {
     /// One that is there already is no mistake.
     fn make_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Says that what is made in this directory are directories that have nothing to do with each other. Advice.
+    fn spread(&self, _path: &Path) {}
 
     /// Names of what is in a directory.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
@@ -175,6 +178,11 @@ impl Disk for FileSystem {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         }
+    }
+
+    fn spread(&self, path: &Path) {
+        // Where the file system does not know it, it goes on as it does.
+        let _ = File::open(path).and_then(|opened| directory::spread(opened.as_fd()));
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {

@@ -144,8 +144,8 @@ impl CommitError {
     }
 }
 
-/// Files in one directory.
-const DIRECTORY_FILES: u64 = 4_096;
+/// Files in one directory. ext4 walks over those that were deleted lately whenever it creates one beside them, so they are few.
+const DIRECTORY_FILES: u64 = 512;
 
 impl Objects {
     /// Reads what is in a directory, which has to be there. `now` and other times are milliseconds since 1970.
@@ -154,6 +154,7 @@ impl Objects {
             options.containers.iter().map(|container| (container.name.clone(), container.clone())).collect();
         let directory = root.join("objects");
         disk.make_dir(&directory)?;
+        disk.spread(&directory);
         let (ledger, found) = Ledger::open(disk.clone(), &root.join("journal"))?;
         disk.sync_dir(root)?;
         let mut reader = Reader { containers: &containers, metas: HashSet::new(), last: Arc::default() };

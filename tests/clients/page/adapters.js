@@ -83,7 +83,8 @@ const players = {
       // What is cut out of a channel begins with a video segment, and with audio up to half a frame later: on a busy machine
       // hls.js tells that it steps over that.
       if (data.details === 'bufferSeekOverHole' && video.currentTime < 0.2) return;
-      if (data.details === 'aborted' && record.switching) return;
+      // A choice made while a fragment is on its way: it is dropped, or put where the last choice's still lies.
+      if (['aborted', 'bufferAppendNoProgress'].includes(data.details) && record.switching && !data.fatal) return;
       // Of transport streams hls.js puts the first decode time at 0, steps over the reorder delay before the first picture,
       // and gives up what it was loading. Sound that came before the time of the first picture was known is appended, and not
       // counted as such (hls.js 1.7.4: the statistics of the fragment are others by then).
@@ -172,6 +173,15 @@ const players = {
     };
   },
 };
+
+// The browser itself.
+players.video = () => ({
+  open: (url) => new Promise((resolve, reject) => {
+    video.addEventListener('loadedmetadata', resolve);
+    video.addEventListener('error', () => reject(video.error));
+    video.src = url;
+  }),
+});
 
 window.make = (name) => {
   const player = players[name]();

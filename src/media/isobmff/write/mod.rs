@@ -2,9 +2,13 @@
 
 mod fragment;
 mod header;
+mod index;
+mod movie;
 
 pub use fragment::{Error, empty_fragment, fragment_header};
 pub use header::{Header, header, three_letters};
+pub use index::{Reference, segment_index, segment_index_len};
+pub use movie::{MovieChunk, MovieTrack, movie};
 
 /// Appends a box whose body `fill` writes.
 pub(crate) fn boxed(out: &mut Vec<u8>, kind: &[u8; 4], fill: impl FnOnce(&mut Vec<u8>)) {

@@ -1,0 +1,31 @@
+//! How manifests of an asset link to what it has.
+
+use super::url;
+
+/// What the manifests of one request have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    pub addressing: Addressing,
+    /// What media playlists are asked with, so that they show the same stretch: empty, or a query with its question mark.
+    pub query: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Addressing {
+    /// Each segment has a URL.
+    #[default]
+    Segments,
+    /// A track has one URL, and a segment is a range of its bytes; text is loaded whole.
+    SingleFile,
+}
+
+impl Links {
+    /// From a multivariant playlist to a media playlist.
+    pub(super) fn media_playlist(&self, version: &str, track: &str) -> String {
+        let link = match self.addressing {
+            Addressing::Segments => url::media_playlist(version, track),
+            Addressing::SingleFile => url::from_single(&url::single_playlist(version, track)),
+        };
+        link + &self.query
+    }
+}
