@@ -1,6 +1,6 @@
 //! A channel at one instant, as readers share it: immutable.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::base::growing::Progress;
@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub(super) marks: Arc<[Mark]>,
     pub(super) cue_tags: bool,
     pub(super) captions: Arc<[Caption]>,
+    /// [`Broadcast::fingerprint`] of all of it, once somebody asked.
+    pub(super) fingerprint: OnceLock<u64>,
 }
 
 /// One track of a snapshot. The track is the same for as long as its format is; what grows is beside it.
@@ -113,6 +115,7 @@ impl Snapshot {
             marks: marks.into(),
             cue_tags: false,
             captions: Arc::default(),
+            fingerprint: OnceLock::new(),
         }
     }
 
@@ -150,13 +153,32 @@ impl Snapshot {
         })
     }
 
+    /// What is asked for thousands of times whenever something is published: [`Snapshot::broadcast`] of everything, with rows of
+    /// the journals only for tracks whose tail does not tell how far they have come; and its [`Broadcast::fingerprint`].
+    pub fn edge(&self) -> Option<(Broadcast<'_>, u64)> {
+        let grid = self.grid?;
+        let tracks: Vec<_> = self.tracks.iter().map(|track| track.edge(self.first)).collect();
+        let anything = tracks.iter().any(|track| !track.runs.is_empty() || !track.tail.is_empty());
+        let edge = anything.then(|| Broadcast {
+            grid,
+            tracks,
+            first: self.first,
+            next: self.next.max(self.first),
+            state: self.state,
+            marks: &self.marks,
+            captions: &self.captions,
+        })?;
+        let fingerprint = *self.fingerprint.get_or_init(|| edge.fingerprint());
+        Some((edge, fingerprint))
+    }
+
     pub fn state(&self) -> State {
         self.state
     }
 
     /// How far the playlist of each track goes, for its watch.
     pub(super) fn reached(&self) -> Vec<(Arc<Watch>, Position)> {
-        let Some(broadcast) = self.broadcast(None) else { return Vec::new() };
+        let Some((broadcast, _)) = self.edge() else { return Vec::new() };
         let tracks = self.tracks.iter().zip(&broadcast.tracks);
         tracks.map(|(track, live)| (track.watch.clone(), broadcast.listed(live))).collect()
     }
@@ -265,6 +287,15 @@ impl TrackSnapshot {
             tail: &self.tail[start.min(stop)..stop],
             part_target: self.part_target,
         }
+    }
+
+    /// The same from `first` on, without runs if something of the tail is complete.
+    fn edge(&self, first: u64) -> BroadcastTrack<'_> {
+        let tail = &self.tail[self.tail.partition_point(|segment| segment.number < first)..];
+        if !tail.iter().any(|segment| segment.is_complete) {
+            return self.view(first, u64::MAX);
+        }
+        BroadcastTrack { track: &self.track, rate: self.rate, runs: Vec::new(), tail, part_target: self.part_target }
     }
 
     fn of_tail(&self, number: u64) -> Option<(&TailSegment, &Place)> {

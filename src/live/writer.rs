@@ -1,7 +1,7 @@
 //! One channel being made: publishers' events in, disk operations and snapshots out.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::channel::Channel;
@@ -993,6 +993,7 @@ impl ChannelWriter {
             next,
             state: self.state,
             marks: self.marks.shared(),
+            fingerprint: OnceLock::new(),
         };
         let reached = snapshot.reached();
         self.channel.publish(snapshot);

@@ -7,14 +7,17 @@ use std::path::Path;
 
 use super::alignment::Rendition;
 use super::input::Input;
-use super::timeline::{NANOS, Timeline};
+use super::timeline::Timeline;
 use super::{Error, Event, Report};
-use crate::base::Ticks;
+use crate::base::{Ticks, Timescale};
 use crate::media::Track;
 use crate::media::codec::{self, Description};
 use crate::media::isobmff::{Handler, Movie, SourceSample, SourceTrack, TrackRole};
 use crate::media::track::{Details, Kind, Role};
 use crate::sys::MappedFile;
+
+/// In a second.
+const NANOS: i64 = Timescale::NANOS.per_second() as i64;
 
 /// One source file, mapped.
 pub struct SourceFile {
@@ -99,7 +102,8 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// Surveys every video and audio track of a movie; what is no subtitles either is left out with a note.
+    /// Surveys every video and audio track of a movie; what is no subtitles either is left out with a note. So is one of a codec
+    /// that is not known, if there is another of its kind: thumbnails beside the film, spatial sound beside stereo.
     pub fn all(
         file: usize,
         source: &'a SourceFile,
@@ -109,6 +113,7 @@ impl<'a> Candidate<'a> {
     ) -> Result<Vec<Candidate<'a>>, Error> {
         let mut candidates = Vec::new();
         let mut audio_count = 0;
+        let mut unknown = Vec::new();
         for track in movie.tracks() {
             let label = format!("{} track {}", source.name, track.id);
             match track.handler {
@@ -122,11 +127,25 @@ impl<'a> Candidate<'a> {
             }
             let audio_number = audio_count;
             audio_count += usize::from(track.handler == Handler::Audio);
-            let Some(first) = track.samples().next().transpose()? else {
+            let with_bytes = |sample: &Result<SourceSample, _>| sample.as_ref().map_or(true, |sample| sample.size > 0);
+            let Some(first) = track.samples().find(with_bytes).transpose()? else {
                 report(Event::Note(&format!("{label} left out: it has no samples")));
                 continue;
             };
-            candidates.push(Self::survey(file, source, track, &first, input, audio_number, label)?);
+            match Self::survey(file, source, track, &first, input, audio_number, label) {
+                Ok(candidate) => candidates.push(candidate),
+                Err(Error::Codec(codec::Error::Codec { place, found, expected })) => {
+                    unknown.push((track, place, found, expected));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for (track, place, found, expected) in unknown {
+            if !candidates.iter().any(|candidate| candidate.source.handler == track.handler) {
+                return Err(codec::Error::Codec { place, found, expected }.into());
+            }
+            let note = format!("{} track {} left out: {found}, not {expected}", source.name, track.id);
+            report(Event::Note(&note));
         }
         Ok(candidates)
     }
@@ -180,7 +199,7 @@ impl<'a> Candidate<'a> {
         Rendition {
             name: &self.label,
             keys: self.timeline.keys.iter().map(|key| self.timeline.presented_nanos(key.time)).collect(),
-            half_frame: i64::from(NANOS) * i64::from(den) / (i64::from(num.max(1)) * 2),
+            half_frame: NANOS * i64::from(den) / (i64::from(num.max(1)) * 2),
             end: self.timeline.end_nanos(),
         }
     }
@@ -242,7 +261,7 @@ pub fn without_duplicates<'a>(
             (a.timeline.end_nanos().max(b.timeline.end_nanos()), a.timeline.end_nanos().min(b.timeline.end_nanos()));
         let rungs = with_video.contains(&a.file) && with_video.contains(&b.file);
         let copy = || a.timeline.bytes == b.timeline.bytes && begin_alike(a, b, sources);
-        a.file != b.file && labels && coding && long - short <= i64::from(NANOS) && (rungs || copy())
+        a.file != b.file && labels && coding && long - short <= NANOS && (rungs || copy())
     };
     let mut kept: Vec<Candidate<'a>> = Vec::with_capacity(candidates.len());
     for candidate in candidates {

@@ -16,6 +16,7 @@ pub mod input;
 mod lead_in;
 mod output;
 mod slots;
+mod tail;
 mod text;
 mod timeline;
 

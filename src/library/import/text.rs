@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::candidate::{SourceFile, sample_bytes};
 use super::examine::ExaminedTrack;
-use super::timeline::NANOS;
 use super::{Error, Event, Input, Report};
 use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
@@ -56,9 +55,10 @@ impl Text {
         let (edit, end) =
             (track.edit, track.edit.presented.map(|length| track.edit.media_start.saturating_add(length)));
         let millis = |time: i64| {
-            let shown = time.saturating_sub(edit.media_start).saturating_add(edit.start_delay);
-            let nanos = Timescale::new(NANOS).and_then(|nanos| rescale_nearest(Ticks(shown), track.timescale, nanos));
-            nanos.map_or(0, |nanos| nanos.0.saturating_sub(zero).div_euclid(1_000_000))
+            let shown =
+                rescale_nearest(Ticks(time.saturating_sub(edit.media_start)), track.timescale, Timescale::NANOS);
+            let nanos = shown.map_or(0, |shown| shown.0).saturating_add(edit.start_delay_nanos);
+            nanos.saturating_sub(zero).div_euclid(1_000_000)
         };
         let mut gathered = Samples::new(coding, millis(0));
         for sample in track.samples() {
