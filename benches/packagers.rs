@@ -90,8 +90,8 @@ fn muxing(criterion: &mut Criterion<CpuTime>) {
     let video = stream(make::avc_entry(&avc, 1280, 720));
     let audio = stream(make::aac_entry(&[0x11, 0x90], 2));
     let sample = |at: usize| {
-        let size = if at % 50 == 0 { 80_000 } else { 18_000 + at % 7 * 100 };
-        [&(size as u32).to_be_bytes()[..], &vec![if at % 50 == 0 { 0x65 } else { 0x41 }; size]].concat()
+        let size = if at.is_multiple_of(50) { 80_000 } else { 18_000 + at % 7 * 100 };
+        [&(size as u32).to_be_bytes()[..], &vec![if at.is_multiple_of(50) { 0x65 } else { 0x41 }; size]].concat()
     };
     let pictures: Vec<Vec<u8>> = (0..100).map(sample).collect();
     let sound = vec![0x21; 341];
@@ -103,8 +103,10 @@ fn muxing(criterion: &mut Criterion<CpuTime>) {
             random_access,
             data,
         };
-        let units =
-            pictures.iter().enumerate().map(|(at, data)| unit(at as i64 * 3_600, 3_600, at % 50 == 0, &data[..]));
+        let units = pictures
+            .iter()
+            .enumerate()
+            .map(|(at, data)| unit(at as i64 * 3_600, 3_600, at.is_multiple_of(50), &data[..]));
         let sounds = (0..187).map(|at| unit(at * 1_920, 1_920, true, &sound[..]));
         let share = Share { stream: audio.clone(), units: sounds.collect() };
         let place = Place { ordinal: 0, start: 0, end: 360_000 };

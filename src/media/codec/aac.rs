@@ -444,7 +444,8 @@ mod tests {
 
     #[test]
     fn frames_of_adts() {
-        let cases: &[(&str, &[u8], Option<[u8; 3]>)] = &[
+        type Row<'a> = (&'a str, &'a [u8], Option<[u8; 3]>);
+        let cases: &[Row<'_>] = &[
             ("LC 44.1 kHz stereo", &[0x12, 0x10], Some([0xF1, 0x50, 0x80])),
             ("LC 48 kHz 7.1", &[0x11, 0xB8], Some([0xF1, 0x4D, 0xC0])),
             ("HE, explicit: its core", &[0x2B, 0x11, 0x88, 0x00], Some([0xF1, 0x58, 0x80])),

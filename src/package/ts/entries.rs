@@ -34,17 +34,20 @@ pub(super) fn entries<'a>(
 ) -> impl Iterator<Item = Entry> + 'a {
     let mut videos = timeline::spans(presentation, picture);
     let mut audios = sound.map(|sound| timeline::spans(presentation, sound));
-    let mut at = 0;
+    let (mut at, mut number) = (0, 0);
     std::iter::from_fn(move || {
         let (video, audio) = (videos.next(), audios.as_mut().and_then(Iterator::next));
-        let (start, end) = match (&video, &audio) {
-            (Some(video), _) => (video.start, video.end),
-            (None, Some(audio)) => (at, audio.end.max(at)),
+        // Where there are no pictures, their track does not know how long the sound is.
+        let end = match (&video, &audio) {
+            (Some(video), Some(audio)) if video.segment.is_none() && audio.segment.is_some() => audio.end,
+            (Some(video), _) => video.end,
+            (None, Some(audio)) => audio.end,
             (None, None) => return None,
         };
-        at = end;
+        let (start, end) = (at, end.max(at));
         let video = video.and_then(|span| span.segment);
-        let time = video.as_ref().map_or_else(|| border(picture, start), |segment| segment.time);
+        let time = video.as_ref().map_or_else(|| border(picture, start, number), |segment| segment.time);
+        (at, number) = (end, number + 1);
         Some(Entry { start, end, time, video, audio: audio.and_then(|span| span.segment) })
     })
 }
@@ -60,11 +63,14 @@ pub(super) fn find<'a>(
     present.enumerate().map(|(ordinal, entry)| (ordinal as u64, entry)).find(|(_, entry)| entry.time == time)
 }
 
-/// A border where there are no pictures, on the clock of their track file.
-fn border(picture: TrackView<'_>, micros: u64) -> Ticks {
+/// A border where there are no pictures, on the clock of their track file: what segment `number` is named by. Where a
+/// later segment begins with a picture at that time, a little before it: no two have one name.
+fn border(picture: TrackView<'_>, micros: u64, number: u32) -> Ticks {
     let scaled = u128::from(micros) * u128::from(picture.track.timescale.per_second()) / 1_000_000;
     let ticks = i64::try_from(scaled).unwrap_or(i64::MAX);
-    Ticks(ticks.saturating_sub(picture.track.presentation_offset.0).max(0))
+    let ticks = ticks.saturating_sub(picture.track.presentation_offset.0).max(0);
+    let later = picture.segment_at(Ticks(ticks)).map_or(0, |later| later.number.saturating_sub(number));
+    Ticks((ticks - i64::from(later)).max(0))
 }
 
 /// A border in 90 kHz.

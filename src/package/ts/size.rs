@@ -35,7 +35,7 @@ fn content(view: TrackView<'_>, segment: &Segment) -> (u64, u64, u64) {
 
 /// Half a packet each, and four standard deviations: 4/√12 √n.
 fn unfilled(units: u64) -> u64 {
-    (units + 1) / 2 + (units * 4 / 3).isqrt()
+    units.div_ceil(2) + (units * 4 / 3).isqrt()
 }
 
 /// Of a segment's pictures, with its tables and clock.
