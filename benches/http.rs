@@ -63,7 +63,7 @@ fn heads(criterion: &mut Criterion) {
 
 fn answers(criterion: &mut Criterion) {
     let film = Film(Fixture::film(600));
-    let playback = Playback::new(Duration::from_secs(5), 64 << 20);
+    let playback = Playback::new(Duration::from_secs(5), 64 << 20, Default::default());
     let version = film.0.version.clone();
     let mut out = Vec::with_capacity(4_096);
     let mut group = criterion.benchmark_group("answer");

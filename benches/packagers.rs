@@ -4,9 +4,12 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use headwater::base::Ticks;
+use headwater::media::codec::elementary::Elementary;
+use headwater::media::codec::make;
 use headwater::media::fixture::Fixture;
+use headwater::media::mpegts::mux::{Muxer, Place, Share, Stream, Unit};
 use headwater::package::fixture::Channel;
 use headwater::package::live_url::Stretch;
 use headwater::package::{Links, cmaf, dash, hls, url};
@@ -79,6 +82,49 @@ fn packagers(criterion: &mut Criterion<CpuTime>) {
     }
 }
 
+/// A segment of 4 s: H.264 of 4 Mb/s and AAC of 128 kb/s, in memory.
+fn muxing(criterion: &mut Criterion<CpuTime>) {
+    let avc = [1, 0x42, 0xC0, 0x1E, 0xFF, 0xE1, 0, 4, 0x67, 0x42, 0xC0, 0x1E, 1, 0, 4, 0x68, 0xCE, 0x38, 0x80];
+    let stream =
+        |entry: Vec<u8>| Stream { elementary: Elementary::of_entry(&entry).expect("written here"), language: None };
+    let video = stream(make::avc_entry(&avc, 1280, 720));
+    let audio = stream(make::aac_entry(&[0x11, 0x90], 2));
+    let sample = |at: usize| {
+        let size = if at.is_multiple_of(50) { 80_000 } else { 18_000 + at % 7 * 100 };
+        [&(size as u32).to_be_bytes()[..], &vec![if at.is_multiple_of(50) { 0x65 } else { 0x41 }; size]].concat()
+    };
+    let pictures: Vec<Vec<u8>> = (0..100).map(sample).collect();
+    let sound = vec![0x21; 341];
+    let muxer = || {
+        let unit = |time: i64, duration, random_access, data| Unit {
+            decode: time,
+            presentation: time,
+            duration,
+            random_access,
+            data,
+        };
+        let units = pictures
+            .iter()
+            .enumerate()
+            .map(|(at, data)| unit(at as i64 * 3_600, 3_600, at.is_multiple_of(50), &data[..]));
+        let sounds = (0..187).map(|at| unit(at * 1_920, 1_920, true, &sound[..]));
+        let share = Share { stream: audio.clone(), units: sounds.collect() };
+        let place = Place { ordinal: 0, start: 0, end: 360_000 };
+        Muxer::new(Share { stream: video.clone(), units: units.collect() }, Some(share), place)
+    };
+    let mut out = Vec::new();
+    let mut make = || {
+        out.clear();
+        let mut muxer = muxer();
+        while muxer.advance(&mut out) {}
+        black_box(&out).len()
+    };
+    let mut group = criterion.benchmark_group("transport stream");
+    group.throughput(Throughput::Bytes(make() as u64));
+    group.bench_function("segment of 4 s", |bench| bench.iter(&mut make));
+    group.finish();
+}
+
 /// A window of a day, as it is rendered for every part.
 fn channels(criterion: &mut Criterion<CpuTime>) {
     const SEGMENTS_A_DAY: u64 = 43_200;
@@ -100,6 +146,6 @@ fn channels(criterion: &mut Criterion<CpuTime>) {
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime(WallTime));
-    targets = packagers, channels
+    targets = packagers, muxing, channels
 }
 criterion_main!(benches);

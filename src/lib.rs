@@ -27,6 +27,7 @@
 //!     library::Catalog      which asset, which version, is it open?
 //!     package::{hls,dash}   manifests, rendered once and kept (service::playback)
 //!     package::cmaf         a segment is a run of fragments: one extent of a track file
+//!     package::ts           one that has to be made is made on a helper (service::Job), and kept (store::derived)
 //!     http::{conditional,range}, service::representation
 //!                           what of it was asked for
 //! service::Answer       Ready: a head and a Payload.  Load: a helper has to open something first, then ask again
@@ -82,6 +83,7 @@
 //! {library}/{asset}/{version}/index            the mapped index of all its tracks (store::index draws its layout)
 //! {live}/{channel}/{track}/{first}.cmfv …      the same track files, growing; harvest links them into an asset
 //! {live}/{channel}/{track}/{first}.idx         a row for each segment that is complete (store::journal draws its layout)
+//! {library}/.derived/{number}.made             what was made of stored media, for this process (store::derived)
 //! {store}/objects/{id / 4096}/{id}             the bytes of an object; {store}/journal says what is where (store::objects)
 //! ```
 //!

@@ -13,7 +13,7 @@ use headwater::media::track::{Details, Role, Track, VideoRange};
 use headwater::package::fixture::{Channel, FIRST};
 use headwater::package::hls::{Live, rules};
 use headwater::package::live_url::Stretch;
-use headwater::package::{Addressing, Links, dash, hls, mss};
+use headwater::package::{Addressing, Links, dash, hls, mss, ts};
 
 /// Renders everything there is of the presentation, checks that other parsers accept it, and compares it.
 fn check(name: &str, fixture: &Fixture) {
@@ -37,6 +37,18 @@ fn check(name: &str, fixture: &Fixture) {
     manifests.push(("single/index.mpd".to_owned(), dash::mpd(&presentation, &single)));
     for view in &presentation.tracks {
         manifests.push((format!("{}.single.m3u8", view.track.id), hls::media_single(&presentation, view, *view)));
+    }
+    compare(name, &manifests);
+}
+
+/// The playlists with MPEG-TS segments; `names` as the media playlists are called.
+fn check_transport(name: &str, fixture: &Fixture, names: &[&str]) {
+    let presentation = fixture.presentation();
+    let multivariant = ts::multivariant(&presentation, &Links::default()).expect("it has something that is carried");
+    let mut manifests = vec![("ts/index.m3u8".to_owned(), multivariant)];
+    for name in names {
+        let rendition = ts::url::Rendition::parse(name).expect("a name");
+        manifests.push((format!("ts/{name}.m3u8"), ts::media(&presentation, rendition).expect("a playlist")));
     }
     compare(name, &manifests);
 }
@@ -103,6 +115,7 @@ fn joc(id: &str, language: &str) -> Track {
 #[test]
 fn film() {
     check("film", &Fixture::film(20));
+    check_transport("film_transport", &Fixture::film(20), &["v1", "v2-a2", "a1", "t1"]);
 }
 
 /// Two video codecs, HDR, two audio codecs of which one lacks a language, and every role.

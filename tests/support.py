@@ -128,10 +128,10 @@ def free_port():
 class Server:
     """`headwater serve` with a configuration of its own, on free ports of 127.0.0.1."""
 
-    def __init__(self, directory, library, workers="1", segment="4s", grace="24h", prefix=(), server="", extra=""):
-        """`prefix`: a program that runs the server in its place (taskset, prlimit); `server`: more lines for [server];
-        `extra`: more tables."""
-        self.library = pathlib.Path(library)
+    def __init__(self, directory, shelf, workers="1", segment="4s", grace="24h", prefix=(), server="", library="", extra=""):
+        """`prefix`: a program that runs the server in its place (taskset, prlimit); `server`, `library`: more lines for
+        these tables; `extra`: more tables."""
+        self.library = pathlib.Path(shelf)
         self.directory = pathlib.Path(directory)
         self.port, self.admin_port = free_port(), free_port()
         self.config = self.directory / f"headwater-{self.port}.toml"
@@ -143,7 +143,7 @@ class Server:
             f'[server]\nworkers = {workers}\nstate = "{state}"\n{server}\n'
             f'[[listen]]\naddress = "127.0.0.1:{self.port}"\n'
             f'[admin]\naddress = "127.0.0.1:{self.admin_port}"\n'
-            f'[library]\npath = "{self.library}"\nsegment = "{segment}"\ngrace = "{grace}"\n'
+            f'[library]\npath = "{self.library}"\nsegment = "{segment}"\ngrace = "{grace}"\n{library}\n'
             f"{extra}\n")
         self.prefix, self.process, self.ready_s = list(prefix), None, None
 
@@ -334,9 +334,9 @@ def request_head(path, headers=(), method="GET", version="1.1"):
 
 # Manifests, as far as tests need them.
 
-def hls_urls(server, asset):
-    """Media playlists of an asset: absolute path → kind ('video', 'audio', 'text')."""
-    base = f"/vod/{asset}/"
+def hls_urls(server, asset, below=""):
+    """Media playlists of an asset: absolute path → kind ('video', 'audio', 'text'). `below`: "ts/" for transport streams."""
+    base = f"/vod/{asset}/{below}"
     found = {}
     text = server.text(base + "index.m3u8")
     for kind, uri in re.findall(r'#EXT-X-MEDIA:TYPE=(\w+).*?URI="([^"]+)"', text):

@@ -180,6 +180,14 @@ const _: () = assert!(PROGRESSIVE_HEAD_BYTES_MAX < PROGRESSIVE_CACHE_BYTES);
 /// How long a cache may keep an unversioned manifest, and a 404.
 pub const MANIFEST_AGE_DEFAULT: Duration = Duration::from_secs(5);
 pub const MISSING_AGE_DEFAULT: Duration = Duration::from_secs(1);
+/// Segments that had to be made, kept on disk.
+pub const DERIVED_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
+/// Those of them that are open at once, a descriptor each; others are opened when they are asked for.
+pub const DERIVED_OPEN_MAX: usize = 2_048;
+/// Written at a time, so that the page cache takes it in large pages.
+pub const DERIVED_WRITE_BYTES: usize = 2 * 1024 * 1024;
+/// Of those that cannot be written to disk, held in memory until they are sent; also the longest of these.
+pub const DERIVED_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A subtitle file.
 pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 

@@ -94,6 +94,7 @@ impl Appliance {
             setup.intake.store = Some(intake::objects::Setup { reads, options: store.api });
         }
         let service = Arc::new(service);
+        sweep(&service)?;
         let intake = intake::start(setup.intake, library.clone(), service.channels.clone(), status.clone())?;
         let channels = service.channels.clone();
         let delivery = Arc::new(delivery::start(setup.delivery, service)?);
@@ -235,6 +236,8 @@ pub struct Descriptors {
 const TRACKS_SHARE: u64 = 8;
 const CONNECTIONS_LEAST: u64 = 16;
 /// Part of the connections' descriptors that open objects may have.
+const DERIVED_SHARE: usize = 16;
+/// The same for objects.
 const OBJECTS_SHARE: usize = 4;
 /// Part of the connections that encoders may have.
 const ENCODERS_SHARE: usize = 8;
@@ -248,6 +251,12 @@ pub fn descriptors(limit: u64, tracks_max: usize) -> Result<Descriptors, Error> 
     }
     let tracks = ((limit - reserve) / TRACKS_SHARE).max(tracks_least).min(tracks_max as u64);
     Ok(Descriptors { connections: (limit - reserve - tracks) as usize, tracks: tracks as usize })
+}
+
+/// Nobody waits for what an earlier process left to be gone.
+fn sweep(service: &Arc<Service>) -> io::Result<()> {
+    let service = service.clone();
+    std::thread::Builder::new().name("sweep".to_owned()).spawn(move || service.derived().sweep()).map(drop)
 }
 
 /// Lowers what was configured to what the limit on open files allows.
@@ -275,6 +284,11 @@ fn share_descriptors(setup: &mut Setup, limit: u64) -> Result<(), Error> {
             store.reads.open_max = objects;
         }
         shares.connections -= store.reads.open_max;
+    }
+    let derived = &mut setup.service.derived;
+    if derived.path.is_some() {
+        derived.open_max = derived.open_max.min(shares.connections / DERIVED_SHARE).max(1);
+        shares.connections -= derived.open_max;
     }
     setup.library.open_tracks_max = shares.tracks;
     if setup.delivery.connections_max > shares.connections {

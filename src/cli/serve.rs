@@ -15,7 +15,7 @@ use super::{Failure, logging, player};
 use crate::config::{self, AccessLog, Config, Page, Workers};
 use crate::delivery::{self, Destination};
 use crate::service::{self, Pages};
-use crate::store::objects;
+use crate::store::{derived, objects};
 use crate::sys::affinity;
 use crate::{intake, library};
 
@@ -174,6 +174,11 @@ fn setup(config: &Config) -> Result<Setup, Failure> {
             manifest_age: config.library.manifest_age,
             missing_age: config.library.missing_age,
             manifest_cache_bytes: config.library.manifest_cache,
+            derived: derived::Options {
+                path: (config.library.derived_cache > 0).then(|| config.library.derived_path.clone()),
+                bytes_max: config.library.derived_cache,
+                ..derived::Options::default()
+            },
         },
         store: config.store.as_ref().map(store),
     })

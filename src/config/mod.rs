@@ -121,6 +121,10 @@ pub struct Library {
     pub open_assets_max: usize,
     /// Bytes of rendered manifests that are kept, with their compressed forms.
     pub manifest_cache: u64,
+    /// Where segments are kept that have to be made of stored media.
+    pub derived_path: PathBuf,
+    /// Bytes of them; 0: none are kept.
+    pub derived_cache: u64,
     /// `max-age` of unversioned manifests, in whole seconds.
     pub manifest_age: Duration,
     /// `max-age` of 404, in whole seconds.
@@ -341,8 +345,11 @@ fn admin(mut section: Section<'_, '_>, listen: &[SocketAddr], intake: &Intake) -
 }
 
 fn library(mut section: Section<'_, '_>) -> Library {
+    let path = section.path("path").unwrap_or_else(|| PathBuf::from("/var/lib/headwater/library"));
     let library = Library {
-        path: section.path("path").unwrap_or_else(|| PathBuf::from("/var/lib/headwater/library")),
+        derived_path: section.path("derived_path").unwrap_or_else(|| path.join(".derived")),
+        derived_cache: section.size("derived_cache", limits::DERIVED_BYTES_DEFAULT, 0..=1 << 50),
+        path,
         segment: section.duration("segment", limits::SEGMENT_DEFAULT, millis(500)..=minutes(1)),
         grace: section.duration("grace", limits::GRACE_DEFAULT, Duration::ZERO..=days(365)),
         open_assets_max: section.count("open_assets_max", limits::OPEN_ASSETS_DEFAULT, 1..=8_000),

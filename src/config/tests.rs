@@ -100,6 +100,8 @@ fn every_key_is_read() {
         grace = "1h"
         open_assets_max = 10
         manifest_cache = "64 MiB"
+        derived_cache = "1 GiB"
+        derived_path = "/srv/derived"
         manifest_age = "2.9s"
         missing_age = "0s"
         [live]
@@ -147,6 +149,8 @@ fn every_key_is_read() {
             grace: Duration::from_secs(3600),
             open_assets_max: 10,
             manifest_cache: 64 << 20,
+            derived_path: "/srv/derived".into(),
+            derived_cache: 1 << 30,
             manifest_age: Duration::from_secs(2),
             missing_age: Duration::ZERO,
         },

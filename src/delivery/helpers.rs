@@ -1,5 +1,5 @@
 //! A few threads that wait for the disk, so that no worker does: they read parts of files into the page cache, open
-//! assets, and compress large manifests.
+//! assets, compress large manifests, and make segments of stored media.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,6 +34,8 @@ pub(super) struct Reply {
 #[derive(Default)]
 struct Queue {
     loads: VecDeque<(LoadKey, Load)>,
+    /// Those that take the longest, and hold up nobody but who asked.
+    makings: VecDeque<(LoadKey, Load)>,
     /// Who waits for a load that is queued or running: many requests for one asset wait for one load.
     waiting: HashMap<LoadKey, Vec<Reply>>,
     reads: VecDeque<Read>,
@@ -59,6 +61,7 @@ fn key(load: &Load) -> LoadKey {
         Load::Open(entry) => Arc::as_ptr(entry) as usize,
         Load::Compress(manifest) => Arc::as_ptr(manifest) as usize,
         Load::Object(object) => Arc::as_ptr(object) as usize,
+        Load::Make(job) => Arc::as_ptr(job) as usize,
         Load::Movie(order, _) => Arc::as_ptr(order) as usize,
         // Of one file different stretches are wanted.
         Load::Read(extents) => {
@@ -99,7 +102,9 @@ impl Helpers {
         let waiting = queue.waiting.entry(key).or_default();
         waiting.push(reply);
         if waiting.len() == 1 {
-            queue.loads.push_back((key, load));
+            let is_making = matches!(load, Load::Make(_));
+            let Queue { loads, makings, .. } = &mut *queue;
+            if is_making { makings } else { loads }.push_back((key, load));
             self.filled.notify_one();
             self.loads_filled.notify_one();
         }
@@ -147,7 +152,9 @@ impl Helpers {
         let mut queue = self.queue();
         loop {
             // Opening an asset holds up every request for it, so it goes first.
-            if let Some((key, load)) = queue.loads.pop_front() {
+            let is_free = !reads || queue.reads.is_empty();
+            let load = queue.loads.pop_front().or_else(|| is_free.then(|| queue.makings.pop_front()).flatten());
+            if let Some((key, load)) = load {
                 drop(queue);
                 if catch_unwind(AssertUnwindSafe(|| answers.load(load))).is_err() {
                     tracing::error!("loading panicked; requests that need it get 500");

@@ -98,6 +98,53 @@ impl Fixture {
         self
     }
 
+    /// A track with a real initialisation segment and media bytes: a fragment for each list of samples, in slots of the same
+    /// numbers, which are all as long as the first that is not empty. `media_start` as in its edit list.
+    pub fn with_media(
+        mut self,
+        track: Track,
+        sample_entry: &[u8],
+        media_start: u64,
+        fragments: &[Vec<(Sample, Vec<u8>)>],
+    ) -> Fixture {
+        let mut bytes = write::header(&write::Header {
+            timescale: track.timescale,
+            sample_entry,
+            kind: track.kind(),
+            language: &track.language,
+            name: None,
+            media_start,
+            width: 16,
+            height: 16,
+            matrix: Matrix::default(),
+            default_duration: 0,
+            fragment_duration_hint: None,
+        });
+        let init_size = bytes.len() as u64;
+        let (mut rows, mut samples) = (Vec::new(), Vec::new());
+        let length = |fragment: &Vec<(Sample, Vec<u8>)>| -> u64 {
+            fragment.iter().map(|(sample, _)| u64::from(sample.duration.get())).sum()
+        };
+        let slot_length = fragments.iter().map(length).find(|&length| length > 0).unwrap_or(0);
+        for (slot, fragment) in fragments.iter().enumerate().filter(|(_, fragment)| !fragment.is_empty()) {
+            let size: usize = fragment.iter().map(|(_, data)| data.len()).sum();
+            rows.push(Fragment {
+                offset: (bytes.len() as u64).into(),
+                media_offset: 0.into(),
+                first_sample: (samples.len() as u32).into(),
+                sample_count: (fragment.len() as u32).into(),
+                ..row(slot as u32, slot as u64 * slot_length, length(fragment), size as u32)
+            });
+            for (sample, data) in fragment {
+                samples.push(Sample { size: (data.len() as u32).into(), ..*sample });
+                bytes.extend_from_slice(data);
+            }
+        }
+        let file = Memory::stored(&track.id, bytes.len() as u64, Some(bytes));
+        self.tracks.push(OwnedTrack { track, file, init_size, fragments: rows, samples, cues: Vec::new() });
+        self
+    }
+
     /// H.264, 1280×720, timescale 90 000.
     pub fn with_video(self, id: &str, fragments: Vec<Fragment>) -> Fixture {
         let mut track = video(id, "avc1.64001f", 1280, 720);

@@ -13,6 +13,7 @@ pub mod live_url;
 pub mod mss;
 pub mod progressive;
 pub mod single;
+pub mod ts;
 pub mod url;
 
 pub use filter::{BadFilter, Filter};

@@ -18,8 +18,13 @@ impl Rate {
     /// `target` in seconds.
     pub fn of(presentation: &Presentation<'_>, view: TrackView<'_>, target: u64) -> Rate {
         let table: Vec<(u64, u64)> = spans(presentation, view).map(|span| (span.bytes(), span.micros())).collect();
+        Rate::of_sizes(&table, target)
+    }
+
+    /// The same of segments with so many bytes and microseconds.
+    pub fn of_sizes(table: &[(u64, u64)], target: u64) -> Rate {
         let average = rate(table.iter().fold((0, 0), |sum, row| (sum.0 + row.0, sum.1 + row.1)));
-        let (shortest, longest) = (target * 500_000, target * 1_500_000);
+        let (shortest, longest) = (target.saturating_mul(500_000), target.saturating_mul(1_500_000));
         let mut peak = 0;
         for first in 0..table.len() {
             let mut sum = (0, 0);

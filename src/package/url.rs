@@ -18,8 +18,14 @@
 //! | `{version}/{track}.vtt` | a whole subtitle file |
 //! | `{version}/{track}.mp4` | a whole track as one indexed file |
 //! | `{version}/{track}.single.m3u8` | HLS media playlist of byte ranges of that file |
+//! | `ts/index.m3u8` | the same with MPEG-TS segments |
+//! | `ts/{version}/{track}.m3u8`, `ts/{version}/{video}-{audio}.m3u8` | HLS media playlist of one track, or of two in one |
+//! | `ts/{version}/{track}/{time}.ts`, `ts/{version}/{video}-{audio}/{time}.ts` | segment, by decode time of its first picture |
+//! | `ts/{version}/{track}/{time}.aac`, `.ac3`, `.ec3`, `.mp3` | packed audio, by decode time |
+//! | `ts/{version}/{track}/{time}.vtt` | WebVTT segment on the clock of those |
 
 use crate::base::Ticks;
+use crate::package::ts;
 
 /// What a path below `/vod/{asset}/` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,16 +36,53 @@ pub enum Resource<'a> {
     SingleMpd,
     Progressive,
     SmoothManifest,
-    SmoothFragment { version: Option<&'a str>, bitrate: u64, stream: &'a str, time: u64 },
-    MediaPlaylist { version: &'a str, track: &'a str },
-    Init { version: &'a str, track: &'a str },
-    Segment { version: &'a str, track: &'a str, time: Ticks },
-    TextSegment { version: &'a str, track: &'a str, time: Ticks },
-    Text { version: &'a str, track: &'a str },
-    KeyFramePlaylist { version: &'a str, track: &'a str },
-    KeyFrame { version: &'a str, track: &'a str, time: Ticks },
-    File { version: &'a str, track: &'a str },
-    SinglePlaylist { version: &'a str, track: &'a str },
+    SmoothFragment {
+        version: Option<&'a str>,
+        bitrate: u64,
+        stream: &'a str,
+        time: u64,
+    },
+    MediaPlaylist {
+        version: &'a str,
+        track: &'a str,
+    },
+    Init {
+        version: &'a str,
+        track: &'a str,
+    },
+    Segment {
+        version: &'a str,
+        track: &'a str,
+        time: Ticks,
+    },
+    TextSegment {
+        version: &'a str,
+        track: &'a str,
+        time: Ticks,
+    },
+    Text {
+        version: &'a str,
+        track: &'a str,
+    },
+    KeyFramePlaylist {
+        version: &'a str,
+        track: &'a str,
+    },
+    KeyFrame {
+        version: &'a str,
+        track: &'a str,
+        time: Ticks,
+    },
+    File {
+        version: &'a str,
+        track: &'a str,
+    },
+    SinglePlaylist {
+        version: &'a str,
+        track: &'a str,
+    },
+    /// With MPEG-TS segments.
+    Ts(ts::url::Resource<'a>),
 }
 
 /// What the manifests of single files lie under. No version is so called: versions are hexadecimal.
@@ -75,6 +118,9 @@ const NAME_BYTES_MAX: usize = 32;
 /// `rest` is what follows `/vod/{asset}/`. `None`: nothing has that name. Each thing has exactly one spelling, so that a
 /// cache holds one copy of it: no percent escapes, no leading zeros or signs, no empty path elements.
 pub fn parse(rest: &str) -> Option<Resource<'_>> {
+    if let Some(below) = rest.strip_prefix("ts/") {
+        return ts::url::parse(below).map(Resource::Ts);
+    }
     let Some((version, below)) = rest.split_once('/') else {
         return match rest {
             "index.m3u8" => Some(Resource::Multivariant),
@@ -122,13 +168,13 @@ pub fn is_name(text: &str) -> bool {
     name(text).is_some()
 }
 
-fn name(text: &str) -> Option<&str> {
+pub(super) fn name(text: &str) -> Option<&str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     ((1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)).then_some(text)
 }
 
 /// Canonical decimal, at most `i64::MAX`.
-fn time(text: &str) -> Option<Ticks> {
+pub(super) fn time(text: &str) -> Option<Ticks> {
     let canonical = text == "0" || !text.starts_with('0');
     // `i64::from_str` takes a sign, which the digit check refuses, and reports overflow.
     (canonical && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok().map(Ticks))?

@@ -13,6 +13,7 @@ use super::Load;
 use super::manifest::Manifest;
 use super::playback::{Outcome, Playback, Source};
 use super::route::Route;
+use crate::store::derived;
 
 const PUBLISHED: u64 = 784_111_777;
 const PUBLISHED_TEXT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -55,7 +56,7 @@ struct Origin {
 
 impl Origin {
     fn new(film: Fixture) -> Origin {
-        Origin { playback: Playback::new(Duration::from_secs(5), 64 << 20), film }
+        Origin { playback: Playback::new(Duration::from_secs(5), 64 << 20, derived::Options::default()), film }
     }
 
     fn outcome(&self, head: &str, open: bool) -> Outcome {
@@ -74,7 +75,7 @@ impl Origin {
             Outcome::Damaged => panic!("{line}: damaged"),
             Outcome::Compress(_) => panic!("{line}: to be compressed"),
             Outcome::Read(_) => panic!("{line}: to be read"),
-            Outcome::Movie(_) => panic!("{line}: to be made"),
+            Outcome::Movie(_) | Outcome::Make(_) | Outcome::Unmade => panic!("{line}: to be made"),
         }
     }
 }
@@ -365,7 +366,8 @@ fn a_long_playlist_is_compressed_off_the_worker_once() {
 #[test]
 fn what_the_cache_cannot_hold_is_still_answered() {
     let film = Fixture::film(3 * 3_600);
-    let origin = Origin { playback: Playback::new(Duration::from_secs(5), 64 * 1024), film };
+    let origin =
+        Origin { playback: Playback::new(Duration::from_secs(5), 64 * 1024, derived::Options::default()), film };
     let ask = format!("GET /vod/a/{V}/v1.m3u8 HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n");
     for _ in 0..3 {
         match origin.outcome(&ask, true) {

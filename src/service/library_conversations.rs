@@ -14,24 +14,28 @@ use crate::library::{Library, catalog, import};
 
 use super::{Answer, Load, Now, Options, Pages, Service};
 
-const NOW: Now = Now { unix: 1_800_000_000, millis: 0 };
+pub(super) const NOW: Now = Now { unix: 1_800_000_000, millis: 0 };
 
-struct Origin {
-    directory: TempDir,
-    service: Service,
+pub(super) struct Origin {
+    pub directory: TempDir,
+    pub service: Service,
 }
 
 impl Origin {
-    fn new() -> Origin {
+    pub fn new() -> Origin {
+        Origin::with(Options::default())
+    }
+
+    pub fn with(options: Options) -> Origin {
         let directory = tempfile::tempdir().unwrap();
         let library = Library::open(directory.path(), catalog::Options::default()).unwrap();
         let mut pages = Pages::default();
         pages.add("/", "text/html; charset=utf-8", "<!doctype html>");
-        let options = Options { pages, asset_list: true, ..Options::default() };
+        let options = Options { pages, asset_list: true, ..options };
         Origin { service: Service::new(Arc::new(library), options), directory }
     }
 
-    fn import(&self, asset: &str, files: &[&str]) {
+    pub fn import(&self, asset: &str, files: &[&str]) {
         let media = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media");
         let options = import::Options {
             library: self.directory.path().to_owned(),
@@ -45,13 +49,13 @@ impl Origin {
         self.service.library.update([asset]).unwrap();
     }
 
-    fn answer(&self, head: &str, now: Now) -> Answer {
+    pub fn answer(&self, head: &str, now: Now) -> Answer {
         let (request, _) = request::parse(head.as_bytes()).unwrap().unwrap();
         self.service.answer(&request, now)
     }
 
     /// As a connection does: loads what has to be loaded, and asks again.
-    fn ask(&self, line: &str, fields: &str) -> Response {
+    pub fn ask(&self, line: &str, fields: &str) -> Response {
         self.ask_at(NOW, &format!("{line} HTTP/1.1\r\nHost: h\r\n{fields}\r\n"))
     }
 
@@ -66,14 +70,14 @@ impl Origin {
         panic!("{head}: still not loaded");
     }
 
-    fn text(&self, path: &str) -> String {
+    pub fn text(&self, path: &str) -> String {
         let response = self.ask(&format!("GET {path}"), "");
         assert_eq!(response.status.0, 200, "{path}");
         body(&response)
     }
 
     /// The files of the current version of an asset.
-    fn files(&self, asset: &str) -> PathBuf {
+    pub fn files(&self, asset: &str) -> PathBuf {
         self.directory.path().join(asset).join("current")
     }
 }
@@ -86,18 +90,18 @@ fn body(response: &Response) -> String {
     }
 }
 
-fn head(response: &Response) -> String {
+pub(super) fn head(response: &Response) -> String {
     let mut out = Vec::new();
     response.write_head(&mut out, b"Mon, 07 Nov 1994 00:00:00 GMT", Framing::Length, true);
     String::from_utf8(out).unwrap()
 }
 
-fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+pub(super) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 /// The first line that is no tag.
-fn first_link(playlist: &str) -> &str {
+pub(super) fn first_link(playlist: &str) -> &str {
     playlist.lines().find(|line| !line.starts_with('#')).expect("a link")
 }
 

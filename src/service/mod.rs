@@ -10,6 +10,7 @@ mod library_conversations;
 pub mod live;
 #[cfg(test)]
 mod live_conversations;
+mod making;
 pub mod manifest;
 pub mod movies;
 #[cfg(test)]
@@ -20,6 +21,8 @@ pub mod playback;
 mod representation;
 mod route;
 pub mod selection;
+#[cfg(test)]
+mod transport_conversations;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +37,16 @@ use crate::http::{Kind, Request, Response, Status, response, uri};
 use crate::library::catalog::{Catalog, State};
 use crate::library::{Asset, Entry, Library};
 use crate::live::Channels;
+use crate::store::derived::{self, Derived};
 use crate::store::objects::Object;
 
 use crate::sys::populate;
+
+pub use making::Job;
 pub use manifest::Manifest;
 pub use pages::Pages;
 
+use making::Jobs;
 use objects::StoreReads;
 use playback::{Outcome, Playback};
 use route::Route;
@@ -76,6 +83,8 @@ pub enum Load {
     List,
     /// The object is not open.
     Object(Arc<Object>),
+    /// A segment has to be made of stored media.
+    Make(Arc<Job>),
 }
 
 impl Load {
@@ -83,7 +92,7 @@ impl Load {
     /// has been compressed.
     pub fn without(&self, request: &Request<'_>) -> Option<Response> {
         match self {
-            Load::Open(_) | Load::List | Load::Object(_) | Load::Movie(..) | Load::Read(_) => None,
+            Load::Open(_) | Load::List | Load::Object(_) | Load::Movie(..) | Load::Read(_) | Load::Make(_) => None,
             Load::Compress(manifest) => Some(manifest.plain().respond(request)),
         }
     }
@@ -103,6 +112,7 @@ pub struct Service {
     /// The same of channels, and their names.
     listed_channels: ArcSwapOption<(Vec<String>, Arc<Manifest>)>,
     playback: Playback,
+    jobs: Jobs,
     live: live::Live,
     /// The same for every name that nothing has.
     missing: Response,
@@ -119,6 +129,8 @@ pub struct Options {
     pub missing_age: Duration,
     /// Bytes of rendered manifests that are kept, with their compressed forms: so many of assets, and as many of channels.
     pub manifest_cache_bytes: u64,
+    /// Where segments are kept that have to be made.
+    pub derived: derived::Options,
 }
 
 impl Default for Options {
@@ -129,6 +141,7 @@ impl Default for Options {
             manifest_age: MANIFEST_AGE_DEFAULT,
             missing_age: MISSING_AGE_DEFAULT,
             manifest_cache_bytes: MANIFEST_CACHE_BYTES_DEFAULT,
+            derived: derived::Options::default(),
         }
     }
 }
@@ -155,7 +168,8 @@ impl Service {
             asset_list: options.asset_list,
             listed: ArcSwapOption::empty(),
             listed_channels: ArcSwapOption::empty(),
-            playback: Playback::new(options.manifest_age, options.manifest_cache_bytes),
+            playback: Playback::new(options.manifest_age, options.manifest_cache_bytes, options.derived),
+            jobs: Jobs::default(),
             live: live::Live::new(options.manifest_cache_bytes, missing(options.missing_age)),
             missing: missing(options.missing_age),
         }
@@ -164,6 +178,11 @@ impl Service {
     /// The same, with an object store.
     pub fn with_store(self, store: Arc<StoreReads>) -> Service {
         Service { store: Some(store), ..self }
+    }
+
+    /// What is kept of segments that had to be made.
+    pub fn derived(&self) -> &Derived {
+        self.playback.derived()
     }
 
     pub fn answer(&self, request: &Request<'_>, now: Now) -> Answer {
@@ -221,6 +240,11 @@ impl Service {
             }
             Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
             Outcome::Read(extents) => Answer::Load(Load::Read(extents)),
+            Outcome::Unmade => Answer::Ready(unmade()),
+            Outcome::Make(wanted) => match open {
+                Some(asset) => Answer::Load(Load::Make(self.jobs.join(wanted, entry, asset))),
+                None => Answer::Load(Load::Open(entry.clone())),
+            },
             Outcome::Movie(order) => match open {
                 Some(asset) => Answer::Load(Load::Movie(order, asset.clone())),
                 None => Answer::Load(Load::Open(entry.clone())),
@@ -265,6 +289,7 @@ impl Service {
             Load::Open(entry) => self.library.load(&entry),
             Load::Compress(manifest) => manifest.compress(),
             Load::Read(extents) => read_in(&extents),
+            Load::Make(job) => self.jobs.run(&job, self.playback.derived(), &self.library),
             Load::Movie(order, asset) => self.playback.movies.make(&order, &*asset),
             Load::Object(object) => {
                 if let Some(store) = &self.store {
@@ -315,6 +340,10 @@ fn bad_request(reason: &uri::BadPath) -> Response {
 
 fn damaged() -> Response {
     Response::error(Status::INTERNAL_SERVER_ERROR, "the files of this asset are damaged", NO_STORE_FIELD)
+}
+
+fn unmade() -> Response {
+    Response::error(Status::INTERNAL_SERVER_ERROR, "this segment cannot be made of what is stored", NO_STORE_FIELD)
 }
 
 /// To any OPTIONS: what may be asked for here, for clients and for browsers that ask before a script's request (Fetch

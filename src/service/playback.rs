@@ -1,5 +1,7 @@
 //! Manifests and segments of assets.
 
+mod transport;
+
 use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,8 +16,10 @@ use crate::library::Asset;
 use crate::media::track;
 use crate::media::{Presentation, TrackView};
 use crate::package::key_frame::{self, key_frame_at};
+use crate::package::ts::url::Rendition;
 use crate::package::url::Resource;
-use crate::package::{Addressing, Links, cmaf, dash, hls, mss, single};
+use crate::package::{Addressing, Links, cmaf, dash, hls, mss, single, ts};
+use crate::store::derived::{self, Derived};
 use crate::sys::residency;
 
 use super::manifest::{Label, Manifest};
@@ -23,8 +27,6 @@ use super::movies::{self, Movies};
 use super::representation::{Coding, Description, Representation};
 use super::selection::{BadQuery, Selection, Takes};
 
-/// How many are remembered.
-const INEXPRESSIBLE_MAX: usize = 1_000;
 /// What is under a version never changes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
@@ -32,15 +34,18 @@ const HLS: &str = "application/vnd.apple.mpegurl";
 const DASH: &str = "application/dash+xml";
 const XML: &str = "text/xml; charset=utf-8";
 const VTT: &str = "text/vtt; charset=utf-8";
+/// Refusals that are remembered.
+const REFUSED_MAX: usize = 1_024;
 
 /// Answers what lies below `/vod/{asset}/`, and keeps the manifests it rendered.
 pub struct Playback {
     manifests: Cache<Key, Arc<Manifest>, Weight>,
     pub movies: Movies,
-    /// Of what the log says so.
-    inexpressible: Cache<Key, ()>,
     /// `Cache-Control` of unversioned manifests.
     manifest_cache_control: String,
+    derived: Derived,
+    /// Manifests that an asset cannot have, of which the log has said why.
+    refused: Cache<Key, ()>,
 }
 
 /// What is asked of an open asset here.
@@ -76,6 +81,19 @@ pub enum Outcome {
     Read(Vec<Extent>),
     /// A progressive file has to be described first: [`Movies::make`].
     Movie(Arc<movies::Order>),
+    /// A segment has to be made, or opened.
+    Make(Wanted),
+    /// It was tried, and cannot be made; the log says why.
+    Unmade,
+}
+
+/// A segment that is made of stored media.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name for all assets: versions are hashes of what is in them.
+    pub key: Box<str>,
+    pub rendition: Box<str>,
+    pub time: Ticks,
 }
 
 /// The version that a resource is under, if it is.
@@ -97,11 +115,12 @@ pub fn version<'a>(resource: &Resource<'a>) -> Option<&'a str> {
         | Resource::Segment { version, .. }
         | Resource::TextSegment { version, .. }
         | Resource::Text { version, .. } => Some(version),
+        Resource::Ts(resource) => resource.version(),
     }
 }
 
 impl Playback {
-    pub fn new(manifest_age: Duration, cache_bytes: u64) -> Playback {
+    pub fn new(manifest_age: Duration, cache_bytes: u64, derived: derived::Options) -> Playback {
         // Each shard takes its share of the bytes and keeps nothing larger, so they are few: a hit takes a shared lock only.
         const SHARDS: usize = 8;
         const MANIFEST_BYTES_TYPICAL: u64 = 16 * 1024;
@@ -114,9 +133,14 @@ impl Playback {
         Playback {
             manifests: Cache::with_options(options, Weight, Default::default(), Default::default()),
             movies: Movies::new(),
-            inexpressible: Cache::new(INEXPRESSIBLE_MAX),
             manifest_cache_control: format!("max-age={}", manifest_age.as_secs()),
+            derived: Derived::open(derived),
+            refused: Cache::new(REFUSED_MAX),
         }
+    }
+
+    pub fn derived(&self) -> &Derived {
+        &self.derived
     }
 
     /// The answer to a GET or HEAD. `open` is the asset if it is open; a manifest that was rendered before does without.
@@ -130,6 +154,7 @@ impl Playback {
     ) -> Outcome {
         let manifest =
             |text, track| self.manifest(request, KeyRef { asset, version, text, track, selection: "" }, open);
+        let whole = open;
         let open = || open.ok_or(Outcome::Closed);
         let described = match resource {
             Resource::Multivariant => return manifest(Text::Hls, ""),
@@ -162,6 +187,7 @@ impl Playback {
                 open().map(|source| (source, text_segment(source, version, track, time)))
             }
             Resource::Text { track, .. } => open().map(|source| (source, text(source, version, track))),
+            Resource::Ts(resource) => return self.transport(request, asset, version, resource, whole),
         };
         let (source, described) = match described {
             Ok(described) => described,
@@ -206,18 +232,7 @@ impl Playback {
         if !source.is_whole() {
             return Outcome::Damaged;
         }
-        let Some(manifest) = rendered else {
-            // Once of each, as far as they are remembered.
-            if key.text == Text::Smooth && self.inexpressible.peek(&key).is_none() {
-                self.inexpressible.insert(key.to_owned(), ());
-                tracing::info!(
-                    asset = key.asset,
-                    selection = written,
-                    "no Smooth Streaming: none of the tracks can be expressed in it"
-                );
-            }
-            return Outcome::Missing;
-        };
+        let Some(manifest) = rendered else { return Outcome::Missing };
         let manifest = Arc::new(manifest);
         self.manifests.insert(key.to_owned(), manifest.clone());
         match manifest.form(request) {
@@ -273,7 +288,11 @@ impl Playback {
             Text::SingleDash => (Kind::Mpd, DASH, dash::mpd(&presentation, &single)),
             Text::Smooth => {
                 let keeps = |view: &TrackView<'_>| presentation.track(&view.track.id).is_some();
-                (Kind::SmoothManifest, XML, mss::manifest(&whole, &keeps)?)
+                let Some(text) = mss::manifest(&whole, &keeps) else {
+                    self.refuse(key, "no Smooth Streaming: none of the tracks can be expressed in it");
+                    return None;
+                };
+                (Kind::SmoothManifest, XML, text)
             }
             Text::KeyFrames => {
                 let view = presentation.track(key.track).filter(|view| view.track.kind() == track::Kind::Video)?;
@@ -286,6 +305,17 @@ impl Playback {
             Text::SingleMedia => {
                 let view = presentation.track(key.track)?;
                 (Kind::MediaPlaylist, HLS, hls::media_single(&presentation, &view, whole.track(key.track)?))
+            }
+            Text::Transport => {
+                let Some(text) = ts::multivariant(&presentation, &links) else {
+                    self.refuse(key, &ts::refusal(&presentation));
+                    return None;
+                };
+                (Kind::Multivariant, HLS, text)
+            }
+            Text::TransportMedia => {
+                let text = ts::media(&presentation, Rendition::parse(key.track)?)?;
+                (Kind::MediaPlaylist, HLS, text)
             }
         };
         // Media playlists lie below a version, the others do not.
@@ -302,6 +332,14 @@ impl Playback {
             cache_control,
         };
         Some(Manifest::new(label, text))
+    }
+
+    /// Says once why there is no such manifest.
+    fn refuse(&self, key: KeyRef<'_>, reason: &str) {
+        if self.refused.get(&key).is_none() {
+            self.refused.insert(key.to_owned(), ());
+            tracing::warn!(asset = key.asset, "not found: {reason}");
+        }
     }
 }
 
@@ -489,6 +527,8 @@ enum Text {
     Hls,
     Dash,
     Media,
+    Transport,
+    TransportMedia,
     SingleHls,
     SingleDash,
     SingleMedia,
@@ -508,6 +548,8 @@ impl Text {
             Text::SingleMedia => "-single",
             Text::Smooth => "-mss",
             Text::KeyFrames => "-iframes",
+            Text::Transport => "-transport",
+            Text::TransportMedia => "-ts",
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Files: track files and their mapped index; growing ones and their journal; objects.
+//! Files: track files and their mapped index; what is made of them; growing ones and their journal; objects.
 
 pub mod channel_dir;
+pub mod derived;
 pub mod growing_file;
 pub mod index;
 pub mod index_writer;

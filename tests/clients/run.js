@@ -404,6 +404,11 @@ async function main() {
       add(stored, `${label} ${asset} to the end`, inPage(player, manifest, asset, (view) => playToEnd(view, 6)));
     }
   }
+  // Sound and subtitles in renditions of their own, and sound in the segments with the pictures.
+  add(stored, 'hls ts sample to the end', inPage('hls', 'ts/index.m3u8', 'sample', samplePlays));
+  for (const asset of ['h264-59.94', 'cut-by-copy']) {
+    add(stored, `hls ts ${asset} to the end`, inPage('hls', 'ts/index.m3u8', asset, (view) => playToEnd(view, 6)));
+  }
   for (const [player, manifest] of forms) add(`form ${player} ${manifest}`, inPage(player, manifest, 'sample', (view) => samplePlaysAndSeeks(view)));
   for (const [player, manifest] of pairs) {
     add(`form ${player} ${manifest} clip and filter`, inPage(player, `${manifest}?${clipQuery}&${filterQuery}`, 'sample', clipAndFilter));

@@ -19,6 +19,7 @@ use crate::library::import::{self, Event, Input};
 use crate::live::Channels;
 use crate::media::Kind;
 use crate::service::{self, Pages};
+use crate::store::derived;
 use crate::sys::affinity;
 use crate::{intake, library};
 
@@ -66,8 +67,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let root = args.keep.unwrap_or_else(|| scratch.path.join("library"));
     let summary = build(&root, &scratch.path.join("media"))?;
     let (live, key) = (scratch.path.join("live"), random_key()?);
+    let derived = derived::Options { path: Some(scratch.path.join("derived")), ..derived::Options::default() };
     fs::create_dir(&live)?;
-    let setup = setup(args.listen, live, &key)?;
+    let setup = setup(args.listen, live, derived, &key)?;
     let appliance = Appliance::start(&root, setup, Some("choose another address with --listen"))?;
     let address = appliance.addresses().first().copied().unwrap_or(args.listen);
     let ingest = appliance.ingest().ok_or("nothing listens for the sample's live channel")?;
@@ -77,7 +79,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     appliance.run(&signals, |_| {})
 }
 
-fn setup(listen: SocketAddr, live: PathBuf, key: &str) -> Result<Setup, Failure> {
+fn setup(listen: SocketAddr, live: PathBuf, derived: derived::Options, key: &str) -> Result<Setup, Failure> {
     let workers = affinity::allowed()?.cpus().len().clamp(1, WORKERS_MAX);
     let mut pages = Pages::default();
     pages.add("/", player::CONTENT_TYPE, player::page());
@@ -98,7 +100,7 @@ fn setup(listen: SocketAddr, live: PathBuf, key: &str) -> Result<Setup, Failure>
             ..intake::Options::default()
         },
         library: library::Options::default(),
-        service: service::Options { pages, asset_list: true, ..service::Options::default() },
+        service: service::Options { pages, asset_list: true, derived, ..service::Options::default() },
         store: None,
     })
 }

@@ -201,6 +201,105 @@ impl Config {
     }
 }
 
+/// What ADTS headers say (§1.A.2.2), the same for all frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adts {
+    /// profile, sampling_frequency_index and channel_configuration.
+    profile: u8,
+    frequency: u8,
+    channels: u8,
+    /// What frames begin with where the channels have no number: a program_config_element, which decoders find nowhere else.
+    element: Vec<u8>,
+}
+
+/// aac_frame_length has 13 bits.
+const ADTS_FRAME_BYTES_MAX: usize = (1 << 13) - 1;
+const ADTS_HEADER_BYTES: usize = 7;
+
+/// Whether a rate, or the half of it that the core of SBR has, is one of those that ADTS counts.
+pub fn has_index(sample_rate: u32) -> bool {
+    SAMPLING_FREQUENCIES.iter().any(|&rate| rate == sample_rate || rate * 2 == sample_rate)
+}
+
+/// `None`: not an AudioSpecificConfig, or of a kind that ADTS has no place for. SBR and PS are found by decoders, whether
+/// the configuration signals them or not (§1.6.5).
+pub fn adts(specific: &[u8]) -> Option<Adts> {
+    let mut bits = Bits::new(specific);
+    let mut object_type = object_type(&mut bits)?;
+    let core_rate = sampling_frequency(&mut bits)?;
+    let channels = bits.take(4)? as u8;
+    if matches!(object_type, SBR | PS) {
+        sampling_frequency(&mut bits)?;
+        object_type = self::object_type(&mut bits)?;
+    }
+    let frequency = SAMPLING_FREQUENCIES.iter().position(|&rate| rate == core_rate)? as u8;
+    if !(1..=4).contains(&object_type) || channels > 7 {
+        return None;
+    }
+    let mut element = Vec::new();
+    if channels == 0 {
+        bits.skip(1)?; // frameLengthFlag
+        if bits.flag()? {
+            bits.skip(14)?;
+        }
+        bits.skip(1)?;
+        element = copy_program_config_element(&mut bits)?;
+    }
+    Some(Adts { profile: object_type - 1, frequency, channels, element })
+}
+
+impl Adts {
+    /// Appends a frame; nothing if it is too long for one.
+    pub fn push_frame(&self, out: &mut Vec<u8>, sample: &[u8]) {
+        let Some(size) = self.frame_size(sample.len()) else { return };
+        out.extend_from_slice(&[
+            // syncword, MPEG-4, layer 0, protection_absent; adts_buffer_fullness: variable rate.
+            0xFF,
+            0xF1,
+            self.profile << 6 | self.frequency << 2 | self.channels >> 2,
+            self.channels << 6 | (size >> 11) as u8,
+            (size >> 3) as u8,
+            (size << 5) as u8 | 0x1F,
+            0xFC,
+        ]);
+        out.extend_from_slice(&self.element);
+        out.extend_from_slice(sample);
+    }
+
+    /// Bytes of a frame with a sample of so many; `None` if that is too long for one.
+    pub fn frame_size(&self, sample: usize) -> Option<usize> {
+        let size = (ADTS_HEADER_BYTES + self.element.len()).checked_add(sample)?;
+        (size <= ADTS_FRAME_BYTES_MAX).then_some(size)
+    }
+}
+
+/// As it stands in a raw_data_block (§4.4.2.1), where it begins elsewhere in a byte.
+fn copy_program_config_element(bits: &mut Bits<'_>) -> Option<Vec<u8>> {
+    const ID_PCE: u32 = 5;
+    let mut source = bits.clone();
+    let start = bits.remaining();
+    program_config_fields(bits)?;
+    let (mut out, mut current, mut filled) = (Vec::new(), ID_PCE, 3);
+    for _ in bits.remaining()..start {
+        current = current << 1 | source.take(1)?;
+        filled += 1;
+        if filled == 8 {
+            out.push(current as u8);
+            (current, filled) = (0, 0);
+        }
+    }
+    if filled > 0 {
+        out.push((current << (8 - filled)) as u8);
+    }
+    source.align();
+    let comment = source.byte().unwrap_or(0);
+    out.push(comment);
+    for _ in 0..comment {
+        out.push(source.byte()?);
+    }
+    Some(out)
+}
+
 fn object_type(bits: &mut Bits<'_>) -> Option<u8> {
     match bits.take(5)? as u8 {
         31 => Some(32 + bits.take(6)? as u8),
@@ -232,6 +331,15 @@ fn numbered_layout(number: u8) -> Option<(u16, u8)> {
 
 /// §4.4.1.1: counts the channels by where their loudspeakers are.
 fn program_config_element(bits: &mut Bits<'_>) -> Option<(u16, u8)> {
+    let counted = program_config_fields(bits)?;
+    bits.align();
+    let comment = u32::from(bits.byte().unwrap_or(0));
+    bits.skip(8 * comment)?;
+    Some(counted)
+}
+
+/// The same, up to byte_alignment.
+fn program_config_fields(bits: &mut Bits<'_>) -> Option<(u16, u8)> {
     bits.skip(4 + 2 + 4)?; // element_instance_tag, object_type, sampling_frequency_index
     let (front, side, back) = (bits.take(4)?, bits.take(4)?, bits.take(4)?);
     let (low, data, coupling) = (bits.take(2)?, bits.take(3)?, bits.take(4)?);
@@ -248,9 +356,6 @@ fn program_config_element(bits: &mut Bits<'_>) -> Option<(u16, u8)> {
         }
     }
     bits.skip(4 * low + 4 * data + 5 * coupling)?;
-    bits.align();
-    let comment = u32::from(bits.byte().unwrap_or(0));
-    bits.skip(8 * comment)?;
     let [front, side, back] = counted;
     let channels = (front + side + back + low) as u16;
     (channels > 0).then(|| (channels, channels::configuration(front, side, back, low)))
@@ -326,6 +431,39 @@ mod tests {
             bits.put(0, 4 * *low as u32);
             let config = Config::read(&bits.bytes()).unwrap();
             assert_eq!((config.channels, config.channel_configuration), *want, "{front:?} {side:?} {back:?} {low}");
+
+            // The same element in a frame, behind its identifier.
+            let mut frame = Vec::new();
+            adts(&bits.bytes()).unwrap().push_frame(&mut frame, &[0xAB]);
+            let mut copied = Bits::new(&frame[ADTS_HEADER_BYTES..]);
+            assert_eq!((frame[2], frame[3] >> 6, copied.take(3)), (0x4C, 0, Some(5)));
+            assert_eq!(program_config_element(&mut copied), Some(*want));
+            assert_eq!((copied.byte(), copied.byte()), (Some(0xAB), None));
+        }
+    }
+
+    #[test]
+    fn frames_of_adts() {
+        type Row<'a> = (&'a str, &'a [u8], Option<[u8; 3]>);
+        let cases: &[Row<'_>] = &[
+            ("LC 44.1 kHz stereo", &[0x12, 0x10], Some([0xF1, 0x50, 0x80])),
+            ("LC 48 kHz 7.1", &[0x11, 0xB8], Some([0xF1, 0x4D, 0xC0])),
+            ("HE, explicit: its core", &[0x2B, 0x11, 0x88, 0x00], Some([0xF1, 0x58, 0x80])),
+            ("HE, backward compatible", &[0x13, 0x10, 0x56, 0xE5, 0x98], Some([0xF1, 0x58, 0x80])),
+            ("a rate without number", &[0x17, 0x80, 0x5D, 0xC1, 0x10], None),
+            ("channels of four bits", &[0x11, 0xE0], None),
+            ("ELD", &[0xF8, 0xE6, 0x20, 0x00], None),
+            ("nothing", &[], None),
+        ];
+        for (name, specific, want) in cases {
+            let found = adts(specific).map(|adts| {
+                let mut frame = Vec::new();
+                adts.push_frame(&mut frame, &[7; 1_000]);
+                adts.push_frame(&mut frame, &[0; 8_185]);
+                assert_eq!((frame.len(), &frame[4..7]), (1_007, &[0x7D, 0xFF, 0xFC][..]), "{name}");
+                [frame[1], frame[2], frame[3]]
+            });
+            assert_eq!(found, *want, "{name}");
         }
     }
 }

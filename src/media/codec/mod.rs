@@ -14,6 +14,7 @@ mod channels;
 mod colour;
 mod dolby;
 mod dolby_vision;
+pub mod elementary;
 mod entry;
 mod esds;
 #[cfg(test)]

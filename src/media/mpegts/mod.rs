@@ -8,6 +8,7 @@ mod audio;
 mod clock;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod mux;
 mod packed;
 mod packet;
 mod pes;

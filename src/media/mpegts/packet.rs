@@ -6,7 +6,7 @@ use super::Error;
 
 /// Bytes of a packet without what some systems put before or behind it.
 pub const SIZE: usize = 188;
-const SYNC: u8 = 0x47;
+pub const SYNC: u8 = 0x47;
 /// Distances from packet to packet: plain, with four bytes of arrival time before it (Blu-ray), with 16 of Reed-Solomon code
 /// behind it.
 const STRIDES: [usize; 3] = [188, 192, 204];

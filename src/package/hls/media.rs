@@ -108,7 +108,7 @@ fn has_gaps(view: TrackView<'_>) -> bool {
 
 /// Seconds with up to six decimals, without zeros at the end: RFC 8216bis §4.4.4.1 asks for enough accuracy that no
 /// perceptible error is made when durations are added up.
-pub(super) fn push_seconds(out: &mut String, micros: u64) {
+pub fn push_seconds(out: &mut String, micros: u64) {
     out.push_str(itoa::Buffer::new().format(micros / 1_000_000));
     let fraction = (micros % 1_000_000) as u32;
     if fraction == 0 {

@@ -39,6 +39,15 @@ enum Text {
     Samples,
 }
 
+/// Where the sound of a variant with pictures is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sound {
+    /// In a group of renditions.
+    Renditions,
+    /// In the segments of the variant.
+    Muxed,
+}
+
 /// What is known about captions in the pictures (CEA-608 and 708).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Captions<'a> {
@@ -55,9 +64,21 @@ pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> String {
     let offers = offer::of_presentation(presentation, target);
     let independent = presentation.tracks.iter().all(|view| timeline::is_independent(*view));
     let link = |track: &str| links.media_playlist(presentation.version, track);
-    let mut out = render(&offers, &link, independent, Captions::None, Text::Files);
+    let mut out = render(&offers, &link, independent, Captions::None, Text::Files, Sound::Renditions);
     key_frames::push_streams(&mut out, presentation, links);
     out
+}
+
+/// The multivariant playlist of transport streams. `link` takes a track, or the tracks of a muxed variant: `v1-a1`.
+pub fn transport_multivariant(offers: &[Offer<'_>], link: Link<'_>, independent: bool, sound: Sound) -> String {
+    render(offers, link, independent, Captions::None, Text::Files, sound)
+}
+
+/// Where the sound of transport streams is: with the pictures unless a viewer has a choice.
+pub fn sound(offers: &[Offer<'_>]) -> Sound {
+    let is_one_line = rendition::audio_groups(offers).iter().all(|group| group.members.len() == 1);
+    let has_pictures = offer::of_kind(offers, Kind::Video).next().is_some();
+    if is_one_line && has_pictures { Sound::Muxed } else { Sound::Renditions }
 }
 
 /// The multivariant playlist of a channel, or of a stretch of it; its links are relative to `/live/{channel}/`.
@@ -66,7 +87,8 @@ pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> String {
 pub fn live_multivariant(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
     let offers = offer::of_broadcast(broadcast);
     let captions = if broadcast.captions.is_empty() { Captions::Unknown } else { Captions::Known(broadcast.captions) };
-    render(&offers, &|track| live_url::media_playlist(track, stretch), false, captions, Text::Samples)
+    let link = |track: &str| live_url::media_playlist(track, stretch);
+    render(&offers, &link, false, captions, Text::Samples, Sound::Renditions)
 }
 
 /// BANDWIDTH is the peak segment rate of the video plus the largest peak of any audio rendition in the group, AVERAGE-BANDWIDTH
@@ -75,10 +97,17 @@ pub fn live_multivariant(broadcast: &Broadcast<'_>, stretch: Stretch) -> String 
 /// Order: the variant to begin with, then the others by track order (falling height), and within a track by audio group, AAC
 /// first. To begin with: SDR H.264 with the first audio group if there is any such, at most [`FIRST_BANDWIDTH`], the best of
 /// those, or the smallest if all need more.
-fn render(offers: &[Offer<'_>], link: Link<'_>, independent: bool, captions: Captions<'_>, text: Text) -> String {
+fn render(
+    offers: &[Offer<'_>],
+    link: Link<'_>,
+    independent: bool,
+    captions: Captions<'_>,
+    text: Text,
+    sound: Sound,
+) -> String {
     let groups = rendition::audio_groups(offers);
     let variants = variants(offers, &groups);
-    let grouped = variants.iter().any(|variant| variant.audio.is_some());
+    let grouped = sound == Sound::Renditions && variants.iter().any(|variant| variant.audio.is_some());
 
     let mut out = String::with_capacity(512 + 256 * (variants.len() + offers.len()));
     out.push_str("#EXTM3U\n#EXT-X-VERSION:");
@@ -101,7 +130,7 @@ fn render(offers: &[Offer<'_>], link: Link<'_>, independent: bool, captions: Cap
         }
     }
     for variant in &variants {
-        push_variant(&mut out, variant, subtitles.then_some(&text_codecs), captions, link);
+        push_variant(&mut out, variant, subtitles.then_some(&text_codecs), captions, sound, link);
     }
     out
 }
@@ -152,6 +181,7 @@ fn push_variant(
     variant: &Variant<'_, '_>,
     subtitles: Option<&Vec<&str>>,
     captions: Captions<'_>,
+    sound: Sound,
     link: Link<'_>,
 ) {
     let track = variant.offer.track;
@@ -167,7 +197,7 @@ fn push_variant(
     if let Some(video) = track.video() {
         push_video(&mut line, video);
     }
-    if let Some(group) = variant.audio {
+    if let Some(group) = variant.audio.filter(|_| sound == Sound::Renditions) {
         line.quoted("AUDIO", &group.id);
     }
     if subtitles.is_some() {
@@ -179,7 +209,11 @@ fn push_variant(
         _ => {}
     }
     line.end();
-    out.push_str(&link(&track.id));
+    let muxed = variant.audio.filter(|_| sound == Sound::Muxed).and_then(|group| group.members.first());
+    out.push_str(&match muxed {
+        Some((_, sound)) => link(&format!("{}-{}", track.id, sound.track.id)),
+        None => link(&track.id),
+    });
     out.push('\n');
 }
 

@@ -14,6 +14,16 @@ const HEADER: &[u8] = b"WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n\n"
 /// crosses a border is in both segments. The last segment also takes what comes after the end of the reference track.
 /// `None`: no segment begins there.
 pub fn text_segment(presentation: &Presentation<'_>, view: &TrackView<'_>, time: Ticks) -> Option<Payload> {
+    text_segment_headed(presentation, view, time, HEADER)
+}
+
+/// The same with another header: signature and X-TIMESTAMP-MAP.
+pub fn text_segment_headed(
+    presentation: &Presentation<'_>,
+    view: &TrackView<'_>,
+    time: Ticks,
+    header: &'static [u8],
+) -> Option<Payload> {
     let reference = presentation.reference()?;
     let scale = view.track.timescale;
     let start_of = |at: usize| boundary(reference, reference.fragments[at].decode_time(), scale);
@@ -26,7 +36,7 @@ pub fn text_segment(presentation: &Presentation<'_>, view: &TrackView<'_>, time:
     let next = segment.fragments.end as usize;
     let end = if next < fragments.end { start_of(next) } else { Ticks(i64::MAX) };
 
-    let mut payload = Payload::from(Bytes::from_static(HEADER));
+    let mut payload = Payload::from(Bytes::from_static(header));
     // Styles and regions stand between the signature and the first cue, and every segment needs them.
     if let Some(first) = view.cues.first().map(|cue| u64::from(cue.offset.get())) {
         payload.push(Piece::Extent(view.extent(SIGNATURE.len() as u64..first)));

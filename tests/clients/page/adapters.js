@@ -85,6 +85,11 @@ const players = {
       if (data.details === 'bufferSeekOverHole' && video.currentTime < 0.2) return;
       // A choice made while a fragment is on its way: it is dropped, or put where the last choice's still lies.
       if (['aborted', 'bufferAppendNoProgress'].includes(data.details) && record.switching && !data.fatal) return;
+      // Of transport streams hls.js puts the first decode time at 0, steps over the reorder delay before the first picture,
+      // and gives up what it was loading. Sound that came before the time of the first picture was known is appended, and not
+      // counted as such (hls.js 1.7.4: the statistics of the fragment are others by then).
+      const beginning = player.url?.includes('/ts/') && video.currentTime < 0.5;
+      if (beginning && !data.fatal && (data.details === 'aborted' || (data.details === 'bufferAppendNoProgress' && data.frag?.type === 'audio'))) return;
       record.errors.push(`${data.type} ${data.details} fatal=${data.fatal} ${data.error?.message ?? ''}`);
     });
     return {

@@ -195,8 +195,13 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
 ///
 /// BCP 47 prefers two letters; the commonest are mapped to ISO 639-2/T, and `elng` says the rest.
 fn packed_language(language: &str) -> u16 {
+    three_letters(language).bytes().fold(0, |packed, letter| packed << 5 | u16::from(letter - 0x60))
+}
+
+/// Three lower-case letters (ISO 639-2/T) for a tag of BCP 47; `und` for what has none here.
+pub fn three_letters(language: &str) -> &str {
     let primary = language.split('-').next().unwrap_or_default();
-    let code = match primary {
+    match primary {
         _ if primary.len() == 3 && primary.bytes().all(|byte| byte.is_ascii_lowercase()) => primary,
         "ar" => "ara",
         "cs" => "ces",
@@ -227,8 +232,7 @@ fn packed_language(language: &str) -> u16 {
         "vi" => "vie",
         "zh" => "zho",
         _ => "und",
-    };
-    code.bytes().fold(0, |packed, letter| packed << 5 | u16::from(letter - 0x60))
+    }
 }
 
 #[cfg(test)]

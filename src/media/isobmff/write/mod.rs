@@ -6,7 +6,7 @@ mod index;
 mod movie;
 
 pub use fragment::{Error, empty_fragment, fragment_header};
-pub use header::{Header, header};
+pub use header::{Header, header, three_letters};
 pub use index::{Reference, segment_index, segment_index_len};
 pub use movie::{MovieChunk, MovieTrack, movie};
 

@@ -1,0 +1,64 @@
+//! The multivariant playlist.
+
+use crate::media::{Presentation, Track, TrackView};
+use crate::package::Links;
+use crate::package::hls::{self, Sound};
+use crate::package::offer::Offer;
+use crate::package::rate::Rate;
+use crate::package::timeline;
+
+use super::entries::entries;
+use super::{Carriage, carriage, size};
+
+/// Of the tracks that transport streams carry; its links are relative to `/vod/{asset}/ts/`. `None` if there is nothing left
+/// but text.
+pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> Option<String> {
+    let carried: Vec<(TrackView<'_>, Carriage, Track)> = presentation
+        .tracks
+        .iter()
+        .filter_map(|view| {
+            let mut track = view.track.clone();
+            // Dolby Vision has a descriptor of its own in transport streams, which is not written.
+            if let crate::media::track::Details::Video(video) = &mut track.details {
+                video.supplemental_codec = None;
+            }
+            Some((*view, carriage(view.track)?, track))
+        })
+        .collect();
+    if carried.iter().all(|(_, carriage, _)| *carriage == Carriage::Text) {
+        return None;
+    }
+    let unrated: Vec<Offer<'_>> = carried.iter().map(|(_, _, track)| Offer { track, rate: Rate::default() }).collect();
+    let sound = hls::sound(&unrated);
+    let target = timeline::target_seconds(timeline::longest(presentation));
+    let offers: Vec<Offer<'_>> = carried
+        .iter()
+        .map(|(view, carriage, track)| Offer { track, rate: rate(presentation, *view, *carriage, sound, target) })
+        .collect();
+    let independent = carried.iter().all(|(view, ..)| timeline::is_independent(*view));
+    Some(hls::transport_multivariant(
+        &offers,
+        &|name| links.media_playlist(presentation.version, name),
+        independent,
+        sound,
+    ))
+}
+
+fn rate(presentation: &Presentation<'_>, view: TrackView<'_>, carriage: Carriage, sound: Sound, target: u64) -> Rate {
+    let sizes: Vec<(u64, u64)> = match (carriage, sound) {
+        (Carriage::Video, _) => entries(presentation, view, None)
+            .map(|entry| (size::pictures(view, entry.video.as_ref(), entry.micros()), entry.micros()))
+            .collect(),
+        (Carriage::Audio(packing), _) => timeline::spans(presentation, view)
+            .map(|span| {
+                let size = span.segment.as_ref().map_or(0, |segment| match sound {
+                    Sound::Muxed => size::sound(view, segment, span.micros()),
+                    Sound::Renditions => size::packed(view, packing, segment),
+                });
+                (size, span.micros())
+            })
+            .collect(),
+        (Carriage::Text, _) => return Rate::default(),
+    };
+    Rate::of_sizes(&sizes, target)
+}

@@ -1,0 +1,506 @@
+//! What is made of stored media on request, kept as files: made once, sent as an extent from then on.
+//!
+//! ```text
+//! {path}/{number}.made      one file for each, by number; only this process knows what is in which
+//! ```
+//!
+//! Nothing here is worth a sync, nor worth keeping when the process ends: it can be made again. So what an earlier process
+//! left, whole or in part, is deleted, and no name is used twice. Bytes are bounded, and the least used go first. A disk that
+//! is full or cannot be written costs no answer: what is made then is kept in memory for as long as it takes to send it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
+
+use crate::base::limits::{DERIVED_BYTES_DEFAULT, DERIVED_MEMORY_BYTES_MAX, DERIVED_OPEN_MAX, DERIVED_WRITE_BYTES};
+use crate::base::{Extent, Payload, Stored};
+use crate::sys::transfer;
+
+/// Where files are kept, and how many bytes of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// `None`: nowhere, everything is made anew.
+    pub path: Option<PathBuf>,
+    pub bytes_max: u64,
+    /// Open at once, a descriptor each; others are opened when they are asked for.
+    pub open_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { path: None, bytes_max: DERIVED_BYTES_DEFAULT, open_max: DERIVED_OPEN_MAX }
+    }
+}
+
+/// Makes one thing, a little at a time.
+pub trait Make {
+    /// Appends what comes next; `false` when there is nothing left.
+    fn advance(&mut self, out: &mut Vec<u8>) -> bool;
+
+    /// Whether all that was read to make it was what it should be. Asked at the end.
+    fn is_sound(&self) -> bool;
+}
+
+/// What is known of a thing.
+pub enum Found {
+    Made(Payload),
+    /// It cannot be made, and that was logged.
+    Impossible,
+}
+
+/// Why nothing was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("what it is made of is damaged")]
+    Damaged,
+    #[error("{bytes} bytes, of which {} can be kept in memory, and on disk: {source}", DERIVED_MEMORY_BYTES_MAX)]
+    NoRoom { bytes: u64, source: io::Error },
+}
+
+/// Shared by all threads: workers look, helpers make.
+pub struct Derived {
+    directory: Option<PathBuf>,
+    next: AtomicU64,
+    leftovers: Mutex<Vec<PathBuf>>,
+    /// By bytes on disk.
+    kept: Cache<Box<str>, Arc<Kept>, OnDisk, DefaultHashBuilder, Evicted>,
+    /// Those that are open, by number.
+    open: Cache<Box<str>, Arc<Opened>>,
+    /// By bytes in memory: what could not be written, and what cannot be made.
+    held: Cache<Box<str>, Option<Bytes>, InMemory>,
+    /// Whether writing failed, and nothing was written since.
+    complained: AtomicBool,
+}
+
+/// A file that is deleted when nobody needs it any more.
+struct Kept {
+    path: PathBuf,
+    len: u64,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // What is gone already needs no deleting.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Sent with sendfile, never mapped, so that there may be as many as descriptors.
+struct Opened {
+    file: File,
+    kept: Arc<Kept>,
+    cut: AtomicBool,
+}
+
+const SUFFIX: &str = ".made";
+/// Names are shorter, with what keeping them takes.
+const KEY_BYTES_MAX: usize = 4_096;
+
+impl Derived {
+    /// Reads what is in the directory, if it is there; it is made when it is needed. What an earlier process left is out of
+    /// use; [`Derived::sweep`] deletes it.
+    pub fn open(options: Options) -> Derived {
+        let mut complained = false;
+        let (mut leftovers, mut next) = (Vec::new(), 0);
+        if let Some(path) = &options.path {
+            match list(path) {
+                Ok(found) => {
+                    next = found.iter().map(|(number, _)| number + 1).max().unwrap_or(0);
+                    leftovers = found.into_iter().map(|(_, path)| path).collect();
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    complained = true;
+                    tracing::error!("{}: {error}; segments that have to be made are not kept", path.display());
+                }
+            }
+        }
+        // One shard each: what is as large as all that may be kept can still be kept.
+        let sized = |items: usize, weight: u64| {
+            let options =
+                OptionsBuilder::new().shards(1).estimated_items_capacity(items).weight_capacity(weight).build();
+            options.expect("both capacities are given")
+        };
+        let bytes_max = if options.path.is_some() { options.bytes_max } else { 0 };
+        Derived {
+            directory: options.path,
+            next: AtomicU64::new(next),
+            leftovers: Mutex::new(leftovers),
+            kept: Cache::with_options(
+                sized((bytes_max / BYTES_TYPICAL).clamp(1, 1 << 20) as usize, bytes_max),
+                OnDisk,
+                Default::default(),
+                Evicted,
+            ),
+            open: Cache::new(options.open_max),
+            held: Cache::with_options(
+                sized(1_024, DERIVED_MEMORY_BYTES_MAX as u64),
+                InMemory,
+                Default::default(),
+                DefaultLifecycle::default(),
+            ),
+            complained: AtomicBool::new(complained),
+        }
+    }
+
+    /// Deletes what an earlier process left. Waits for the disk.
+    pub fn sweep(&self) {
+        let leftovers = std::mem::take(&mut *self.leftovers.lock().unwrap_or_else(PoisonError::into_inner));
+        for path in leftovers {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!("{}: {error}", path.display());
+            }
+        }
+    }
+
+    /// For workers: touches no disk. `None`: it has to be made, or opened.
+    pub fn find(&self, key: &str) -> Option<Found> {
+        if let Some(opened) = self.open.get(key) {
+            // That it is used counts where bytes are counted.
+            self.kept.get(key);
+            if !opened.cut.load(Ordering::Relaxed) {
+                let len = opened.kept.len;
+                return Some(Found::Made(Payload::from(Extent { file: opened, offset: 0, len })));
+            }
+        }
+        Some(match self.held.get(key)? {
+            Some(bytes) => Found::Made(Payload::from(bytes)),
+            None => Found::Impossible,
+        })
+    }
+
+    /// Remembers that it cannot be made.
+    pub fn refuse(&self, key: &str) {
+        self.held.insert(key.into(), None);
+    }
+
+    /// Makes it, unless it is there and only has to be opened. Waits for the disk. `begin` is called again where what was
+    /// written at first cannot be kept.
+    pub fn keep<M: Make>(&self, key: &str, begin: impl Fn() -> M) -> Result<(), Failure> {
+        if let Some(kept) = self.kept.get(key) {
+            match Opened::open(kept) {
+                Ok(opened) => {
+                    self.open.insert(key.into(), Arc::new(opened));
+                    return Ok(());
+                }
+                // Somebody deleted or cut it.
+                Err(_) => self.forget(key),
+            }
+        }
+        let mut why = io::Error::other("nothing is kept on disk");
+        if let Some(directory) = &self.directory {
+            match self.write(directory, begin()) {
+                Ok(opened) => {
+                    self.complained.store(false, Ordering::Relaxed);
+                    let mut evicted = Vec::new();
+                    self.kept.insert_with_lifecycle(key.into(), opened.kept.clone(), &mut evicted);
+                    self.open.insert(key.into(), Arc::new(opened));
+                    evicted.iter().filter(|gone| ***gone != *key).for_each(|gone| drop(self.open.remove(&**gone)));
+                    return Ok(());
+                }
+                Err(Unwritten::Damaged) => return Err(Failure::Damaged),
+                Err(Unwritten::Io(error)) => {
+                    if !self.complained.swap(true, Ordering::Relaxed) {
+                        tracing::error!("{}: {error}; segments that have to be made are not kept", directory.display());
+                    }
+                    why = error;
+                }
+            }
+        }
+        let (mut making, mut out) = (begin(), Vec::new());
+        while making.advance(&mut out) {
+            if out.len() + KEY_BYTES_MAX > DERIVED_MEMORY_BYTES_MAX {
+                return Err(Failure::NoRoom { bytes: out.len() as u64, source: why });
+            }
+        }
+        if !making.is_sound() {
+            return Err(Failure::Damaged);
+        }
+        self.held.insert(key.into(), Some(out.into()));
+        Ok(())
+    }
+
+    /// Bytes on disk, and how many files they are in.
+    pub fn counts(&self) -> (u64, usize) {
+        (self.kept.weight(), self.kept.len())
+    }
+
+    fn forget(&self, key: &str) {
+        self.kept.remove(key);
+        self.open.remove(key);
+    }
+
+    fn write(&self, directory: &Path, mut making: impl Make) -> Result<Opened, Unwritten> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!("{number}{SUFFIX}"));
+        let create = || File::options().create_new(true).read(true).write(true).open(&path);
+        let file = match create() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir(directory).and_then(|()| create()),
+            created => created,
+        };
+        let file = file.map_err(Unwritten::Io)?;
+        // From here on the file goes when this does.
+        let mut kept = Kept { path, len: 0 };
+        let mut out = Vec::with_capacity(DERIVED_WRITE_BYTES + DERIVED_WRITE_BYTES / 4);
+        let mut goes_on = true;
+        while goes_on {
+            goes_on = making.advance(&mut out);
+            if out.len() >= DERIVED_WRITE_BYTES || !goes_on {
+                file.write_all_at(&out, kept.len).map_err(Unwritten::Io)?;
+                kept.len += out.len() as u64;
+                out.clear();
+            }
+        }
+        if !making.is_sound() {
+            return Err(Unwritten::Damaged);
+        }
+        Ok(Opened { file, kept: Arc::new(kept), cut: AtomicBool::new(false) })
+    }
+}
+
+enum Unwritten {
+    Damaged,
+    Io(io::Error),
+}
+
+impl Opened {
+    fn open(kept: Arc<Kept>) -> io::Result<Opened> {
+        let file = File::open(&kept.path)?;
+        match file.metadata()?.len() == kept.len {
+            true => Ok(Opened { file, kept, cut: AtomicBool::new(false) }),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl Stored for Opened {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    fn len(&self) -> u64 {
+        self.kept.len
+    }
+
+    fn mapped(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn name(&self) -> &str {
+        self.kept.path.to_str().unwrap_or_default()
+    }
+
+    fn mark_damaged(&self) -> bool {
+        !transfer::file_len(self.fd()).is_ok_and(|len| len >= self.len()) && !self.cut.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// Files that this wrote, by number; nothing else is touched.
+fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|name| name.parse().ok());
+        found.extend(number.map(|number| (number, entry.path())));
+    }
+    Ok(found)
+}
+
+/// For tables; a segment of 4 s at 4 Mb/s.
+const BYTES_TYPICAL: u64 = 2 << 20;
+
+#[derive(Clone)]
+struct OnDisk;
+
+impl Weighter<Box<str>, Arc<Kept>> for OnDisk {
+    fn weight(&self, _: &Box<str>, kept: &Arc<Kept>) -> u64 {
+        // As file systems count.
+        kept.len.max(1).next_multiple_of(4_096)
+    }
+}
+
+#[derive(Clone)]
+struct InMemory;
+
+impl Weighter<Box<str>, Option<Bytes>> for InMemory {
+    fn weight(&self, key: &Box<str>, bytes: &Option<Bytes>) -> u64 {
+        (key.len() + 128 + bytes.as_ref().map_or(0, Bytes::len)) as u64
+    }
+}
+
+/// Collects the keys of what goes, so that it is closed as well.
+#[derive(Clone)]
+struct Evicted;
+
+impl Lifecycle<Box<str>, Arc<Kept>> for Evicted {
+    type RequestState = Vec<Box<str>>;
+
+    fn on_evict(&self, state: &mut Vec<Box<str>>, key: Box<str>, _: Arc<Kept>) {
+        state.push(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// `count` times a megabyte of `byte`.
+    struct Megabytes {
+        byte: u8,
+        count: usize,
+        is_sound: bool,
+    }
+
+    impl Make for Megabytes {
+        fn advance(&mut self, out: &mut Vec<u8>) -> bool {
+            let goes_on = self.count > 0;
+            if goes_on {
+                self.count -= 1;
+                out.resize(out.len() + (1 << 20), self.byte);
+            }
+            goes_on
+        }
+
+        fn is_sound(&self) -> bool {
+            self.is_sound
+        }
+    }
+
+    fn made(byte: u8) -> Megabytes {
+        Megabytes { byte, count: 3, is_sound: true }
+    }
+
+    fn derived(path: &Path, megabytes: u64) -> Derived {
+        Derived::open(Options { path: Some(path.to_owned()), bytes_max: megabytes << 20, ..Options::default() })
+    }
+
+    fn payload(derived: &Derived, key: &str) -> Option<Payload> {
+        match derived.find(key) {
+            Some(Found::Made(payload)) => Some(payload),
+            _ => None,
+        }
+    }
+
+    fn files(path: &Path) -> Vec<String> {
+        let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    fn bytes(payload: &Payload) -> Vec<u8> {
+        let [crate::base::Piece::Extent(extent)] = payload.pieces() else { panic!("{payload:?}") };
+        fs::read(extent.file.name()).unwrap()
+    }
+
+    #[test]
+    fn what_was_made_is_sent_from_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("derived");
+        let derived = derived(&path, 64);
+        assert!(derived.find("a").is_none());
+        let begun = Cell::new(0);
+        for _ in 0..3 {
+            derived
+                .keep("a", || {
+                    begun.set(begun.get() + 1);
+                    made(7)
+                })
+                .unwrap();
+        }
+        assert_eq!(begun.get(), 1);
+        let found = payload(&derived, "a").unwrap();
+        assert_eq!((found.len(), bytes(&found)), (3 << 20, vec![7; 3 << 20]));
+        assert_eq!((files(&path), derived.counts()), (vec!["0.made".to_owned()], (3 << 20, 1)));
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_what_goes_is_deleted_once_it_is_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let derived = derived(directory.path(), 10);
+        derived.keep("hot", || made(1)).unwrap();
+        let sending = payload(&derived, "hot").unwrap();
+        for number in 0..20_u8 {
+            payload(&derived, "hot").expect("what is used stays");
+            derived.keep(&format!("cold {number}"), || made(number)).unwrap();
+            assert!(derived.counts().0 <= 10 << 20 && files(directory.path()).len() <= 3, "{number}");
+        }
+        drop(sending);
+        assert!(payload(&derived, "hot").is_some());
+        // What is being sent stays as long.
+        let last = payload(&derived, "cold 19").unwrap();
+        for number in 20..30_u8 {
+            derived.keep(&format!("cold {number}"), || made(number)).unwrap();
+        }
+        assert_eq!(bytes(&last), vec![19; 3 << 20]);
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_is_deleted_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["7.made", "12.made", "film.made", "12.made.txt", "index"] {
+            fs::write(directory.path().join(name), "left").unwrap();
+        }
+        let derived = derived(directory.path(), 64);
+        derived.keep("a", || made(1)).unwrap();
+        derived.sweep();
+        assert_eq!(files(directory.path()), ["12.made.txt", "13.made", "film.made", "index"]);
+        assert_eq!(bytes(&payload(&derived, "a").unwrap()).len(), 3 << 20);
+    }
+
+    #[test]
+    fn a_file_that_somebody_deleted_or_cut_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let derived = derived(directory.path(), 64);
+        derived.keep("a", || made(1)).unwrap();
+        let found = payload(&derived, "a").unwrap();
+        let [crate::base::Piece::Extent(extent)] = found.pieces() else { panic!() };
+        assert!(!extent.file.mark_damaged(), "it is whole");
+        File::options().write(true).open(extent.file.name()).unwrap().set_len(1_000).unwrap();
+        assert!(extent.file.mark_damaged());
+        assert!(derived.find("a").is_none());
+        derived.keep("a", || made(2)).unwrap();
+        assert_eq!(bytes(&payload(&derived, "a").unwrap()), vec![2; 3 << 20]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_kept_in_memory() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("not there/derived");
+        let derived = derived(&path, 64);
+        derived.keep("a", || made(5)).unwrap();
+        let found = payload(&derived, "a").unwrap();
+        let [crate::base::Piece::Inline(inline)] = found.pieces() else { panic!("{found:?}") };
+        assert_eq!(*inline, vec![5; 3 << 20]);
+        // Once there is room again, it is used.
+        fs::create_dir_all(&path).unwrap();
+        derived.keep("b", || made(6)).unwrap();
+        assert_eq!(bytes(&payload(&derived, "b").unwrap()), vec![6; 3 << 20]);
+        let large = || Megabytes { byte: 0, count: 65, is_sound: true };
+        fs::remove_dir_all(&path).unwrap();
+        fs::write(&path, "no directory").unwrap();
+        assert!(matches!(derived.keep("c", large), Err(Failure::NoRoom { .. })));
+        assert!(derived.find("c").is_none());
+    }
+
+    #[test]
+    fn nothing_is_kept_of_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let derived = derived(directory.path(), 64);
+        let damaged = || Megabytes { byte: 0, count: 5, is_sound: false };
+        assert!(matches!(derived.keep("a", damaged), Err(Failure::Damaged)));
+        assert!(derived.find("a").is_none() && files(directory.path()).is_empty());
+        derived.refuse("a");
+        assert!(matches!(derived.find("a"), Some(Found::Impossible)));
+    }
+}
