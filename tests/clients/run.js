@@ -9,6 +9,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 import { startOrigin } from './origin.js';
 
@@ -18,10 +19,12 @@ const scripts = {
   dash: 'node_modules/dashjs/dist/modern/umd/dash.all.min.js',
   shaka: 'node_modules/shaka-player/dist/shaka-player.compiled.js',
 };
+/** rx-player comes as modules only. */
+const rx = 'import RxPlayer from "rx-player"; window.RxPlayer = RxPlayer;';
 const pairs = [['hls', 'index.m3u8'], ['dash', 'index.mpd'], ['shaka', 'index.m3u8'], ['shaka', 'index.mpd']];
 /** The sample as other forms of the same bytes. */
 const forms = [['hls', 'single/index.m3u8'], ['dash', 'single/index.mpd'], ['shaka', 'single/index.m3u8'], ['shaka', 'single/index.mpd'],
-  ['video', 'index.mp4']];
+  ['video', 'index.mp4'], ['rx', 'index.ism/Manifest']];
 /** Seconds of the sample from 4 s on, and what a filter leaves of its heights and languages. */
 const clipQuery = 'start=4.7&end=15.5';
 const clipSeconds = 12;
@@ -62,11 +65,16 @@ async function until(read, condition, seconds, what) {
 
 /** The test page, on an origin of its own, so that every request for media is cross-origin. */
 async function servePage() {
+  const bundle = { stdin: { contents: rx, resolveDir: here }, bundle: true, write: false, format: 'iife', logLevel: 'error' };
+  const bundled = (await build(bundle)).outputFiles[0].contents;
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, 'http://page');
     const player = /player=(\w+)/.exec(request.headers.referer ?? '')?.[1];
     const file = url.pathname === '/player.js' ? scripts[player] : url.pathname === '/page/adapters.js' ? 'page/adapters.js'
       : url.pathname === '/' ? 'page/index.html' : null;
+    if (url.pathname === '/player.js' && player === 'rx') {
+      return response.writeHead(200, { 'content-type': 'text/javascript' }).end(bundled);
+    }
     if (!file) return response.writeHead(204).end();
     const type = file.endsWith('.html') ? 'text/html' : 'text/javascript';
     response.writeHead(200, { 'content-type': type, 'referrer-policy': 'unsafe-url' }).end(await readFile(join(here, file)));
@@ -80,9 +88,11 @@ async function open(context, pagePort, player, url) {
   const page = await context.newPage();
   const failures = [];
   const media = new Set();
+  const keyFrames = new Set();
   page.on('response', (response) => {
     if (response.status() >= 400) failures.push(`${response.status()} ${response.url()}`);
-    if (/\.m4s$/.test(response.url())) media.add(response.url().split('/').at(-2));
+    if (/\.iframe\.m4s$/.test(response.url())) keyFrames.add(response.url());
+    else if (/\.m4s$/.test(response.url())) media.add(response.url().split('/').at(-2));
   });
   page.on('requestfailed', (request) => {
     // A player that switches aborts what it no longer needs.
@@ -95,7 +105,7 @@ async function open(context, pagePort, player, url) {
   const late = sleep(openSeconds * 1000).then(() => { throw new Error(`${url} was not opened in ${openSeconds} s: ${failures.join('; ')}`); });
   for (const either of [opened, late]) either.catch(() => {});
   await Promise.race([opened, late]);
-  return { page, failures, media, state: () => page.evaluate(() => window.state()) };
+  return { page, failures, media, keyFrames, state: () => page.evaluate(() => window.state()) };
 }
 
 function checkClean({ failures }, state) {
@@ -147,6 +157,23 @@ async function clipAndFilter(view) {
   const [heights, audio] = [await list('heights') ?? [270], await list('audio') ?? ['de']];
   check(JSON.stringify(heights) === '[270]' && JSON.stringify(audio) === '["de"]', `renditions ${heights}, audio ${audio}`);
   return samplePlaysAndSeeks(view, 0, clipSeconds);
+}
+
+/** Eight times as fast, by key frames alone, and back. */
+async function trickPlay(view) {
+  await view.page.evaluate(() => window.player.play());
+  await until(view.state, (now) => now.time > 1, 10, 'playing');
+  const before = view.keyFrames.size;
+  await view.page.evaluate(() => { window.record.switching = true; window.player.trickPlay(8); });
+  const started = Date.now();
+  const fast = await until(view.state, (now) => now.time > 12, 10, 'trick play to 12 s');
+  const seconds = (Date.now() - started) / 1000;
+  check(view.keyFrames.size > before + 2, `${view.keyFrames.size - before} key frames were loaded`);
+  await view.page.evaluate(() => window.player.trickPlay(1));
+  const last = await until(view.state, (now) => now.time > fast.time + 1.5, 10, 'playing on');
+  // Shaka loads pictures anew where it stops, and steps to them.
+  checkClean(view, { ...last, stalls: [], jumps: [] });
+  return `${view.keyFrames.size} key frames, to ${fast.time.toFixed(1)} s in ${seconds.toFixed(1)} s`;
 }
 
 async function sampleSwitches(view) {
@@ -380,6 +407,9 @@ async function main() {
   for (const [player, manifest] of forms) add(`form ${player} ${manifest}`, inPage(player, manifest, 'sample', (view) => samplePlaysAndSeeks(view)));
   for (const [player, manifest] of pairs) {
     add(`form ${player} ${manifest} clip and filter`, inPage(player, `${manifest}?${clipQuery}&${filterQuery}`, 'sample', clipAndFilter));
+  }
+  for (const manifest of ['index.m3u8', 'index.mpd']) {
+    add(`form shaka ${manifest} trick play`, inPage('shaka', manifest, 'sample', trickPlay));
   }
   add('form video index.mp4 clip', inPage('video', `index.mp4?tracks=v2,a1&${clipQuery}`, 'sample', clipAndFilter));
   for (const [player, manifest] of pairs) {

@@ -18,9 +18,9 @@ use crate::package::offer;
 use crate::package::{date, live_url::SEGMENT_TEMPLATE};
 
 use super::descriptor;
-use super::element::Xml;
 use super::mpd::{NAMESPACE, PROFILES, SCTE_NAMESPACE, has_supplemental_codecs, iso_duration};
 use super::switching_set::{self, Borders};
+use crate::package::xml::Xml;
 
 const LOW_LATENCY_PROFILE: &str = ",http://www.dashif.org/guidelines/low-latency-live-v5";
 const EPOCH: &str = "1970-01-01T00:00:00Z";
