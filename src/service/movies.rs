@@ -37,6 +37,12 @@ pub struct Movies {
     ordered: Mutex<HashMap<Key, Arc<Order>>>,
 }
 
+impl Default for Movies {
+    fn default() -> Movies {
+        Movies::new()
+    }
+}
+
 impl Movies {
     pub(super) fn new() -> Movies {
         const MOVIE_BYTES_TYPICAL: u64 = 1024 * 1024;
