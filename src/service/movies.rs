@@ -38,7 +38,7 @@ pub struct Movies {
 }
 
 impl Movies {
-    pub fn new() -> Movies {
+    pub(super) fn new() -> Movies {
         const MOVIE_BYTES_TYPICAL: u64 = 1024 * 1024;
         let options = OptionsBuilder::new()
             // One, or each would keep its share of the bytes only, and there are large ones.
