@@ -138,10 +138,12 @@ mod tests {
     #[test]
     fn short_turns_change_nothing_else() {
         std::thread::spawn(|| {
-            yield_priority(3);
-            take_short_turns();
             // SAFETY: getpriority has no preconditions. 0 is the calling thread.
-            assert_eq!(unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }, 3);
+            let nice = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+            yield_priority(3);
+            let before = nice();
+            take_short_turns();
+            assert!(before >= 3 && nice() == before, "{before} {}", nice());
         })
         .join()
         .unwrap();
