@@ -105,6 +105,7 @@ fn start_worker(
         if failed {
             return;
         }
+        affinity::take_short_turns();
         if let Err(error) = worker::run(index, shared, listeners, log) {
             tracing::error!(worker = index, %error, "a delivery worker ended");
         }

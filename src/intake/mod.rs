@@ -48,6 +48,7 @@ use tracing::{error, warn};
 
 use crate::library::{Library, Watcher};
 use crate::live;
+use crate::sys::affinity;
 use admin::Admin;
 use channel_api::ChannelApi;
 pub use control::Options as IngestOptions;
@@ -264,6 +265,8 @@ fn run_channels(
     stopped: watch::Receiver<bool>,
     opened: &std::sync::mpsc::Sender<Result<Option<SocketAddr>, control::Error>>,
 ) {
+    // Between an encoder's last byte and its viewers there is this thread.
+    affinity::take_short_turns();
     let served = tokio_uring::Runtime::new(&tokio_uring::builder()).map(|runtime| {
         runtime.block_on(async move {
             let idle_timeout = options.idle_timeout;
