@@ -37,8 +37,8 @@ pub struct Movies {
     ordered: Mutex<HashMap<Key, Arc<Order>>>,
 }
 
-impl Movies {
-    pub fn new() -> Movies {
+impl Default for Movies {
+    fn default() -> Movies {
         const MOVIE_BYTES_TYPICAL: u64 = 1024 * 1024;
         let options = OptionsBuilder::new()
             // One, or each would keep its share of the bytes only, and there are large ones.
@@ -50,7 +50,9 @@ impl Movies {
         let made = Cache::with_options(options, Weight, Default::default(), Default::default());
         Movies { made, ordered: Mutex::default() }
     }
+}
 
+impl Movies {
     pub fn find(&self, key: &Key) -> Option<Made> {
         self.made.get(key)
     }

@@ -113,7 +113,7 @@ impl Playback {
             .expect("both capacities are given");
         Playback {
             manifests: Cache::with_options(options, Weight, Default::default(), Default::default()),
-            movies: Movies::new(),
+            movies: Movies::default(),
             inexpressible: Cache::new(INEXPRESSIBLE_MAX),
             manifest_cache_control: format!("max-age={}", manifest_age.as_secs()),
         }
