@@ -43,6 +43,8 @@
 //!
 //! ```text
 //! cli::import → library::import            what belongs together, when it is presented, where it may be cut
+//!     manifest, gather, rewrite            HLS, DASH, SMIL to files; MPEG-TS, Matroska and segments to fragmented MP4
+//!     media::mpegts, media::matroska       their tracks and samples, as media::feed events
 //!     media::isobmff, media::codec         tracks, samples and parameter sets of the source files
 //!     media::isobmff::write                CMAF headers and fragments
 //!     store::{track_file,index_writer}     one file per track, and the index of all of them

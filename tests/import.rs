@@ -381,7 +381,7 @@ fn refusals_are_one_line_and_leave_nothing() {
     }
     for (inputs, asset, want) in [
         (vec![media("nothing.mp4")], "film", "nothing.mp4: No such file or directory"),
-        (vec![media("")], "film", "is a directory"),
+        (vec![media("")], "film", "no playlist, MPD or SMIL file"),
         (vec![media("subtitles.en.vtt")], "film", "nothing to import"),
         (vec![media("video-180p.mp4"), source.with_extension("vtt").display().to_string()], "film", "No such file"),
         (vec![media("video-180p.mp4")], "../film", "asset name \"../film\""),

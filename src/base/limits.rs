@@ -56,6 +56,9 @@ pub const GATHER_BYTES_MAX: usize = 64 * 1024;
 pub const ONE_SEND_BYTES_MAX: usize = 8 * 1024;
 /// Pipelined requests answered before the worker turns to the next connection.
 pub const TURN_REQUESTS_MAX: usize = 64;
+/// Requests that waited for the same thing and go on before the worker looks at its ring (2 000 viewers of parts of 40 KB, CPU:
+/// 16 and 64 at once cost 0.95 times as much as all at once).
+pub const TURN_RELEASED: usize = 32;
 /// How far ahead of a client its file is read into the page cache, when it is not there.
 pub const READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
 /// Times one request may have something loaded before it is given up with 500.

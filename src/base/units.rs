@@ -16,6 +16,7 @@ pub struct Timescale(NonZeroU32);
 
 impl Timescale {
     pub const MILLIS: Timescale = Timescale::constant(1_000);
+    pub const NANOS: Timescale = Timescale::constant(1_000_000_000);
     pub const MICROS: Timescale = Timescale::constant(1_000_000);
     /// The clock of MPEG-2 systems and of `X-TIMESTAMP-MAP`.
     pub const MPEG: Timescale = Timescale::constant(90_000);
@@ -35,7 +36,7 @@ impl Timescale {
         }
     }
 
-    pub fn per_second(self) -> u32 {
+    pub const fn per_second(self) -> u32 {
         self.0.get()
     }
 

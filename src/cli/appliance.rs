@@ -47,6 +47,7 @@ pub struct Appliance {
     intake: intake::Plane,
     library: Arc<Library>,
     channels: Arc<Channels>,
+    store: Option<Arc<StoreReads>>,
     status: Arc<Status>,
 }
 
@@ -84,10 +85,12 @@ impl Appliance {
         let library = Arc::new(Library::open(root, setup.library)?);
         let status = Arc::new(Status::default());
         let mut service = Service::new(library.clone(), setup.service);
+        let mut store_reads = None;
         if let Some(store) = setup.store {
             let reads = open_store(store.path, store.objects, store.reads)?;
             status.has_store(reads.objects());
             service = service.with_store(reads.clone());
+            store_reads = Some(reads.clone());
             setup.intake.store = Some(intake::objects::Setup { reads, options: store.api });
         }
         let service = Arc::new(service);
@@ -95,7 +98,7 @@ impl Appliance {
         let channels = service.channels.clone();
         let delivery = Arc::new(delivery::start(setup.delivery, service)?);
         status.ready(&delivery);
-        Ok(Appliance { delivery, intake, library, channels, status })
+        Ok(Appliance { delivery, intake, library, channels, store: store_reads, status })
     }
 
     /// What is listened on.
@@ -120,6 +123,14 @@ impl Appliance {
     /// The channels of the configuration file, from now on.
     pub fn reload_channels(&self, channels: Vec<ChannelSetup>) {
         self.intake.reload(channels);
+    }
+
+    /// What of the store's setup may change while it runs: not where it is, nor how it syncs.
+    pub fn reload_store(&self, setup: StoreSetup) {
+        if let Some(store) = &self.store {
+            store.reconfigure(setup.objects.settings, setup.reads.ages);
+            self.intake.reload_store(setup.api);
+        }
     }
 
     pub fn workers(&self) -> usize {

@@ -17,11 +17,17 @@ use crate::library::import::{Event, Input, Options, import};
 
 /// Add an asset to a library, or replace one.
 ///
-/// The files are the renditions, audio languages and subtitles of one presentation: MP4, MOV or CMAF files with one or
-/// many tracks each, and subtitle files (WebVTT *.vtt, SubRip *.srt, TTML *.ttml, *.dfxp, *.itt or *.xml). They are checked
-/// against each other and copied into the library; the sources are not needed afterwards. The asset appears, or changes, in one step at the end: whatever happens before
+/// The files are the renditions, audio languages and subtitles of one presentation: MP4, MOV, CMAF, MPEG-TS, Matroska or
+/// WebM files with one or many tracks each, and subtitle files (WebVTT *.vtt, SubRip *.srt, TTML *.ttml, *.dfxp, *.itt or
+/// *.xml). They are checked against each other and copied into the library; the sources are not needed afterwards. The
+/// asset appears, or changes, in one step at the end: whatever happens before
 /// leaves the library as it was. A running server shows it within a second, and players in the middle of a replaced
 /// version finish it.
+///
+/// Content that is packaged already can be given whole: a directory with HLS or DASH, or its playlist or MPD; a SMIL file or
+/// an .ism server manifest stands for the files it lists, with their languages and names. What a manifest names must lie in
+/// its directory or below; nothing is fetched. Whatever is not MP4 is rewritten first, in the library's directory, which
+/// needs room for it twice meanwhile; subtitles inside of Matroska become WebVTT.
 ///
 /// Renditions of the video are cut at the key frames they all have. They must begin with the same frame, be equally long
 /// (to within a second) and have enough key frames in common: where two common ones are more than 10 s and more than
@@ -44,7 +50,7 @@ pub struct Args {
     /// Audio without video is cut into pieces of this length.
     #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = seconds)]
     segment: Duration,
-    /// A source file, with options: FILE[:lang=TAG,name=TEXT,role=ROLE].
+    /// A source file, directory or manifest, with options: FILE[:lang=TAG,name=TEXT,role=ROLE].
     #[arg(required = true, value_name = "FILE")]
     files: Vec<Input>,
 }
@@ -53,7 +59,8 @@ const EXAMPLE: &str = "\
 Example:
   headwater import --library /var/lib/headwater/library --asset film 1080p.mp4 720p.mp4 \\
     english.m4a:lang=en 'deutsch.m4a:lang=de,name=Deutsch' \\
-    'talk.m4a:lang=en,name=Commentary,role=commentary' subs.en.vtt subs.de.vtt:role=caption";
+    'talk.m4a:lang=en,name=Commentary,role=commentary' subs.en.vtt subs.de.vtt:role=caption
+  headwater import --library /var/lib/headwater/library --asset match /srv/old-origin/match/master.m3u8";
 
 /// "4", "4s", "2.5s" or "500ms".
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -11,7 +11,7 @@ use super::Failure;
 use super::track_text::{bit_rate, clock, details, kind_name, track_json, track_line};
 use crate::base::limits::SEGMENT_DEFAULT;
 use crate::library::import::Examined;
-use crate::library::import::examine::ExaminedTrack;
+use crate::library::import::examine::{ExaminedTrack, Form};
 use crate::library::{Asset, Version};
 use crate::media::fragment::Start;
 use crate::media::track::Kind;
@@ -19,12 +19,13 @@ use crate::media::{Presentation, TrackView};
 
 /// Say what a media file or an asset holds: tracks, codecs, languages, fragments, and how the tracks are aligned.
 ///
-/// Of an MP4, MOV or CMAF file it says what an import would find: key frames and their distances, priming, late starts,
-/// and whether several video tracks could be renditions of one another. Of an asset (its directory in the library, or one
+/// Of whatever import takes it says what an import would find: key frames and their distances, priming, late starts, and
+/// whether several video tracks could be renditions of one another. What is not MP4 is rewritten for that, to files without
+/// a name in the directory for temporary ones (TMPDIR). Of an asset (its directory in the library, or one
 /// version's) it says what is served.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A media file, an asset's directory, or a version's.
+    /// A media file, a directory or manifest that import takes, an asset's directory, or a version's.
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// One JSON document instead of lines.
@@ -33,7 +34,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<(), Failure> {
-    let (lines, document) = if args.path.is_dir() {
+    let is_asset = ["current", "index"].iter().any(|name| args.path.join(name).exists());
+    let (lines, document) = if args.path.is_dir() && is_asset {
         let directory = version_directory(&args.path)?;
         let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let version = Version::parse(name).unwrap_or(Version::of(&[0; 32]));
@@ -96,7 +98,11 @@ impl Lengths {
 }
 
 fn of_file(path: &Path, examined: &Examined) -> (Vec<String>, Value) {
-    let form = if examined.fragmented { "fragmented MP4" } else { "progressive MP4" };
+    let form = match examined.form {
+        Form::Fragmented => "fragmented MP4",
+        Form::Progressive => "progressive MP4",
+        Form::Rewritten => "not MP4, import rewrites it",
+    };
     let mut lines = vec![format!("{}: {form}, {} tracks", path.display(), examined.tracks.len())];
     let mut tracks = Vec::new();
     for track in &examined.tracks {
@@ -136,7 +142,8 @@ fn of_file(path: &Path, examined: &Examined) -> (Vec<String>, Value) {
     lines.extend(examined.notes.iter().cloned());
     let document = json!({
         "path": path.display().to_string(),
-        "fragmented": examined.fragmented,
+        "fragmented": examined.form == Form::Fragmented,
+        "rewritten": examined.form == Form::Rewritten,
         "tracks": tracks,
         "alignment": common,
         "notes": examined.notes,

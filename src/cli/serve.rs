@@ -184,14 +184,11 @@ fn store(config: &config::Store) -> StoreSetup {
         path: config.path.clone(),
         objects: objects::Options {
             durability: config.durability,
-            capacity: config.capacity,
-            when_full: config.when_full,
-            containers: config.containers.clone(),
+            settings: objects::Settings::new(config.capacity, config.when_full, config.containers.clone()),
         },
         reads: service::objects::Options {
             open_max: config.open_max,
-            manifest_age: config.manifest_age,
-            object_age: config.object_age,
+            ages: service::objects::Ages { manifest: config.manifest_age, object: config.object_age },
         },
         api: intake::objects::Options {
             credentials: config.credentials.clone(),
@@ -217,8 +214,8 @@ pub fn workers(workers: &Workers, allowed: affinity::CpuList) -> Result<Vec<Opti
     Ok(cpus.iter().copied().map(Some).collect())
 }
 
-/// SIGHUP. Channels come and go; workers keep the options they were started with, so what else changed is named rather than
-/// half applied.
+/// SIGHUP. Channels come and go, and the store gets other credentials, containers and limits; workers keep the options they
+/// were started with, so what else changed is named rather than half applied.
 fn reload(path: &Path, running: &mut Config, appliance: &Appliance) {
     match appliance.library().rescan() {
         Ok(()) => info!("reload: {} assets in the library", appliance.library().catalog().len()),
@@ -230,6 +227,13 @@ fn reload(path: &Path, running: &mut Config, appliance: &Appliance) {
             if config.channels != running.channels {
                 appliance.reload_channels(config.channels.clone());
                 running.channels.clone_from(&config.channels);
+            }
+            if let (Some(old), Some(new)) = (&running.store, &config.store)
+                && old != new
+                && (&old.path, old.durability, old.open_max) == (&new.path, new.durability, new.open_max)
+            {
+                appliance.reload_store(store(new));
+                running.store.clone_from(&config.store);
             }
             let sections = [
                 ("server", config.server != running.server),

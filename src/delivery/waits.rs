@@ -55,13 +55,22 @@ impl Waits {
         mark.watch.waiters_came(1);
         // It may have moved since it was looked at, and before anybody listened.
         if mark.is_reached() {
-            self.moved(place as u64, tickets);
+            self.moved(place as u64).into_iter().for_each(|ticket| tickets.close(ticket, Outcome::Done));
         }
     }
 
-    /// A watch has moved. The key may be another watch's by now: looking at that one does no harm.
-    pub(super) fn moved(&self, key: u64, tickets: &Tickets) {
-        self.settle(key as usize, tickets, |waiting, mark| (waiting.target <= mark).then_some(Outcome::Done));
+    /// A watch has moved: whose mark is reached, in the order they came. Their waits are over, and their tickets are to be
+    /// closed. The key may be another watch's by now: looking at that one does no harm.
+    pub(super) fn moved(&self, key: u64) -> Vec<TicketId> {
+        let mut reached = Vec::new();
+        self.settle(key as usize, |waiting, mark| {
+            let is_reached = waiting.target <= mark;
+            if is_reached {
+                reached.push(waiting.ticket);
+            }
+            is_reached
+        });
+        reached
     }
 
     /// Ends the waits whose time is up at `tick`.
@@ -82,26 +91,24 @@ impl Waits {
     fn settle_all(&self, tickets: &Tickets, is_over: impl Fn(&Waiting) -> bool) {
         let keys: Vec<usize> = self.watched.borrow().iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.settle(key, tickets, |waiting, mark| {
-                if waiting.target <= mark {
-                    return Some(Outcome::Done);
-                }
-                is_over(waiting).then_some(Outcome::Overdue)
+            self.settle(key, |waiting, mark| {
+                let outcome = match waiting.target <= mark {
+                    true => Outcome::Done,
+                    false if is_over(waiting) => Outcome::Overdue,
+                    false => return false,
+                };
+                tickets.close(waiting.ticket, outcome);
+                true
             });
         }
     }
 
-    fn settle(&self, key: usize, tickets: &Tickets, outcome: impl Fn(&Waiting, u64) -> Option<Outcome>) {
+    /// Takes off those whose waits are over.
+    fn settle(&self, key: usize, mut is_over: impl FnMut(&Waiting, u64) -> bool) {
         let mut all = self.watched.borrow_mut();
         let Some(watched) = all.get_mut(key) else { return };
         let (mark, before) = (watched.watch.mark(), watched.waiting.len());
-        watched.waiting.retain(|waiting| match outcome(waiting, mark) {
-            Some(outcome) => {
-                tickets.close(waiting.ticket, outcome);
-                false
-            }
-            None => true,
-        });
+        watched.waiting.retain(|waiting| !is_over(waiting, mark));
         watched.watch.waiters_left(before - watched.waiting.len());
         if watched.waiting.is_empty() {
             let watch = all.remove(key).watch;
@@ -144,7 +151,8 @@ mod tests {
         assert_eq!(watch.waiters(), 3);
         watch.advance(11);
         assert_eq!(posted(), 1, "one message, however many wait");
-        waits.moved(0, &tickets);
+        assert_eq!(waits.moved(0), [near]);
+        tickets.close(near, Outcome::Done);
         assert_eq!([near, far, late].map(|id| tickets.outcome(id)), [Some(Outcome::Done), None, None]);
         assert_eq!(watch.waiters(), 2);
         waits.expire(5, &tickets);

@@ -118,9 +118,9 @@ impl Worker {
             let (worker, listeners) = (self.clone(), listeners.clone());
             self.spawn(async move { listeners[index].accept(&worker).await });
         }
-        let worker = self.clone();
-        self.spawn(async move { worker.read_inbox(&inbox, &listeners).await });
-        let always_writable = Pollable::new(self.inbox.wake().descriptor()?)?;
+        let always_writable = Rc::new(Pollable::new(self.inbox.wake().descriptor()?)?);
+        let (worker, ready) = (self.clone(), always_writable.clone());
+        self.spawn(async move { worker.read_inbox(&inbox, &listeners, &ready).await });
         let worker = self.clone();
         self.spawn(async move { worker.bulk.run(&always_writable).await });
         self.keep_time(&ticker).await
@@ -158,13 +158,13 @@ impl Worker {
         }
     }
 
-    async fn read_inbox(self: &Rc<Worker>, wake: &Pollable, listeners: &[Listener]) {
+    async fn read_inbox(self: &Rc<Worker>, wake: &Pollable, listeners: &[Listener], always_writable: &Rc<Pollable>) {
         loop {
             wake.readable().await;
             for message in self.inbox.take() {
                 match message {
                     Message::Done(ticket, outcome) => self.tickets.close(ticket, outcome),
-                    Message::Moved(key) => self.waits.moved(key, &self.tickets),
+                    Message::Moved(key) => self.release(self.waits.moved(key), always_writable),
                     Message::Connection(stream, peer) => self.admit(stream, peer),
                     Message::Stop if self.is_stopping() => {}
                     Message::Stop => {
@@ -182,6 +182,24 @@ impl Worker {
                 return;
             }
         }
+    }
+
+    /// Lets requests go on that waited, a few at a time. In between the worker looks at its ring: who has the playlist already
+    /// gets the part while what belongs to that connection is still in the CPU's caches, and nobody else waits for all of them.
+    fn release(self: &Rc<Worker>, reached: Vec<TicketId>, always_writable: &Rc<Pollable>) {
+        let close = |worker: &Worker, some: &[TicketId]| {
+            some.iter().for_each(|&ticket| worker.tickets.close(ticket, Outcome::Done));
+        };
+        if reached.len() <= limits::TURN_RELEASED {
+            return close(self, &reached);
+        }
+        let (worker, always_writable) = (self.clone(), always_writable.clone());
+        self.spawn(async move {
+            for some in reached.chunks(limits::TURN_RELEASED) {
+                close(&worker, some);
+                always_writable.writable().await;
+            }
+        });
     }
 
     /// A connection that was just accepted, counted in `Shared::connections`: served here, or by a worker with far fewer.

@@ -26,16 +26,20 @@ pub enum BadPath {
 /// Dot segments are refused, not resolved: clients resolve them before they send (RFC 3986 §5.2.4), so one that arrives is an
 /// attempt at something. An encoded slash would make two names of one.
 pub fn decode(path: &str) -> Result<Cow<'_, str>, BadPath> {
-    let decoded = match path.find('%') {
+    let decoded = match memchr::memchr(b'%', path.as_bytes()) {
         None => Cow::Borrowed(path),
         Some(first) => Cow::Owned(unescape(path, first)?),
     };
-    if decoded.bytes().any(|byte| byte.is_ascii_control()) {
-        return Err(BadPath::Control);
+    let mut before = b' ';
+    let mut has_dots = false;
+    for &byte in decoded.as_bytes() {
+        if byte.is_ascii_control() {
+            return Err(BadPath::Control);
+        }
+        has_dots |= before == b'/' && byte == b'.';
+        before = byte;
     }
-    if decoded.as_bytes().windows(2).any(|pair| pair == b"/.")
-        && decoded.split('/').any(|element| element == "." || element == "..")
-    {
+    if has_dots && decoded.split('/').any(|element| element == "." || element == "..") {
         return Err(BadPath::DotSegment);
     }
     Ok(decoded)
@@ -86,17 +90,19 @@ pub fn encode_element(name: &str) -> Cow<'_, str> {
     Cow::Owned(encoded)
 }
 
-/// The value of a query parameter as sent, not decoded; the first of several. A name without `=` has the empty value.
+/// Names and values of a query's parameters as sent, not decoded, in order. A name without `=` has the empty value.
+pub fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// The value of a parameter; the first of several.
 pub fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
-    query.split('&').find_map(|pair| match pair.split_once('=') {
-        Some((key, value)) => (key == name).then_some(value),
-        None => (pair == name).then_some(""),
-    })
+    parameters(query).find_map(|(key, value)| (key == name).then_some(value))
 }
 
 /// Whether a query gives a parameter more than once.
 pub fn is_repeated(query: &str, name: &str) -> bool {
-    query.split('&').filter(|pair| pair.split_once('=').map_or(*pair, |(key, _)| key) == name).count() > 1
+    parameters(query).filter(|(key, _)| *key == name).count() > 1
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::channels::{Channel, Channels};
 use super::exposition::Exposition;
 use super::ingest::Ingest;
-use super::objects::ObjectApi;
+use super::objects::{self, ObjectApi};
 use super::recorder::{self, Recorder};
 use super::report;
 use super::seldom::Seldom;
@@ -91,7 +91,16 @@ impl Orders {
 
     /// From a thread that may wait.
     pub fn reload(&self, setups: Vec<ChannelSetup>) {
-        if self.commands.blocking_send(Command::Reload { setups }).is_err() {
+        self.order(Command::Reload { setups });
+    }
+
+    /// The same.
+    pub fn reload_store(&self, options: objects::Options) {
+        self.order(Command::ReloadStore { options });
+    }
+
+    fn order(&self, command: Command) {
+        if self.commands.blocking_send(command).is_err() {
             warn!("reload: the intake thread has ended; the log says why");
         }
     }
@@ -109,6 +118,10 @@ pub enum Command {
     /// These are the channels of the configuration file now.
     Reload {
         setups: Vec<ChannelSetup>,
+    },
+    /// This is what the object store's API goes by now.
+    ReloadStore {
+        options: objects::Options,
     },
     /// Disconnects everybody who publishes there.
     Stop {
@@ -244,6 +257,12 @@ impl Control {
                 let _ = answer.send(self.put(*setup, Origin::Api).await);
             }
             Command::Reload { setups } => self.reload(setups).await,
+            Command::ReloadStore { options } => {
+                if let Some(store) = &self.ingest.store {
+                    store.reload(options);
+                    info!("reload: the store has other settings");
+                }
+            }
             Command::Stop { name, answer } => {
                 let _ = answer.send(self.stop(&name));
             }

@@ -207,6 +207,11 @@ impl Plane {
         self.orders.reload(channels);
     }
 
+    /// What the object store's API goes by, from now on.
+    pub fn reload_store(&self, options: objects::Options) {
+        self.orders.reload_store(options);
+    }
+
     /// The watcher and the upkeep begin to end; the admin API goes on.
     pub fn stop_upkeep(&self) {
         self.upkeep_stop.store(true, Ordering::Relaxed);

@@ -380,6 +380,11 @@ impl World {
         let Some(broadcast) = snapshot.broadcast(None) else { return };
         assert!(broadcast.first >= self.first, "the window went back: {} {}", broadcast.first, self.first);
         assert!(broadcast.first <= broadcast.next && broadcast.state == State::Ongoing);
+        let (edge, fingerprint) = snapshot.edge().unwrap();
+        assert_eq!(fingerprint, broadcast.fingerprint());
+        for (short, whole) in edge.tracks.iter().zip(&broadcast.tracks) {
+            assert_eq!(edge.listed(short), broadcast.listed(whole), "{}", whole.track.id);
+        }
         self.first = broadcast.first;
         for track in &broadcast.tracks {
             let scale = track.track.timescale;

@@ -1,6 +1,6 @@
 //! A channel at one instant, as readers share it: immutable.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::base::growing::Progress;
@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub(super) marks: Arc<[Mark]>,
     pub(super) cue_tags: bool,
     pub(super) captions: Arc<[Caption]>,
+    /// [`Broadcast::fingerprint`] of all of it, once somebody asked.
+    pub(super) fingerprint: OnceLock<u64>,
 }
 
 /// One track of a snapshot. The track is the same for as long as its format is; what grows is beside it.
@@ -113,6 +115,7 @@ impl Snapshot {
             marks: marks.into(),
             cue_tags: false,
             captions: Arc::default(),
+            fingerprint: OnceLock::new(),
         }
     }
 
@@ -150,13 +153,32 @@ impl Snapshot {
         })
     }
 
+    /// What is asked for thousands of times whenever something is published: [`Snapshot::broadcast`] of everything, with rows of
+    /// the journals only for tracks whose tail does not tell how far they have come; and its [`Broadcast::fingerprint`].
+    pub fn edge(&self) -> Option<(Broadcast<'_>, u64)> {
+        let grid = self.grid?;
+        let tracks: Vec<_> = self.tracks.iter().map(|track| track.edge(self.first)).collect();
+        let anything = tracks.iter().any(|track| !track.runs.is_empty() || !track.tail.is_empty());
+        let edge = anything.then(|| Broadcast {
+            grid,
+            tracks,
+            first: self.first,
+            next: self.next.max(self.first),
+            state: self.state,
+            marks: &self.marks,
+            captions: &self.captions,
+        })?;
+        let fingerprint = *self.fingerprint.get_or_init(|| edge.fingerprint());
+        Some((edge, fingerprint))
+    }
+
     pub fn state(&self) -> State {
         self.state
     }
 
     /// How far the playlist of each track goes, for its watch.
     pub(super) fn reached(&self) -> Vec<(Arc<Watch>, Position)> {
-        let Some(broadcast) = self.broadcast(None) else { return Vec::new() };
+        let Some((broadcast, _)) = self.edge() else { return Vec::new() };
         let tracks = self.tracks.iter().zip(&broadcast.tracks);
         tracks.map(|(track, live)| (track.watch.clone(), broadcast.listed(live))).collect()
     }
@@ -222,6 +244,10 @@ impl Snapshot {
                 offset: part.offset,
                 len: u64::from(part.size),
             }),
+            // It was hinted at, and the segment ended without it.
+            None if segment.is_complete && part as usize == segment.parts.len() => {
+                Located::Gap { time: Ticks(segment.time.0 + segment.duration.0), duration: track.part_target }
+            }
             None => later(),
         }
     }
@@ -263,13 +289,31 @@ impl TrackSnapshot {
             rate: self.rate,
             runs,
             tail: &self.tail[start.min(stop)..stop],
+            before: first.checked_sub(1).and_then(|before| self.end_of(before)),
             part_target: self.part_target,
         }
+    }
+
+    /// The same from `first` on, without runs if something of the tail is complete.
+    fn edge(&self, first: u64) -> BroadcastTrack<'_> {
+        let tail = &self.tail[self.tail.partition_point(|segment| segment.number < first)..];
+        if !tail.iter().any(|segment| segment.is_complete) {
+            return self.view(first, u64::MAX);
+        }
+        let (track, rate, part_target) = (&*self.track, self.rate, self.part_target);
+        BroadcastTrack { track, rate, runs: Vec::new(), tail, before: None, part_target }
     }
 
     fn of_tail(&self, number: u64) -> Option<(&TailSegment, &Place)> {
         let at = self.tail.binary_search_by_key(&number, |segment| segment.number).ok()?;
         Some((&self.tail[at], &self.places[at]))
+    }
+
+    /// Where a segment ends, wherever it is kept.
+    fn end_of(&self, number: u64) -> Option<Ticks> {
+        let of_tail = self.of_tail(number).map(|(segment, _)| Ticks(segment.time.0 + segment.duration.0));
+        of_tail
+            .or_else(|| self.row(number).map(|(_, row)| Ticks(row.time.get() as i64 + i64::from(row.duration.get()))))
     }
 
     /// A segment that is older than the tail.

@@ -6,6 +6,7 @@
 //! is exactly one segment in every track; a track that has nothing there has a gap. So segment numbers are functions of
 //! media time, never counts of what arrived, and two servers fed by one encoder agree on them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use zerocopy::byteorder::little_endian::{U32, U64};
@@ -181,6 +182,8 @@ pub struct BroadcastTrack<'a> {
     pub runs: Vec<Run<'a>>,
     /// The newest segments, with their parts; the last may be open.
     pub tail: &'a [TailSegment],
+    /// Where the segment before [`Broadcast::first`] ends, in track ticks, if it is known still.
+    pub before: Option<Ticks>,
     /// The longest part there may be (`PART-TARGET`), in track ticks: the most whole frames that fit `Grid::part`.
     pub part_target: Ticks,
 }
@@ -275,6 +278,25 @@ impl<'a> Broadcast<'a> {
             Some(_) => Position { number: self.first, parts: 0 },
             None => Position { number: end, parts: 0 },
         }
+    }
+
+    /// Changes with all that manifests say of the channel besides how far a track has come.
+    pub fn fingerprint(&self) -> u64 {
+        let mut state = DefaultHasher::new();
+        let grid = self.grid;
+        (grid.timescale, grid.slot, grid.phase, grid.target, grid.part).hash(&mut state);
+        (self.first, self.next, self.state == State::Ended).hash(&mut state);
+        for live in &self.tracks {
+            (&live.track.id, &live.track.codec, live.part_target).hash(&mut state);
+            (live.rate.peak, live.rate.average).hash(&mut state);
+        }
+        for caption in self.captions {
+            (caption.channel.to_string(), &caption.language).hash(&mut state);
+        }
+        for mark in self.marks {
+            (&mark.id, mark.time, mark.duration).hash(&mut state);
+        }
+        state.finish()
     }
 
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &BroadcastTrack<'a>> + '_ {

@@ -9,6 +9,7 @@ pub mod fixture;
 pub mod flv;
 pub mod fragment;
 pub mod isobmff;
+pub mod matroska;
 pub mod mpegts;
 pub mod presentation;
 pub mod scte35;

@@ -8,7 +8,7 @@
 //! window, and one after the live edge is 404, as is a stretch of which nothing is left; an end after the live edge is
 //! waited for by a playlist that grows until then.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,14 +44,20 @@ const AHEAD_SEGMENTS: u64 = 2;
 
 /// Answers what lies below `/live/{channel}/`, and keeps what it rendered.
 pub struct Live {
-    manifests: Cache<Key, Arc<Manifest>, Weight>,
+    manifests: Cache<Key, Kept, Weight>,
     /// To who waited for a part or segment in vain: it was left out.
     missing: Response,
+    /// To who waited for a playlist in vain (§6.2.5.2).
+    late: Response,
 }
 
 /// What is asked of a channel here.
 pub trait Source {
     fn broadcast(&self, range: Option<TimeRange>) -> Option<Broadcast<'_>>;
+
+    /// The live edge, of which everybody asks: [`Source::broadcast`] of everything, and its fingerprint. Runs may be missing
+    /// where the tail tells how far the track has come.
+    fn edge(&self) -> Option<(Broadcast<'_>, u64)>;
 
     fn init(&self, track: &str, name: &str) -> Option<Extent>;
 
@@ -114,7 +120,12 @@ impl Live {
             .weight_capacity(cache_bytes)
             .build()
             .expect("both capacities are given");
-        Live { manifests: Cache::with_options(cache, Weight, Default::default(), Default::default()), missing }
+        let reason = "what the playlist is to contain did not come in time";
+        Live {
+            manifests: Cache::with_options(cache, Weight, Default::default(), Default::default()),
+            missing,
+            late: Response::error(Status::SERVICE_UNAVAILABLE, reason, NO_STORE_FIELD),
+        }
     }
 
     /// The answer to a GET or HEAD. `now` is the time since 1970.
@@ -154,20 +165,20 @@ impl Live {
         snapshot: &S,
         text: Text,
     ) -> Result<Outcome, BadQuery> {
-        let stretch = stretch(request.query.unwrap_or_default())?;
-        let Some(broadcast) = snapshot.broadcast(range(stretch)) else { return Ok(Outcome::Missing) };
+        let stretch = Parameters::of(request).stretch()?;
+        let Some((broadcast, state)) = seen(snapshot, stretch) else { return Ok(Outcome::Missing) };
         // What the multivariant playlist says hardly changes, but rates settle in the first segments.
         let mark = Position { number: broadcast.next, parts: 0 }.mark();
-        let state = fingerprint(&broadcast);
-        let key = KeyRef { channel, track: "", text, mark, state, stretch };
+        let key = KeyRef { channel, track: "", text, stretch };
         let age = playlist_age(&broadcast, None);
-        Ok(self.keep(request, key, || {
+        self.keep(request, key, Version { mark, state }, || {
+            let broadcast = snapshot.broadcast(range(stretch))?;
             let (kind, content_type, text) = match text {
                 Text::Dash => (Kind::Mpd, DASH, dash::live_mpd(&broadcast, stretch)),
                 _ => (Kind::Multivariant, HLS, hls::live_multivariant(&broadcast, stretch)),
             };
-            (kind, content_type, text, age)
-        }))
+            Some((kind, content_type, text, age))
+        })
     }
 
     fn media_playlist<S: Source>(
@@ -177,33 +188,35 @@ impl Live {
         snapshot: &S,
         track: &str,
     ) -> Result<Outcome, BadQuery> {
-        let query = request.query.unwrap_or_default();
-        let (stretch, directives) = (stretch(query)?, directives(query)?);
-        let Some(broadcast) = snapshot.broadcast(range(stretch)) else { return Ok(Outcome::Missing) };
+        let parameters = Parameters::of(request);
+        let (stretch, directives) = (parameters.stretch()?, parameters.directives()?);
+        let Some((broadcast, state)) = seen(snapshot, stretch) else { return Ok(Outcome::Missing) };
         let Some(live) = broadcast.track(track) else { return Ok(Outcome::Missing) };
         let position = broadcast.listed(live);
         let is_blocking = directives.number.is_some() && broadcast.state == State::Ongoing;
         if is_blocking && let Some(target) = wanted(&broadcast, live, position, directives)? {
             let Some(watch) = snapshot.watch(track) else { return Ok(Outcome::Missing) };
             let patience = target_duration(&broadcast) * PATIENCE_TARGETS;
-            // §6.2.5.2: unavailable after that.
-            let reason = "what the playlist is to contain did not come in time";
-            let otherwise = Response::error(Status::SERVICE_UNAVAILABLE, reason, NO_STORE_FIELD);
             let until = Watermark { watch: watch.clone(), target: target.mark() };
-            return Ok(Outcome::Wait(Wait { until, patience, otherwise: Box::new(otherwise) }));
+            return Ok(Outcome::Wait(Wait { until, patience, otherwise: Box::new(self.late.clone()) }));
         }
         // §6.2.5.1: ignored where it is not offered, so that two URLs share one text.
         let skip = directives.skip && hls::can_skip(&broadcast);
-        let text = if skip { Text::Delta } else { Text::Media };
-        let mark = position.mark();
-        let state = fingerprint(&broadcast);
-        let key = KeyRef { channel, track, text, mark, state, stretch };
+        let text = match (skip, is_blocking) {
+            (false, false) => Text::Media,
+            (true, false) => Text::Delta,
+            (false, true) => Text::BlockedMedia,
+            (true, true) => Text::BlockedDelta,
+        };
+        let key = KeyRef { channel, track, text, stretch };
         let age = playlist_age(&broadcast, Some(is_blocking));
         let began = stretch.start.is_none_or(|start| number_at(&broadcast, start) >= broadcast.first);
         let which = hls::Live { stretch, is_whole: began, skip, cues: snapshot.cue_tags() };
-        Ok(self.keep(request, key.with_blocking(is_blocking), || {
-            (Kind::MediaPlaylist, HLS, hls::live_media(&broadcast, live, &which), age)
-        }))
+        self.keep(request, key, Version { mark: position.mark(), state }, || {
+            let broadcast = snapshot.broadcast(range(stretch))?;
+            let text = hls::live_media(&broadcast, broadcast.track(track)?, &which);
+            Some((Kind::MediaPlaylist, HLS, text, age))
+        })
     }
 
     fn located<S: Source>(
@@ -214,7 +227,7 @@ impl Live {
         located: Located,
         etag: std::fmt::Arguments<'_>,
     ) -> Outcome {
-        let Some(broadcast) = source.broadcast(None) else { return Outcome::Missing };
+        let Some((broadcast, _)) = source.edge() else { return Outcome::Missing };
         let Some(live) = broadcast.track(track) else { return Outcome::Missing };
         let target = target_duration(&broadcast);
         // A number never means other bytes, but it is gone with the window: nobody need keep it for longer than that.
@@ -253,37 +266,53 @@ impl Live {
         }
     }
 
-    /// Renders once for all who ask for the same.
+    /// Renders once for all who ask for the same. The text before goes: of a window of days it is megabytes.
     fn keep(
         &self,
         request: &Request<'_>,
         key: KeyRef<'_>,
-        render: impl FnOnce() -> (Kind, &'static str, String, u64),
-    ) -> Outcome {
-        let manifest = self.manifests.get(&key).unwrap_or_else(|| {
-            let (kind, content_type, text, age) = render();
-            let label = Label {
-                kind,
-                content_type,
-                source: format!("{}{}", if key.track.is_empty() { "index" } else { key.track }, key.text.suffix()),
-                last_modified: None,
-                cache_control: format!("max-age={age}"),
-            };
-            let manifest = Arc::new(Manifest::new(label, text));
-            self.manifests.insert(key.to_owned(), manifest.clone());
-            manifest
-        });
-        match manifest.form(request) {
+        version: Version,
+        render: impl FnOnce() -> Option<(Kind, &'static str, String, u64)>,
+    ) -> Result<Outcome, BadQuery> {
+        let kept = self.manifests.get(&key).filter(|kept| kept.version == version);
+        let kept = match kept {
+            Some(kept) => kept,
+            None => {
+                let Some((kind, content_type, text, age)) = render() else { return Ok(Outcome::Missing) };
+                let label = Label {
+                    kind,
+                    content_type,
+                    source: format!("{}{}", if key.track.is_empty() { "index" } else { key.track }, key.text.suffix()),
+                    last_modified: None,
+                    cache_control: format!("max-age={age}"),
+                };
+                let kept = Kept { version, manifest: Arc::new(Manifest::new(label, text)) };
+                self.manifests.insert(key.to_owned(), kept.clone());
+                kept
+            }
+        };
+        Ok(match kept.manifest.form(request) {
             Some(form) => Outcome::Ready(form.respond(request)),
             // What the cache does not keep would be compressed anew for every request: it goes out as it is.
-            None if self.manifests.peek(&key).is_none() => Outcome::Ready(manifest.plain().respond(request)),
-            None => Outcome::Compress(manifest),
-        }
+            None if self.manifests.peek(&key).is_none() => Outcome::Ready(kept.manifest.plain().respond(request)),
+            None => Outcome::Compress(kept.manifest),
+        })
+    }
+}
+
+/// What a playlist of this stretch is made from, but for runs that only its text needs; and its fingerprint.
+fn seen<S: Source>(source: &S, stretch: Stretch) -> Option<(Broadcast<'_>, u64)> {
+    match range(stretch) {
+        None => source.edge(),
+        range => source.broadcast(range).map(|broadcast| {
+            let fingerprint = broadcast.fingerprint();
+            (broadcast, fingerprint)
+        }),
     }
 }
 
 fn init<S: Source>(request: &Request<'_>, source: &S, track: &str, init: &str) -> Outcome {
-    let Some((extent, broadcast)) = source.init(track, init).zip(source.broadcast(None)) else {
+    let Some((extent, (broadcast, _))) = source.init(track, init).zip(source.edge()) else {
         return Outcome::Missing;
     };
     let Some(live) = broadcast.track(track) else { return Outcome::Missing };
@@ -384,46 +413,87 @@ fn parts_of(live: &BroadcastTrack<'_>, number: u64) -> u32 {
     segment.map_or(u32::MAX, |segment| segment.parts.len() as u32)
 }
 
-/// Of two values one would be ignored, and caches keep the answers apart.
-fn parameter<'q>(query: &'q str, name: &'static str) -> Result<Option<&'q str>, BadQuery> {
-    if uri::is_repeated(query, name) { Err(BadQuery::Repeated { name }) } else { Ok(uri::parameter(query, name)) }
+/// What may be asked in a query; names that mean nothing here are left out.
+#[derive(Default)]
+struct Parameters<'q>([Given<'q>; NAMES.len()]);
+
+/// RFC 8216bis §6.2.5, and our own.
+const NAMES: [&str; 5] = ["start", "end", "_HLS_msn", "_HLS_part", "_HLS_skip"];
+const START: usize = 0;
+const END: usize = 1;
+const MSN: usize = 2;
+const PART: usize = 3;
+const SKIP: usize = 4;
+
+#[derive(Clone, Copy, Default)]
+enum Given<'q> {
+    #[default]
+    Not,
+    Once(&'q str),
+    Repeatedly,
 }
 
-fn directives(query: &str) -> Result<Directives, BadQuery> {
-    let number = |name| match parameter(query, name)? {
-        None => Ok(None),
-        Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => match text.parse::<u64>() {
-            // Far beyond anything there will be; more than that is refused as malformed.
-            Ok(number) if number < 1 << 51 => Ok(Some(number)),
-            _ => Err(BadQuery::Number { name, found: excerpt(text) }),
-        },
-        Some(text) => Err(BadQuery::Number { name, found: excerpt(text) }),
-    };
-    let (msn, part) = (number("_HLS_msn")?, number("_HLS_part")?);
-    if msn.is_none() && part.is_some() {
-        return Err(BadQuery::PartAlone);
+impl<'q> Parameters<'q> {
+    fn of(request: &Request<'q>) -> Parameters<'q> {
+        let mut parameters = Parameters::default();
+        for (name, value) in request.query.into_iter().flat_map(uri::parameters) {
+            if let Some(at) = NAMES.iter().position(|known| *known == name) {
+                parameters.0[at] = match parameters.0[at] {
+                    Given::Not => Given::Once(value),
+                    _ => Given::Repeatedly,
+                };
+            }
+        }
+        parameters
     }
-    let skip = match parameter(query, "_HLS_skip")? {
-        None => false,
-        Some("YES" | "v2") => true,
-        Some(text) => return Err(BadQuery::Skip { found: excerpt(text) }),
-    };
-    let part = part.map(|part| u32::try_from(part).unwrap_or(u32::MAX));
-    Ok(Directives { number: msn, part, skip })
-}
 
-fn stretch(query: &str) -> Result<Stretch, BadQuery> {
-    let time = |name| match parameter(query, name)? {
-        None => Ok(None),
-        Some(text) => match moment(text) {
-            Some(time) => Ok(Some(time)),
-            None => Err(BadQuery::Time { name, found: excerpt(text) }),
-        },
-    };
-    let stretch = Stretch { start: time("start")?, end: time("end")? };
-    match (stretch.start, stretch.end) {
-        (Some(start), Some(end)) if end <= start => Err(BadQuery::Order),
-        _ => Ok(stretch),
+    /// Of two values one would be ignored, and caches keep the answers apart.
+    fn value(&self, at: usize) -> Result<Option<&'q str>, BadQuery> {
+        match self.0[at] {
+            Given::Not => Ok(None),
+            Given::Once(value) => Ok(Some(value)),
+            Given::Repeatedly => Err(BadQuery::Repeated { name: NAMES[at] }),
+        }
+    }
+
+    fn directives(&self) -> Result<Directives, BadQuery> {
+        let number = |at: usize| match self.value(at)? {
+            None => Ok(None),
+            Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                match text.parse::<u64>() {
+                    // Far beyond anything there will be; more than that is refused as malformed.
+                    Ok(number) if number < 1 << 51 => Ok(Some(number)),
+                    _ => Err(BadQuery::Number { name: NAMES[at], found: excerpt(text) }),
+                }
+            }
+            Some(text) => Err(BadQuery::Number { name: NAMES[at], found: excerpt(text) }),
+        };
+        let (msn, part) = (number(MSN)?, number(PART)?);
+        if msn.is_none() && part.is_some() {
+            return Err(BadQuery::PartAlone);
+        }
+        let skip = match self.value(SKIP)? {
+            None => false,
+            Some("YES" | "v2") => true,
+            Some(text) => return Err(BadQuery::Skip { found: excerpt(text) }),
+        };
+        let part = part.map(|part| u32::try_from(part).unwrap_or(u32::MAX));
+        Ok(Directives { number: msn, part, skip })
+    }
+
+    fn stretch(&self) -> Result<Stretch, BadQuery> {
+        let time = |at: usize| match self.value(at)? {
+            None => Ok(None),
+            Some(text) => match moment(text) {
+                Some(time) => Ok(Some(time)),
+                None => Err(BadQuery::Time { name: NAMES[at], found: excerpt(text) }),
+            },
+        };
+        let stretch = Stretch { start: time(START)?, end: time(END)? };
+        match (stretch.start, stretch.end) {
+            (Some(start), Some(end)) if end <= start => Err(BadQuery::Order),
+            _ => Ok(stretch),
+        }
     }
 }
 
@@ -447,6 +517,10 @@ impl Source for Snapshot {
         Snapshot::broadcast(self, range)
     }
 
+    fn edge(&self) -> Option<(Broadcast<'_>, u64)> {
+        Snapshot::edge(self)
+    }
+
     fn init(&self, track: &str, name: &str) -> Option<Extent> {
         Snapshot::init(self, track, name)
     }
@@ -468,17 +542,28 @@ impl Source for Snapshot {
     }
 }
 
-/// What a text is made from: the same for all who ask at the same point.
+/// Which text: of each the newest is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     channel: Box<str>,
     track: Box<str>,
     text: Text,
+    stretch: Stretch,
+}
+
+#[derive(Clone)]
+struct Kept {
+    version: Version,
+    manifest: Arc<Manifest>,
+}
+
+/// What a text is made from: the same for all who ask at the same point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
     /// [`Position::mark`] of the track.
     mark: u64,
-    /// [`fingerprint`].
+    /// [`Broadcast::fingerprint`].
     state: u64,
-    stretch: Stretch,
 }
 
 /// A [`Key`] that a hit does not allocate for. Hashes as `Key` does: the fields are the same in the same order, and a `Box`
@@ -488,28 +573,7 @@ struct KeyRef<'a> {
     channel: &'a str,
     track: &'a str,
     text: Text,
-    mark: u64,
-    state: u64,
     stretch: Stretch,
-}
-
-/// All that manifests say besides how far the track has come.
-fn fingerprint(broadcast: &Broadcast<'_>) -> u64 {
-    let mut state = DefaultHasher::new();
-    let grid = broadcast.grid;
-    (grid.timescale, grid.slot, grid.phase, grid.target, grid.part).hash(&mut state);
-    (broadcast.first, broadcast.next, broadcast.state == State::Ended).hash(&mut state);
-    for live in &broadcast.tracks {
-        (&live.track.id, &live.track.codec, live.part_target).hash(&mut state);
-        (live.rate.peak, live.rate.average).hash(&mut state);
-    }
-    for caption in broadcast.captions {
-        (caption.channel.to_string(), &caption.language).hash(&mut state);
-    }
-    for mark in broadcast.marks {
-        (&mark.id, mark.time, mark.duration).hash(&mut state);
-    }
-    state.finish()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -535,24 +599,8 @@ impl Text {
 }
 
 impl KeyRef<'_> {
-    fn with_blocking(self, is_blocking: bool) -> Self {
-        let text = match (self.text, is_blocking) {
-            (Text::Media, true) => Text::BlockedMedia,
-            (Text::Delta, true) => Text::BlockedDelta,
-            (text, _) => text,
-        };
-        KeyRef { text, ..self }
-    }
-
     fn to_owned(self) -> Key {
-        Key {
-            channel: self.channel.into(),
-            track: self.track.into(),
-            text: self.text,
-            mark: self.mark,
-            state: self.state,
-            stretch: self.stretch,
-        }
+        Key { channel: self.channel.into(), track: self.track.into(), text: self.text, stretch: self.stretch }
     }
 }
 
@@ -560,15 +608,15 @@ impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         *self.channel == *key.channel
             && *self.track == *key.track
-            && (self.text, self.mark, self.state, self.stretch) == (key.text, key.mark, key.state, key.stretch)
+            && (self.text, self.stretch) == (key.text, key.stretch)
     }
 }
 
 #[derive(Clone)]
 struct Weight;
 
-impl Weighter<Key, Arc<Manifest>> for Weight {
-    fn weight(&self, key: &Key, manifest: &Arc<Manifest>) -> u64 {
-        manifest.weight() + (key.channel.len() + key.track.len()) as u64
+impl Weighter<Key, Kept> for Weight {
+    fn weight(&self, key: &Key, kept: &Kept) -> u64 {
+        kept.manifest.weight() + (key.channel.len() + key.track.len()) as u64
     }
 }

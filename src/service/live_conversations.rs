@@ -64,6 +64,12 @@ impl Source for Snapshot {
         (broadcast.first < broadcast.next).then_some(broadcast)
     }
 
+    fn edge(&self) -> Option<(Broadcast<'_>, u64)> {
+        let edge = self.channel.broadcast();
+        let fingerprint = edge.fingerprint();
+        Some((edge, fingerprint))
+    }
+
     fn init(&self, track: &str, name: &str) -> Option<Extent> {
         (name == format!("{track}-00")).then(|| Extent { file: file(), offset: 0, len: 700 })
     }

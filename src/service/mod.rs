@@ -248,7 +248,7 @@ impl Service {
     /// Channels of which there is something to see; written anew when those are others.
     fn channel_list(&self) -> Arc<Manifest> {
         let channels = self.channels.all();
-        let shown = channels.iter().filter(|channel| channel.snapshot().broadcast(None).is_some());
+        let shown = channels.iter().filter(|channel| channel.snapshot().edge().is_some());
         let names: Vec<String> = shown.map(|channel| channel.name().to_owned()).collect();
         match &*self.listed_channels.load() {
             Some(listed) if listed.0 == names => return listed.1.clone(),

@@ -10,7 +10,9 @@ use crate::http::{Response, request};
 use crate::library::{self, Library};
 use crate::store::objects::container::{Action, Container, CorsRule, Principal, Statement};
 use crate::store::objects::disk::FileSystem;
-use crate::store::objects::{Change, Digest, Durability, Meta, ObjectPath, Objects, Upload, Written};
+use crate::store::objects::{
+    Change, Digest, Durability, Meta, ObjectPath, Objects, Settings, Upload, WhenFull, Written,
+};
 
 struct Store {
     service: Service,
@@ -23,7 +25,8 @@ const NOW: Now = Now { unix: 1_000, millis: 500 };
 impl Store {
     fn new(containers: Vec<Container>) -> Store {
         let directory = tempfile::tempdir().unwrap();
-        let options = crate::store::objects::Options { durability: Durability::None, containers, ..Default::default() };
+        let settings = Settings::new(None, WhenFull::Refuse, containers);
+        let options = crate::store::objects::Options { durability: Durability::None, settings };
         let objects = Arc::new(Objects::open(Arc::new(FileSystem), directory.path(), options).unwrap());
         let library = Library::open(directory.path(), library::Options::default()).unwrap();
         let reads = StoreReads::new(objects.clone(), ReadOptions::default());

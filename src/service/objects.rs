@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 
@@ -21,7 +22,7 @@ use crate::http::{Kind, Request, Response, Status};
 use crate::store::objects::container::{Action, Caller, Container, CorsRule};
 use crate::store::objects::disk::ObjectFile;
 use crate::store::objects::table::Usage;
-use crate::store::objects::{Found, Object, ObjectPath, Objects, Upload};
+use crate::store::objects::{Found, Object, ObjectPath, Objects, Settings, Upload};
 
 use super::representation::{Coding, Description, Representation};
 use super::{Answer, Load, Now};
@@ -30,25 +31,30 @@ use super::{Answer, Load, Now};
 pub struct StoreReads {
     objects: Arc<Objects>,
     open: Cache<u64, Arc<OpenObject>>,
-    options: Options,
+    ages: ArcSwap<Ages>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Objects that are open at once.
     pub open_max: usize,
-    /// `max-age` of playlists and manifests that came without `Cache-Control`, in whole seconds.
-    pub manifest_age: Duration,
-    /// And of everything else.
-    pub object_age: Duration,
+    pub ages: Ages,
+}
+
+/// `max-age` of what came without `Cache-Control`, in whole seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Ages {
+    /// Of playlists and manifests.
+    pub manifest: Duration,
+    /// Of everything else.
+    pub object: Duration,
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
             open_max: STORE_OPEN_DEFAULT,
-            manifest_age: STORE_MANIFEST_AGE_DEFAULT,
-            object_age: STORE_OBJECT_AGE_DEFAULT,
+            ages: Ages { manifest: STORE_MANIFEST_AGE_DEFAULT, object: STORE_OBJECT_AGE_DEFAULT },
         }
     }
 }
@@ -78,7 +84,15 @@ const VARY_FIELD: &str = "Vary: Origin\r\n";
 
 impl StoreReads {
     pub fn new(objects: Arc<Objects>, options: Options) -> StoreReads {
-        StoreReads { objects, open: Cache::new(options.open_max), options }
+        StoreReads { objects, open: Cache::new(options.open_max), ages: ArcSwap::from_pointee(options.ages) }
+    }
+
+    /// Other settings from now on, also for what is there.
+    pub fn reconfigure(&self, settings: Settings, ages: Ages) {
+        self.objects.reconfigure(settings);
+        self.ages.store(Arc::new(ages));
+        // Their fields were made as it was.
+        self.open.clear();
     }
 
     pub fn objects(&self) -> &Arc<Objects> {
@@ -88,7 +102,8 @@ impl StoreReads {
     /// The answer to a reader at delivery. `below` is decoded; `missing` is said where nothing is.
     pub fn answer(&self, request: &Request<'_>, below: &str, now: Now, missing: &Response) -> Answer {
         let Some((container, path)) = below.split_once('/') else { return Answer::Ready(missing.clone()) };
-        let (Ok(path), Some(settings)) = (ObjectPath::new(container, path), self.objects.container(container)) else {
+        let all = self.objects.settings();
+        let (Ok(path), Some(settings)) = (ObjectPath::new(container, path), all.container(container)) else {
             return Answer::Ready(missing.clone());
         };
         let response = if request.method == Method::Options {
@@ -172,8 +187,7 @@ impl StoreReads {
             last_modified: Some(object.modified / 1_000),
             cache_control: &cache_control,
         };
-        let has_rules =
-            self.objects.container(object.path.container()).is_some_and(|container| !container.cors.is_empty());
+        let has_rules = self.has_rules(&object.path);
         let representation = Representation::with_cors(description, body, if has_rules { "" } else { CORS_FIELDS });
         let usage = self.objects.table().usage_of(object.path.container());
         let open = OpenObject { object, representation: Some(representation), usage };
@@ -192,8 +206,7 @@ impl StoreReads {
 
     /// What came so far, and what will come.
     pub fn follow(&self, upload: &Upload) -> Response {
-        let has_rules =
-            self.objects.container(upload.path.container()).is_some_and(|container| !container.cors.is_empty());
+        let has_rules = self.has_rules(&upload.path);
         let fields = format!(
             "Content-Type: {}\r\nCache-Control: {}\r\n{}",
             content_type(&upload.path, &upload.meta.content_type),
@@ -223,12 +236,18 @@ impl StoreReads {
         allowed + VARY_FIELD
     }
 
+    /// Whether its container says which scripts may read it.
+    fn has_rules(&self, path: &ObjectPath) -> bool {
+        self.objects.settings().container(path.container()).is_some_and(|container| !container.cors.is_empty())
+    }
+
     /// The value that was kept, or what goes without saying.
     fn cache_control(&self, path: &ObjectPath, said: &str) -> String {
         if !said.is_empty() {
             return said.to_owned();
         }
-        let age = if path.is_manifest() { self.options.manifest_age } else { self.options.object_age };
+        let ages = self.ages.load();
+        let age = if path.is_manifest() { ages.manifest } else { ages.object };
         format!("max-age={}", age.as_secs())
     }
 }

@@ -30,9 +30,15 @@ impl MappedFile {
     /// # Errors
     /// Those of open and mmap, and `OutOfMemory` when more files are mapped than [`super::fault`] can watch over.
     pub fn open(path: &Path) -> io::Result<MappedFile> {
-        let file = File::open(path)?;
+        MappedFile::of(File::open(path)?, path.display().to_string())
+    }
+
+    /// Of a file that is open already, and may have no name of its own: `name` is for messages.
+    ///
+    /// # Errors
+    /// Those of mmap, and `OutOfMemory` as for [`MappedFile::open`].
+    pub fn of(file: File, name: String) -> io::Result<MappedFile> {
         let len = file.metadata()?.len();
-        let name = path.display().to_string();
         if len == 0 {
             return Ok(MappedFile { guard: None, cut: AtomicBool::new(false), map: None, file, name });
         }

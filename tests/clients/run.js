@@ -34,6 +34,8 @@ const sampleSeconds = 24;
 const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
 const liveSettleSeconds = 8;
 const outageSeconds = 10;
+/** From when the encoder is back: it begins, three seconds of it are played, and the machine is busy. */
+const backSeconds = 20;
 /** For a player to load a manifest and know the tracks. */
 const openSeconds = 30;
 /** A start-over begins so long ago, and goes on past what was there when it began; a catch-up is the first half of that. */
@@ -268,16 +270,16 @@ async function startsOver(view) {
   return `${(state.time - started.time).toFixed(1)} s, ${first.toFixed(2)} s behind, then ${last.toFixed(2)} s`;
 }
 
-/** An encoder that is away for some seconds: players of DASH go on near the live edge by themselves once it is back. */
-async function outage(context, pagePort, origin) {
-  let encoder = origin.publish();
+/** An encoder that is away for some seconds: players go on near the live edge by themselves once it is back. */
+async function outage(context, pagePort, origin, manifest, channel, clock) {
+  let encoder = origin.publish(channel, clock);
   try {
-    const index = origin.live('index.mpd', 'outage');
+    const index = origin.live(manifest, channel);
     await until(async () => (await fetch(index)).status, (status) => status === 200, 30, 'the channel');
     await sleep(outageSeconds * 1000);
     const views = [];
-    for (const [player, manifest] of pairs.filter(([, name]) => name === 'index.mpd')) {
-      const view = await open(context, pagePort, player, origin.live(manifest, 'outage'));
+    for (const [player] of pairs.filter(([, name]) => name === manifest)) {
+      const view = await open(context, pagePort, player, index);
       await view.page.evaluate(() => window.player.play());
       views.push([`${player} ${manifest}`, view]);
     }
@@ -285,14 +287,14 @@ async function outage(context, pagePort, origin) {
     encoder.kill('SIGKILL');
     const ended = Date.now() / 1000;
     await sleep(outageSeconds * 1000);
-    encoder = origin.publish();
+    encoder = origin.publish(channel, clock);
     const notes = [];
     for (const [name, view] of views) {
       const before = (await view.state()).frames;
       // Three seconds of new pictures, and not from before the outage.
       const state = async () => ({ ...await view.state(), latency: await view.page.evaluate(() => window.player.latency()) });
       const isBack = (now) => now.frames > before + 75 && now.latency < Date.now() / 1000 - ended - outageSeconds + 2;
-      const { latency } = await until(state, isBack, 40, `${name} goes on`);
+      const { latency } = await until(state, isBack, backSeconds, `${name} goes on`);
       notes.push(`${name} ${latency.toFixed(1)} s behind`);
     }
     return notes.join(', ');
@@ -464,7 +466,8 @@ async function main() {
       }
     });
   }
-  add(live, 'outage over DASH', (context) => outage(context, pages.address().port, origin));
+  add(live, 'outage over DASH', (context) => outage(context, pages.address().port, origin, 'index.mpd', 'outage-dash', 'zero'));
+  add(live, 'outage over HLS', (context) => outage(context, pages.address().port, origin, 'index.m3u8', 'outage-hls', 'wall'));
   add(live, 'demo page', (context) => demoPage(context, origin.demoUrl, screenshots));
   let [passed, failed] = [0, 0];
   const worker = async (queue) => {

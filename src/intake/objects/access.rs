@@ -28,8 +28,9 @@ impl std::fmt::Debug for Credential {
     }
 }
 
+/// Lets in whoever presents a credential, and holds up whoever guesses.
+#[derive(Default)]
 pub struct Access {
-    credentials: Vec<Credential>,
     gate: RefCell<Gate>,
 }
 
@@ -52,28 +53,26 @@ pub struct Moment {
 }
 
 impl Access {
-    pub fn new(credentials: Vec<Credential>) -> Access {
-        Access { credentials, gate: RefCell::default() }
-    }
-
-    /// `target` as it was sent.
-    pub fn prove(
+    /// `path` and `query` as they were sent.
+    #[allow(clippy::too_many_arguments)]
+    pub fn prove<'c>(
         &self,
+        credentials: &'c [Credential],
         method: &str,
         path: &str,
         query: &str,
         headers: &HeaderMap,
         peer: IpAddr,
         now: Moment,
-    ) -> Result<Proved<'_>, Refusal> {
+    ) -> Result<Proved<'c>, Refusal> {
         let field = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).ok_or(Refusal::NoCredentials)?;
         let wait = self.gate.borrow_mut().wait(peer, now.instant);
         if let Some(wait) = wait {
             return Err(Refusal::Guessing { wait });
         }
         let proved = match auth::after_scheme(field, sigv4::ALGORITHM) {
-            Some(parameters) => self.signed(parameters, method, path, query, headers, now.unix),
-            None => self.presented(field),
+            Some(parameters) => signed(credentials, parameters, method, path, query, headers, now.unix),
+            None => presented(credentials, field),
         };
         let is_guess = matches!(proved, Err(Refusal::WrongCredentials | Refusal::Signature(sigv4::Error::Mismatch)));
         if let (true, Err(refusal)) = (is_guess, &proved) {
@@ -83,43 +82,41 @@ impl Access {
         }
         proved
     }
+}
 
-    fn signed(
-        &self,
-        parameters: &[u8],
-        method: &str,
-        path: &str,
-        query: &str,
-        headers: &HeaderMap,
-        now: Duration,
-    ) -> Result<Proved<'_>, Refusal> {
-        let malformed = sigv4::Error::Malformed { what: "it is not ASCII" };
-        let authorization = Authorization::parse(str::from_utf8(parameters).map_err(|_| malformed)?)?;
-        let fields = |name: &str| headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
-        let request = Signed { method, path, query, fields: &fields };
-        let credential = self
-            .credentials
-            .iter()
-            .find(|credential| credential.access_key_id == authorization.access_key_id)
-            .ok_or(Refusal::WrongCredentials)?;
-        let payload =
-            authorization.verify(&request, &credential.secret_access_key, SERVICE, now, STORE_CLOCK_SKEW_MAX)?;
-        Ok(Proved { access_key_id: &credential.access_key_id, payload })
-    }
+fn signed<'c>(
+    credentials: &'c [Credential],
+    parameters: &[u8],
+    method: &str,
+    path: &str,
+    query: &str,
+    headers: &HeaderMap,
+    now: Duration,
+) -> Result<Proved<'c>, Refusal> {
+    let malformed = sigv4::Error::Malformed { what: "it is not ASCII" };
+    let authorization = Authorization::parse(str::from_utf8(parameters).map_err(|_| malformed)?)?;
+    let fields = |name: &str| headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+    let request = Signed { method, path, query, fields: &fields };
+    let credential = credentials
+        .iter()
+        .find(|credential| credential.access_key_id == authorization.access_key_id)
+        .ok_or(Refusal::WrongCredentials)?;
+    let payload = authorization.verify(&request, &credential.secret_access_key, SERVICE, now, STORE_CLOCK_SKEW_MAX)?;
+    Ok(Proved { access_key_id: &credential.access_key_id, payload })
+}
 
-    /// The id as user name and the secret as password, or the secret as bearer token.
-    fn presented(&self, field: &[u8]) -> Result<Proved<'_>, Refusal> {
-        let presented = auth::presented(Some(field), None).ok_or(Refusal::NoCredentials)?;
-        let is_bearer = auth::after_scheme(field, "bearer").is_some();
-        let is_right = |credential: &&Credential| {
-            // All are compared, whichever is right.
-            let same = auth::same(&presented.key, credential.secret_access_key.as_bytes());
-            same && (is_bearer || presented.user == credential.access_key_id)
-        };
-        let right: Vec<&Credential> = self.credentials.iter().filter(is_right).collect();
-        let credential = right.first().ok_or(Refusal::WrongCredentials)?;
-        Ok(Proved { access_key_id: &credential.access_key_id, payload: Payload::Unsigned })
-    }
+/// The id as user name and the secret as password, or the secret as bearer token.
+fn presented<'c>(credentials: &'c [Credential], field: &[u8]) -> Result<Proved<'c>, Refusal> {
+    let presented = auth::presented(Some(field), None).ok_or(Refusal::NoCredentials)?;
+    let is_bearer = auth::after_scheme(field, "bearer").is_some();
+    let is_right = |credential: &&Credential| {
+        // All are compared, whichever is right.
+        let same = auth::same(&presented.key, credential.secret_access_key.as_bytes());
+        same && (is_bearer || presented.user == credential.access_key_id)
+    };
+    let right: Vec<&Credential> = credentials.iter().filter(is_right).collect();
+    let credential = right.first().ok_or(Refusal::WrongCredentials)?;
+    Ok(Proved { access_key_id: &credential.access_key_id, payload: Payload::Unsigned })
 }
 
 #[cfg(test)]
@@ -133,7 +130,8 @@ mod tests {
     fn plain_encoders_present_id_and_secret() {
         let credential =
             |id: &str, secret: &str| Credential { access_key_id: id.into(), secret_access_key: secret.into() };
-        let access = Access::new(vec![credential("A", "first"), credential("B", "second")]);
+        let access = Access::default();
+        let credentials = [credential("A", "first"), credential("B", "second")];
         let now = Moment { unix: Duration::ZERO, instant: Instant::now() };
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         let peer = |number: usize| IpAddr::V4((number as u32).into());
@@ -155,18 +153,18 @@ mod tests {
             if let Some(field) = &field {
                 headers.insert(AUTHORIZATION, field.parse().unwrap());
             }
-            let proved = access.prove("GET", "/", "", &headers, peer(number), now);
+            let proved = access.prove(&credentials, "GET", "/", "", &headers, peer(number), now);
             let found = proved.as_ref().map(|proved| proved.access_key_id).map_err(|refusal| refusal.status().as_u16());
             assert_eq!(found, want, "{field:?}");
         }
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, basic("A:guess").parse().unwrap());
         for _ in 0..INTAKE_WRONG_KEYS_MAX {
-            assert!(access.prove("GET", "/", "", &headers, peer(99), now).is_err());
+            assert!(access.prove(&credentials, "GET", "/", "", &headers, peer(99), now).is_err());
         }
         headers.insert(AUTHORIZATION, basic("A:first").parse().unwrap());
-        let refusal = access.prove("GET", "/", "", &headers, peer(99), now).unwrap_err();
+        let refusal = access.prove(&credentials, "GET", "/", "", &headers, peer(99), now).unwrap_err();
         assert_eq!(refusal.status().as_u16(), 429);
-        assert!(access.prove("GET", "/", "", &headers, peer(98), now).is_ok());
+        assert!(access.prove(&credentials, "GET", "/", "", &headers, peer(98), now).is_ok());
     }
 }

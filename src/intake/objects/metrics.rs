@@ -48,6 +48,6 @@ pub fn write_metrics(objects: &Objects, out: &mut Exposition) {
         .collect();
     let samples = samples.iter().map(|(labels, value)| (&labels[..] as Labels<'_>, *value));
     out.counter("headwater_store_requests_total", "Requests that were answered, at delivery and intake.", samples);
-    let capacity = objects.options().capacity.map(|capacity| (&[][..] as Labels<'_>, capacity as f64));
+    let capacity = objects.settings().capacity().map(|capacity| (&[][..] as Labels<'_>, capacity as f64));
     out.gauge("headwater_store_capacity_bytes", "What all containers may take; none is unlimited.", capacity);
 }

@@ -17,8 +17,10 @@ mod put;
 mod refusal;
 mod writer;
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -92,7 +94,8 @@ impl Default for Options {
 /// The API, on the intake thread.
 pub struct ObjectApi {
     reads: Arc<StoreReads>,
-    options: Options,
+    /// Requests that are being answered keep what they began with.
+    options: RefCell<Rc<Options>>,
     access: Access,
     writer: Writer,
     idle_timeout: Duration,
@@ -157,8 +160,17 @@ pub use writer::upkeep;
 
 impl ObjectApi {
     pub fn new(setup: Setup, writer: WriterEnd, idle_timeout: Duration) -> ObjectApi {
-        let access = Access::new(setup.options.credentials.clone());
-        ObjectApi { reads: setup.reads, options: setup.options, access, writer: writer.0, idle_timeout }
+        let options = RefCell::new(Rc::new(setup.options));
+        ObjectApi { reads: setup.reads, options, access: Access::default(), writer: writer.0, idle_timeout }
+    }
+
+    /// For requests from now on.
+    pub fn reload(&self, options: Options) {
+        *self.options.borrow_mut() = Rc::new(options);
+    }
+
+    fn options(&self) -> Rc<Options> {
+        self.options.borrow().clone()
     }
 
     pub async fn answer(
@@ -169,7 +181,8 @@ impl ObjectApi {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let origin = request.headers().get(ORIGIN).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let place = Place::of(&path);
-        let settings = place.as_ref().ok().and_then(|place| self.reads.objects().container(place.container()).cloned());
+        let settings =
+            place.as_ref().ok().and_then(|place| self.reads.objects().settings().container(place.container()).cloned());
         let answered = match place {
             Ok(place) => self.take(request, &place, settings.as_ref(), peer).await.inspect_err(|refusal| {
                 // Names that nobody configured and nothing is in are not counted one by one.
@@ -219,8 +232,9 @@ impl ObjectApi {
         let now = moment();
         let target = request.uri();
         let query = target.query().unwrap_or_default();
+        let (options, method) = (self.options(), request.method().as_str());
         let proved =
-            self.access.prove(request.method().as_str(), target.path(), query, request.headers(), address, now)?;
+            self.access.prove(&options.credentials, method, target.path(), query, request.headers(), address, now)?;
         let action = match *request.method() {
             Method::GET | Method::HEAD if matches!(place, Place::Container(_)) => Action::List,
             Method::GET | Method::HEAD => Action::Read,
@@ -246,7 +260,7 @@ impl ObjectApi {
             Place::Object(path) => match action {
                 Action::Write => {
                     let Proved { payload, .. } = proved;
-                    let object = self.put(request, path, settings, payload).await?;
+                    let object = self.put(request, path, settings, payload, &options).await?;
                     usage.writes.fetch_add(1, Ordering::Relaxed);
                     let digest = object.digest.to_string();
                     Ok(json_response(&json!({ "ContentSHA256": digest, "ETag": digest, "StorageClass": "TEMPORAL" })))

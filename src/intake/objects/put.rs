@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::refusal::Refusal;
 use super::writer::{Content, Put};
-use super::{ObjectApi, now_millis};
+use super::{ObjectApi, Options, now_millis};
 use crate::base::Growing;
 use crate::base::growing::{End, Progress};
 use crate::base::limits::{PUSHED_MANIFEST_BYTES_MAX, READ_RATE_WINDOW, STORE_GATHER_BYTES_MAX};
@@ -79,16 +79,17 @@ impl ObjectApi {
         path: &ObjectPath,
         settings: &Container,
         payload: Payload,
+        options: &Options,
     ) -> Result<Arc<Object>, Refusal> {
         let objects = self.reads.objects();
         let length = request.body().size_hint().exact();
-        let max = self.options.object_max;
+        let max = options.object_max;
         if length.is_some_and(|length| length > max) {
             return Err(Refusal::TooLarge { max });
         }
         objects.has_room(path, length.unwrap_or(0))?;
         let meta = objects.meta(meta(request.headers())?);
-        let availability = self.availability(request.headers(), length.is_none())?;
+        let availability = availability(options, request.headers(), length.is_none())?;
         let is_manifest = path.is_manifest() || is_manifest_type(&meta.content_type);
         let streams = availability == Availability::Streaming && !is_manifest;
         let gather_max = if is_manifest { PUSHED_MANIFEST_BYTES_MAX } else { STORE_GATHER_BYTES_MAX };
@@ -98,7 +99,7 @@ impl ObjectApi {
         let mut upload = Uploading { objects, usage, id: objects.allot(), writing: None, is_taken: false };
         let mut body = request.into_body();
         let (mut gathered, mut len, mut hasher) = (Vec::<Bytes>::new(), 0_u64, Sha256::new());
-        let mut rate = Rate::new(self.options.write_rate_min, Instant::now());
+        let mut rate = Rate::new(options.write_rate_min, Instant::now());
         while let Some(bytes) = self.next(&mut body, &mut rate).await? {
             len += bytes.len() as u64;
             if len > max {
@@ -155,31 +156,9 @@ impl ObjectApi {
                 continue;
             }
             if !rate.is_kept(bytes.len() as u64, Instant::now()) {
-                return Err(Refusal::Slow { min: self.options.write_rate_min });
+                return Err(Refusal::Slow { min: rate.min });
             }
             return Ok(Some(bytes));
-        }
-    }
-
-    fn availability(&self, headers: &HeaderMap, is_chunked: bool) -> Result<Availability, Refusal> {
-        if let Some(class) = headers.get("x-amz-storage-class")
-            && !class.as_bytes().eq_ignore_ascii_case(b"TEMPORAL")
-        {
-            let found = String::from_utf8_lossy(class.as_bytes()).into_owned();
-            return Err(Refusal::Parameter { name: "x-amz-storage-class", found, expected: "TEMPORAL" });
-        }
-        let Some(said) = headers.get("x-amz-upload-availability") else {
-            let streams = is_chunked && self.options.is_streaming_default;
-            return Ok(if streams { Availability::Streaming } else { Availability::Standard });
-        };
-        match said.as_bytes() {
-            said if said.eq_ignore_ascii_case(b"STREAMING") => Ok(Availability::Streaming),
-            said if said.eq_ignore_ascii_case(b"STANDARD") => Ok(Availability::Standard),
-            said => Err(Refusal::Parameter {
-                name: "x-amz-upload-availability",
-                found: String::from_utf8_lossy(said).into_owned(),
-                expected: "STANDARD or STREAMING",
-            }),
         }
     }
 
@@ -272,6 +251,28 @@ fn lifetime(life: ManifestLife, gathered: &[Bytes]) -> u32 {
             let duration = manifest::segment_duration(&gathered.concat());
             duration.map_or(0, |duration| u32::try_from(duration.as_millis() * 3 / 2).unwrap_or(u32::MAX))
         }
+    }
+}
+
+fn availability(options: &Options, headers: &HeaderMap, is_chunked: bool) -> Result<Availability, Refusal> {
+    if let Some(class) = headers.get("x-amz-storage-class")
+        && !class.as_bytes().eq_ignore_ascii_case(b"TEMPORAL")
+    {
+        let found = String::from_utf8_lossy(class.as_bytes()).into_owned();
+        return Err(Refusal::Parameter { name: "x-amz-storage-class", found, expected: "TEMPORAL" });
+    }
+    let Some(said) = headers.get("x-amz-upload-availability") else {
+        let streams = is_chunked && options.is_streaming_default;
+        return Ok(if streams { Availability::Streaming } else { Availability::Standard });
+    };
+    match said.as_bytes() {
+        said if said.eq_ignore_ascii_case(b"STREAMING") => Ok(Availability::Streaming),
+        said if said.eq_ignore_ascii_case(b"STANDARD") => Ok(Availability::Standard),
+        said => Err(Refusal::Parameter {
+            name: "x-amz-upload-availability",
+            found: String::from_utf8_lossy(said).into_owned(),
+            expected: "STANDARD or STREAMING",
+        }),
     }
 }
 

@@ -63,7 +63,7 @@ enum Told {
 /// Until nobody is left who could ask.
 pub fn run(reads: &StoreReads, commands: &Receiver<Command>) {
     let objects = reads.objects();
-    let wait = match objects.options().durability {
+    let wait = match objects.durability() {
         Durability::Batched(wait) => wait,
         Durability::Each | Durability::None => Duration::ZERO,
     };

@@ -2,24 +2,33 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::alignment::Rendition;
 use super::input::Input;
-use super::timeline::{NANOS, Timeline};
+use super::rewrite::{Clock, Rewritten};
+use super::timeline::Timeline;
 use super::{Error, Event, Report};
-use crate::base::Ticks;
+use crate::base::{Ticks, Timescale};
 use crate::media::Track;
 use crate::media::codec::{self, Description};
 use crate::media::isobmff::{Handler, Movie, SourceSample, SourceTrack, TrackRole};
 use crate::media::track::{Details, Kind, Role};
 use crate::sys::MappedFile;
 
-/// One source file, mapped.
+/// In a second.
+const NANOS: i64 = Timescale::NANOS.per_second() as i64;
+
+/// One source file, mapped: one that was given, or a track of one, rewritten.
 pub struct SourceFile {
     /// For messages.
     pub name: String,
+    /// Which of those that were given it is, or is of.
+    pub given: usize,
+    /// What the user says of it.
+    pub input: Input,
+    pub rewritten: Option<Rewritten>,
     /// For headers, tables and the first bytes of key frames.
     pub map: MappedFile,
     /// For copying: reading into a buffer that stays in the processor's cache takes half the time of writing from the
@@ -27,6 +36,9 @@ pub struct SourceFile {
     pub file: File,
     found: State,
 }
+
+/// Read at a time where a whole file is read.
+const READ_BYTES: usize = 1 << 18;
 
 /// What tells whether a file is the same and unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +62,11 @@ impl State {
 pub struct Candidate<'a> {
     /// Number of its source file.
     pub file: usize,
+    /// [`SourceFile::given`].
+    pub given: usize,
+    /// Of the track in what was given.
+    pub id: u32,
+    pub clock: Clock,
     pub source: SourceTrack<'a>,
     pub description: Description,
     pub timeline: Timeline,
@@ -61,7 +78,8 @@ pub struct Candidate<'a> {
 }
 
 impl SourceFile {
-    pub fn open(path: &Path) -> Result<SourceFile, Error> {
+    pub fn open(input: &Input, given: usize) -> Result<SourceFile, Error> {
+        let path = input.path.as_path();
         let failed = |source| Error::Source { path: path.to_owned(), source };
         // Before it is opened: opening a pipe waits for whoever writes to it.
         let kind = std::fs::metadata(path).map_err(failed)?.file_type();
@@ -72,9 +90,46 @@ impl SourceFile {
             return Err(failed(io::Error::other("not a regular file; import reads some parts of a file twice")));
         }
         let file = File::open(path).map_err(failed)?;
-        let found = State::of(&file.metadata().map_err(failed)?);
-        let map = MappedFile::open(path).map_err(failed)?;
-        Ok(SourceFile { name: path.display().to_string(), map, file, found })
+        SourceFile::of(path.display().to_string(), file, input.clone(), given, None).map_err(failed)
+    }
+
+    /// Of a file that is open.
+    pub fn of(
+        name: String,
+        file: File,
+        input: Input,
+        given: usize,
+        rewritten: Option<Rewritten>,
+    ) -> io::Result<SourceFile> {
+        let found = State::of(&file.metadata()?);
+        let map = MappedFile::of(file.try_clone()?, name.clone())?;
+        Ok(SourceFile { name, given, input, rewritten, map, file, found })
+    }
+
+    /// For messages: one of its tracks.
+    pub fn label(&self, track: u32) -> String {
+        match self.rewritten {
+            Some(_) => self.name.clone(),
+            None => format!("{} track {track}", self.name),
+        }
+    }
+
+    pub fn len(&self) -> u64 {
+        self.found.len
+    }
+
+    /// Gives a stretch of the file to `take`, a piece at a time.
+    pub fn read(&self, range: Range<u64>, take: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut at = range.start;
+        while at < range.end {
+            let room = &mut buffer[..(range.end - at).min(READ_BYTES as u64) as usize];
+            let failed = |source| Error::Read { file: self.name.clone(), at, source };
+            self.file.read_exact_at(room, at).map_err(failed)?;
+            take(room)?;
+            at += room.len() as u64;
+        }
+        Ok(())
     }
 
     pub fn is_same(&self, other: &SourceFile) -> bool {
@@ -99,18 +154,20 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// Surveys every video and audio track of a movie; what is no subtitles either is left out with a note.
+    /// Surveys every video and audio track of a movie; what is no subtitles either is left out with a note. So is a track
+    /// of a codec that is not known, if there is another of its kind: thumbnails beside the film, spatial sound beside
+    /// stereo.
     pub fn all(
         file: usize,
         source: &'a SourceFile,
         movie: &Movie<'a>,
-        input: &Input,
         report: Report<'_>,
     ) -> Result<Vec<Candidate<'a>>, Error> {
         let mut candidates = Vec::new();
-        let mut audio_count = 0;
+        let mut audio_count = source.rewritten.as_ref().map_or(0, |rewritten| rewritten.audio_number);
+        let mut unknown = Vec::new();
         for track in movie.tracks() {
-            let label = format!("{} track {}", source.name, track.id);
+            let label = source.label(track.id);
             match track.handler {
                 Handler::Video | Handler::Audio => {}
                 // See `text`.
@@ -122,11 +179,25 @@ impl<'a> Candidate<'a> {
             }
             let audio_number = audio_count;
             audio_count += usize::from(track.handler == Handler::Audio);
-            let Some(first) = track.samples().next().transpose()? else {
+            let with_bytes = |sample: &Result<SourceSample, _>| sample.as_ref().map_or(true, |sample| sample.size > 0);
+            let Some(first) = track.samples().find(with_bytes).transpose()? else {
                 report(Event::Note(&format!("{label} left out: it has no samples")));
                 continue;
             };
-            candidates.push(Self::survey(file, source, track, &first, input, audio_number, label)?);
+            match Self::survey(file, source, track, &first, audio_number, label) {
+                Ok(candidate) => candidates.push(candidate),
+                Err(Error::Codec(codec::Error::Codec { place, found, expected })) => {
+                    unknown.push((track, place, found, expected));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for (track, place, found, expected) in unknown {
+            if !candidates.iter().any(|candidate| candidate.source.handler == track.handler) {
+                return Err(codec::Error::Codec { place, found, expected }.into());
+            }
+            let note = format!("{} left out: {found}, not {expected}", source.label(track.id));
+            report(Event::Note(&note));
         }
         Ok(candidates)
     }
@@ -136,10 +207,10 @@ impl<'a> Candidate<'a> {
         source: &'a SourceFile,
         track: &SourceTrack<'a>,
         first: &SourceSample,
-        input: &Input,
         audio_number: usize,
         label: String,
     ) -> Result<Candidate<'a>, Error> {
+        let rewritten = source.rewritten.as_ref();
         let bytes = source.map.bytes();
         let entry = track.sample_entry;
         let mut description = codec::describe(&source.name, entry.bytes, entry.offset, sample_bytes(bytes, first))?;
@@ -147,7 +218,7 @@ impl<'a> Candidate<'a> {
         let is_video = matches!(description.details, Details::Video(_));
         let timeline = Timeline::survey(
             || track.samples(),
-            track.edit,
+            rewritten.map_or(track.edit, |rewritten| rewritten.edit),
             track.timescale,
             is_video.then_some(&random_access as super::timeline::RandomAccess<'_>),
         )
@@ -160,10 +231,17 @@ impl<'a> Candidate<'a> {
         if let Details::Video(video) = &mut description.details {
             video.frame_rate = timeline.rate;
         }
-        let labels = if is_video { Default::default() } else { input.audio_labels(audio_number) };
+        let labels = if is_video { Default::default() } else { source.input.audio_labels(audio_number) };
+        let labels = match rewritten {
+            Some(rewritten) => labels.or(&rewritten.labels),
+            None => labels,
+        };
         let stated = track.roles.iter().find_map(TrackRole::role);
         Ok(Candidate {
             file,
+            given: source.given,
+            id: rewritten.map_or(track.id, |rewritten| rewritten.id),
+            clock: rewritten.map(|rewritten| rewritten.clock).unwrap_or_default(),
             language: labels.language.unwrap_or_else(|| track.language.clone()),
             name: labels.name.or_else(|| track.name.clone()),
             role: labels.role.or(stated).unwrap_or_default(),
@@ -180,7 +258,7 @@ impl<'a> Candidate<'a> {
         Rendition {
             name: &self.label,
             keys: self.timeline.keys.iter().map(|key| self.timeline.presented_nanos(key.time)).collect(),
-            half_frame: i64::from(NANOS) * i64::from(den) / (i64::from(num.max(1)) * 2),
+            half_frame: NANOS * i64::from(den) / (i64::from(num.max(1)) * 2),
             end: self.timeline.end_nanos(),
         }
     }
@@ -228,7 +306,7 @@ pub fn without_duplicates<'a>(
     report: Report<'_>,
 ) -> Vec<Candidate<'a>> {
     let with_video: Vec<usize> =
-        candidates.iter().filter(|track| track.kind() == Kind::Video).map(|track| track.file).collect();
+        candidates.iter().filter(|track| track.kind() == Kind::Video).map(|track| track.given).collect();
     let same = |a: &Candidate<'_>, b: &Candidate<'_>| {
         let (Details::Audio(a_audio), Details::Audio(b_audio)) = (&a.description.details, &b.description.details)
         else {
@@ -240,9 +318,9 @@ pub fn without_duplicates<'a>(
             && a_audio.sample_rate == b_audio.sample_rate;
         let (long, short) =
             (a.timeline.end_nanos().max(b.timeline.end_nanos()), a.timeline.end_nanos().min(b.timeline.end_nanos()));
-        let rungs = with_video.contains(&a.file) && with_video.contains(&b.file);
+        let rungs = with_video.contains(&a.given) && with_video.contains(&b.given);
         let copy = || a.timeline.bytes == b.timeline.bytes && begin_alike(a, b, sources);
-        a.file != b.file && labels && coding && long - short <= i64::from(NANOS) && (rungs || copy())
+        a.given != b.given && labels && coding && long - short <= NANOS && (rungs || copy())
     };
     let mut kept: Vec<Candidate<'a>> = Vec::with_capacity(candidates.len());
     for candidate in candidates {

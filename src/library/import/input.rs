@@ -26,6 +26,17 @@ pub struct Labels {
     pub role: Option<Role>,
 }
 
+impl Labels {
+    /// What these do not say, `others` do.
+    pub fn or(self, others: &Labels) -> Labels {
+        Labels {
+            language: self.language.or_else(|| others.language.clone()),
+            name: self.name.or_else(|| others.name.clone()),
+            role: self.role.or(others.role),
+        }
+    }
+}
+
 /// Why a command line argument is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -141,12 +152,7 @@ impl Input {
     /// What the user says of the file's audio track of this number, from 0.
     pub fn audio_labels(&self, number: usize) -> Labels {
         let own = self.audio.iter().find(|(track, _)| *track == number).map(|(_, labels)| labels.clone());
-        let own = own.unwrap_or_default();
-        Labels {
-            language: own.language.or_else(|| self.labels.language.clone()),
-            name: own.name.or_else(|| self.labels.name.clone()),
-            role: own.role.or(self.labels.role),
-        }
+        own.unwrap_or_default().or(&self.labels)
     }
 
     /// Whether two arguments differ in no more than the file's name.

@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use super::timeline::{Error, Retimed, TICKS_MAX, composition_time};
+use super::timeline::{Error, MICROS_APART, Retimed, TICKS_MAX, composition_time};
 use crate::base::Timescale;
 use crate::base::limits::FRAGMENT_SAMPLES_MAX;
 use crate::media::isobmff::SourceSample;
@@ -65,9 +65,7 @@ pub struct Cut {
 /// What all hidden pictures take at most: less than a picture lasts at any usual rate, and out of step with sound by less
 /// than anybody hears.
 pub const ALLOWANCE_MILLIS: i64 = 4;
-/// Squeezed pictures are this far apart if there is room: browsers count in microseconds, and two pictures at the same
-/// one are in no order.
-const STEPS_PER_SECOND: i64 = 50_000;
+const STEPS_PER_SECOND: i64 = 1_000_000 / MICROS_APART as i64;
 
 impl LeadIn {
     /// `None` where times would not fit their fields: very long samples at a very fine timescale.

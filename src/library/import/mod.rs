@@ -1,5 +1,6 @@
 //! Import: source files to a published version.
 //!
+//! 0. Directories and manifests become the inputs they name, and what is not ISO BMFF is rewritten ([`gather`], [`rewrite`]).
 //! 1. Every source is mapped, its tracks are understood ([`candidate`]) and timed ([`timeline`]): headers and tables are
 //!    read, and the first bytes of key frames.
 //! 2. The instants at which all tracks are cut are chosen ([`alignment`], [`slots`]).
@@ -10,12 +11,17 @@
 
 mod alignment;
 mod candidate;
+mod cues;
 pub mod examine;
 mod follower;
+mod gather;
 pub mod input;
 mod lead_in;
+mod manifest;
 mod output;
+mod rewrite;
 mod slots;
+mod tail;
 mod text;
 mod timeline;
 
@@ -31,8 +37,10 @@ use thiserror::Error;
 use candidate::{Candidate, SourceFile};
 pub use examine::Examined;
 use follower::{Follower, follower};
+use gather::Gathered;
 pub use input::Input;
 use output::{Finished, Output};
+use rewrite::Clock;
 use slots::Slots;
 use text::Text;
 
@@ -107,6 +115,10 @@ pub enum Error {
     #[error(transparent)]
     Demux(#[from] isobmff::Error),
     #[error(transparent)]
+    Manifest(#[from] manifest::Error),
+    #[error(transparent)]
+    Rewrite(rewrite::Error),
+    #[error(transparent)]
     Codec(#[from] codec::Error),
     #[error(transparent)]
     Subtitles(#[from] subtitles::Error),
@@ -133,29 +145,15 @@ pub enum Error {
 /// Imports the inputs as one asset and publishes it. On any error the library is as it was.
 pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     folder::check_name(&options.asset)?;
-    let (media, files): (Vec<&Input>, Vec<&Input>) =
-        options.inputs.iter().partition(|input| input.subtitles().is_none());
-    let mut sources: Vec<SourceFile> = Vec::with_capacity(media.len());
-    let mut inputs: Vec<&Input> = Vec::with_capacity(media.len());
-    for input in media {
-        let source = SourceFile::open(&input.path)?;
-        // The same file and the same words about it: with other words the user means something by giving it twice.
-        let mut given = sources.iter().zip(&inputs);
-        match given.find(|(other, said)| other.is_same(&source) && said.says_the_same(input)) {
-            Some((other, _)) => {
-                report(Event::Note(&format!("{} left out: the same file as {}", source.name, other.name)));
-            }
-            None => {
-                sources.push(source);
-                inputs.push(input);
-            }
-        }
-    }
+    let mut staging = None;
+    let mut directory = || stage(options, &mut staging);
+    let gathered = gather::gather(&options.inputs, &mut directory, &|| options.check_stop(), report)?;
+    let Gathered { sources, mut texts, cues, read } = gathered;
     let (mut candidates, mut movies) = (Vec::new(), Vec::with_capacity(sources.len()));
-    for (number, (source, input)) in sources.iter().zip(&inputs).enumerate() {
+    for (number, source) in sources.iter().enumerate() {
         options.check_stop()?;
         let movie = Movie::parse(&source.name, source.map.bytes())?;
-        candidates.extend(Candidate::all(number, source, &movie, input, report)?);
+        candidates.extend(Candidate::all(number, source, &movie, report)?);
         movies.push(movie);
     }
     if candidates.is_empty() {
@@ -165,15 +163,8 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     let mut candidates = candidate::without_duplicates(candidates, &sources, report);
     candidates.sort_by(slots::by_quality);
     candidate::tell_apart(&mut candidates, report);
-    let zero = place(&mut candidates)?;
-    let mut texts = files.into_iter().map(Text::read).collect::<Result<Vec<_>, _>>()?;
-    for (source, movie) in sources.iter().zip(&movies) {
-        for text in Text::all(source, movie, zero, report) {
-            if !texts.iter().any(|other| other.is_same(&text)) {
-                texts.push(text);
-            }
-        }
-    }
+    let zeros = place(&mut candidates)?;
+    Text::gather(&mut texts, cues, &sources, &movies, &zeros, report)?;
     let found = candidates.len() + texts.len();
     if found > TRACKS_MAX {
         return Err(Error::TooManyTracks { found });
@@ -181,23 +172,63 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     let of_kind = |kind: Kind| candidates.iter().filter(move |track| track.kind() == kind).collect::<Vec<_>>();
     let slots = Slots::plan(&of_kind(Kind::Video), &of_kind(Kind::Audio), options.segment)?;
 
-    let folder = Folder::create(&options.library)?;
-    let staging = folder.stage()?;
+    stage(options, &mut staging)?;
+    let Some(Staged { folder, staging }) = staging else { return Err(Error::Stopped) };
     // Leftovers of an import by another user, say, are the server's to delete: no reason not to import.
     if let Err(error) = folder.sweep() {
         report(Event::Note(&format!("leftovers of other imports stay: {error}")));
     }
-    let copied = copy(&sources, candidates, &slots, &staging, options, report);
+    let copied = copy(&sources, candidates, &slots, &staging, read, options, report);
     sources.iter().try_for_each(SourceFile::check_unchanged)?;
     let copied = copied?;
     finish(&folder, staging, copied, texts, options)
 }
 
-/// Puts all tracks on one clock, on which the first thing presented is at 0. Where that is on the clock of the sources, in
-/// nanoseconds.
-fn place(candidates: &mut [Candidate<'_>]) -> Result<i64, Error> {
-    let zero = candidates.iter().map(|track| track.timeline.start_nanos).min().unwrap_or(0);
-    candidates.iter_mut().for_each(|track| track.timeline.place(zero));
+/// Where an import writes.
+struct Staged {
+    folder: Folder,
+    staging: Staging,
+}
+
+/// The staging directory, made when it is first needed: what is refused before leaves the library as it was, or not there.
+fn stage(options: &Options, staged: &mut Option<Staged>) -> Result<PathBuf, Error> {
+    if staged.is_none() {
+        let folder = Folder::create(&options.library)?;
+        let staging = folder.stage()?;
+        *staged = Some(Staged { folder, staging });
+    }
+    Ok(staged.as_ref().map_or_else(PathBuf::new, |staged| staged.staging.path().to_owned()))
+}
+
+/// When the presentation begins on each of the clocks, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zeros {
+    presentation: Option<i64>,
+    encoder: Option<i64>,
+}
+
+impl Zeros {
+    fn of(candidates: &[Candidate<'_>]) -> Zeros {
+        let earliest = |clock| {
+            let tracks = candidates.iter().filter(|track| track.clock == clock);
+            tracks.map(|track| track.timeline.start_nanos).min()
+        };
+        Zeros { presentation: earliest(Clock::Presentation), encoder: earliest(Clock::Encoder) }
+    }
+
+    fn on(&self, clock: Clock) -> i64 {
+        match clock {
+            Clock::Presentation => self.presentation.unwrap_or(0),
+            Clock::Encoder => self.encoder.unwrap_or(0),
+        }
+    }
+}
+
+/// Puts all tracks on one clock, on which the first thing presented is at 0. What counts from anywhere begins with what
+/// counts from the beginning.
+fn place(candidates: &mut [Candidate<'_>]) -> Result<Zeros, Error> {
+    let zeros = Zeros::of(candidates);
+    candidates.iter_mut().for_each(|track| track.timeline.place(zeros.on(track.clock)));
     // Files of different origin, of which one counts from the epoch, do not make one presentation.
     for track in candidates.iter() {
         let others = candidates.iter().filter(|other| !std::ptr::eq(*other, track));
@@ -211,7 +242,7 @@ fn place(candidates: &mut [Candidate<'_>]) -> Result<i64, Error> {
             return Err(Error::TooLong { label: track.label.clone(), length });
         }
     }
-    Ok(zero)
+    Ok(zeros)
 }
 
 struct Copied {
@@ -224,15 +255,16 @@ fn copy(
     candidates: Vec<Candidate<'_>>,
     slots: &Slots,
     staging: &Staging,
+    read: u64,
     options: &Options,
     report: Report<'_>,
 ) -> Result<Copied, Error> {
-    let total = candidates.iter().map(|track| track.timeline.bytes).sum();
+    let total = read + candidates.iter().map(|track| track.timeline.bytes).sum::<u64>();
     let count = candidates.len();
     let (follower, following) = follower();
     let hashing = thread::spawn(move || following.run(count));
     let finished = write(sources, candidates, slots, staging, follower, &mut |done| {
-        report(Event::Progress { done, total });
+        report(Event::Progress { done: read + done, total });
         options.check_stop()
     })?;
     let digests = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

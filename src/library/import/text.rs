@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::candidate::{SourceFile, sample_bytes};
+use super::cues::Found;
 use super::examine::ExaminedTrack;
-use super::timeline::NANOS;
-use super::{Error, Event, Input, Report};
+use super::input::Labels;
+use super::{Error, Event, Input, Report, Zeros};
 use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
 use crate::media::isobmff::{Handler, Movie, SourceTrack, TrackRole};
@@ -24,7 +25,7 @@ pub struct Text {
 impl Text {
     /// A file of subtitles.
     pub fn read(input: &Input) -> Result<Text, Error> {
-        let source = SourceFile::open(&input.path)?;
+        let source = SourceFile::open(input, 0)?;
         let format = input.subtitles().unwrap_or(subtitles::Format::WebVtt);
         let subtitles = subtitles::read(&source.name, source.map.bytes(), format)?;
         let labels = &input.labels;
@@ -32,13 +33,34 @@ impl Text {
         Ok(Text::new(subtitles, language, labels.name.clone(), labels.role.unwrap_or_default()))
     }
 
-    /// The subtitle tracks of a movie. `zero` is when the presentation begins on its clock, in nanoseconds. One that cannot be
-    /// read, or says nothing, is left out with a note.
-    pub fn all(source: &SourceFile, movie: &Movie<'_>, zero: i64, report: Report<'_>) -> Vec<Text> {
+    /// All there are: to `texts`, which are files, come `cues` and the subtitle tracks of the sources. Every rung of a ladder
+    /// may carry the same ones.
+    pub fn gather(
+        texts: &mut Vec<Text>,
+        cues: Vec<Found>,
+        sources: &[SourceFile],
+        movies: &[Movie<'_>],
+        zeros: &Zeros,
+        report: Report<'_>,
+    ) -> Result<(), Error> {
+        let mut others = cues.into_iter().map(|found| found.finish(zeros)).collect::<Result<Vec<_>, _>>()?;
+        for (source, movie) in sources.iter().zip(movies) {
+            others.extend(Text::all(source, movie, zeros, report));
+        }
+        for text in others {
+            if !texts.iter().any(|other| other.is_same(&text)) {
+                texts.push(text);
+            }
+        }
+        Ok(())
+    }
+
+    /// The subtitle tracks of a movie. One that cannot be read, or says nothing, is left out with a note.
+    fn all(source: &SourceFile, movie: &Movie<'_>, zeros: &Zeros, report: Report<'_>) -> Vec<Text> {
         let mut texts = Vec::new();
         for track in movie.tracks().iter().filter(|track| track.handler == Handler::Subtitle) {
-            let label = format!("{} track {}", source.name, track.id);
-            match Text::of_track(source, track, &label, zero) {
+            let label = source.label(track.id);
+            match Text::of_track(source, track, &label, zeros) {
                 Ok(text) if text.cues.is_empty() => {
                     report(Event::Note(&format!("{label} left out: subtitles without a word")));
                 }
@@ -49,16 +71,18 @@ impl Text {
         texts
     }
 
-    fn of_track(source: &SourceFile, track: &SourceTrack<'_>, label: &str, zero: i64) -> Result<Text, String> {
+    fn of_track(source: &SourceFile, track: &SourceTrack<'_>, label: &str, zeros: &Zeros) -> Result<Text, String> {
         let fourcc = track.sample_entry.fourcc;
         let coding = Coding::of(fourcc)
             .ok_or_else(|| format!("subtitles as {}; known are tx3g, text, wvtt and stpp", fourcc.escape_ascii()))?;
-        let (edit, end) =
-            (track.edit, track.edit.presented.map(|length| track.edit.media_start.saturating_add(length)));
+        let rewritten = source.rewritten.as_ref();
+        let zero = zeros.on(rewritten.map(|rewritten| rewritten.clock).unwrap_or_default());
+        let edit = rewritten.map_or(track.edit, |rewritten| rewritten.edit);
+        let end = edit.presented.map(|length| edit.media_start.saturating_add(length));
         let millis = |time: i64| {
-            let shown = time.saturating_sub(edit.media_start).saturating_add(edit.start_delay);
-            let nanos = Timescale::new(NANOS).and_then(|nanos| rescale_nearest(Ticks(shown), track.timescale, nanos));
-            nanos.map_or(0, |nanos| nanos.0.saturating_sub(zero).div_euclid(1_000_000))
+            let shown = Ticks(time.saturating_sub(edit.media_start));
+            let nanos = rescale_nearest(shown, track.timescale, Timescale::NANOS).map_or(0, |nanos| nanos.0);
+            nanos.saturating_add(edit.start_delay_nanos).saturating_sub(zero).div_euclid(1_000_000)
         };
         let mut gathered = Samples::new(coding, millis(0));
         for sample in track.samples() {
@@ -77,12 +101,14 @@ impl Text {
         let stated = track.roles.iter().find_map(TrackRole::role);
         let role = stated.unwrap_or(if is_forced(track) { Role::Forced } else { Role::Main });
         let language = Some(track.language.clone()).filter(|tag| tag != "und");
-        let text = Text::new(subtitles, language, track.name.clone(), role);
+        let own = Labels { language, name: track.name.clone(), role: Some(role) };
+        let labels = rewritten.map(|rewritten| rewritten.labels.clone()).unwrap_or_default().or(&own);
+        let text = Text::new(subtitles, labels.language, labels.name, labels.role.unwrap_or_default());
         Ok(Text { track: Track { id: track.id.to_string(), ..text.track }, ..text })
     }
 
     /// What is said from outside goes before what the subtitles say of themselves.
-    fn new(subtitles: Subtitles, language: Option<String>, name: Option<String>, role: Role) -> Text {
+    pub fn new(subtitles: Subtitles, language: Option<String>, name: Option<String>, role: Role) -> Text {
         let language = language.or(subtitles.language);
         Text {
             track: Track {
@@ -101,7 +127,7 @@ impl Text {
     }
 
     /// Whether a viewer could not tell them apart: every rung of a ladder may carry the same.
-    pub fn is_same(&self, other: &Text) -> bool {
+    fn is_same(&self, other: &Text) -> bool {
         self.bytes == other.bytes && self.track.language == other.track.language && self.track.role == other.track.role
     }
 

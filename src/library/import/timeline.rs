@@ -1,11 +1,12 @@
 //! One track's time, from the source's to the track file's.
 //!
-//! In the source, a sample is presented at `decode time + composition offset − media_start + start_delay` (ISO/IEC
+//! In the source, a sample is presented at `decode time + composition offset − media_start`, plus the start delay (ISO/IEC
 //! 14496-12 §8.6.6). In the asset decode times begin at 0, or later by as much as the track starts after the
 //! presentation, and composition offsets are shifted by the reorder delay, so that the first picture is presented where
 //! decoding starts: the decode time of a closed group of pictures is the presentation time of its key frame. What a
 //! decoder needs but a listener does not hear (priming) stays in front; pictures before the cut of an edit list are
-//! squeezed into the first milliseconds ([`super::lead_in`]).
+//! squeezed into the first milliseconds ([`super::lead_in`]), and those behind its end into the last ticks
+//! ([`super::tail`]).
 //!
 //! The track file says the same with an edit list and composition offsets from 0 up. Negative ones without an edit list
 //! (CMAF's `cmf2`) would mean the same, but FFmpeg's reader delays such a track by its largest negative offset (its
@@ -14,16 +15,19 @@
 use std::ops::Range;
 
 use super::lead_in::{Cut, LeadIn};
+use super::tail::{HIDDEN_MAX, Tail};
 use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
 use crate::media::fragment::Start;
 use crate::media::isobmff::{Edit, SourceSample};
 
 /// How one track's samples are numbered and timed. Times are in ticks of the track file unless a name says otherwise, and
-/// these are the source's but for a [`LeadIn::factor`].
+/// these are the source's times [`Timeline::factor`], or [`LeadIn::factor`].
 #[derive(Clone, Debug)]
 pub struct Timeline {
     pub timescale: Timescale,
+    /// Ticks of the track file in one of the source, where there is no lead-in.
+    factor: i64,
     /// Source rows that are imported.
     pub rows: Range<u32>,
     /// Rows that decoding can start at, within `rows`. Empty unless video.
@@ -38,6 +42,8 @@ pub struct Timeline {
     pub priming: i64,
     /// What is done about hidden pictures.
     pub lead_in: Option<LeadIn>,
+    /// What is done about pictures behind the end.
+    tail: Option<Tail>,
     /// When the first presented sample is presented, on the source's clock.
     pub start_nanos: i64,
     /// How much later than the presentation the track starts; set by [`Timeline::place`].
@@ -96,17 +102,26 @@ pub enum Error<E> {
 
 /// Times are kept below this, so that sums never overflow; 1 000 years at a nanosecond a tick is 2^65.
 pub const TICKS_MAX: i64 = 1 << 60;
-pub const NANOS: u32 = 1_000_000_000;
+/// Recordings count from 1970 or 1900: some 1 700 000 000 s, which leaves room in 2^62 ns.
+const START_NANOS_MAX: i64 = 1 << 62;
+/// Where a tick is longer than the inverse, late starts are not rounded to it: some writers count in pictures.
+const FINE_TICKS: u32 = 10_000;
+/// Squeezed pictures are this far apart if there is room: browsers count in microseconds, and two pictures at the same
+/// one are in no order.
+pub const MICROS_APART: u32 = 20;
 /// Audio that is decoded before the cut of an edit list, so that a decoder has settled by then: longer than the priming
 /// of every codec here (Opus asks for 80 ms, HE-AAC about 110 ms).
 const AUDIO_PREROLL_DIVISOR: u32 = 4;
 
 /// Samples with their rows, each lasting until the next one's decode time: the source's own duration does not count where
-/// a fragment starts later than the one before ended.
+/// a fragment starts later than the one before ended. Samples without bytes are left out, so that the one before lasts as
+/// long as both: writers have them for "the same picture again", and FFmpeg refuses fragments in which there are any.
 pub struct Retimed<I> {
     samples: I,
     /// The next one, once known.
     ahead: Option<SourceSample>,
+    /// Of the last one that was left out.
+    end: i64,
     row: u32,
     duration: u32,
     started: bool,
@@ -114,14 +129,14 @@ pub struct Retimed<I> {
 
 impl<I: Iterator<Item = Result<SourceSample, E>>, E> Retimed<I> {
     pub fn new(samples: I) -> Retimed<I> {
-        Retimed { samples, ahead: None, row: 0, duration: 1, started: false }
+        Retimed { samples, ahead: None, end: i64::MIN, row: 0, duration: 1, started: false }
     }
 
     /// The next sample and its row.
     pub fn next(&mut self) -> Result<Option<(u32, SourceSample)>, Error<E>> {
         if !self.started {
             self.started = true;
-            self.ahead = self.samples.next().transpose().map_err(Error::Source)?;
+            self.ahead = self.next_with_bytes()?;
         }
         let Some(mut sample) = self.ahead.take() else { return Ok(None) };
         let row = self.row;
@@ -129,7 +144,7 @@ impl<I: Iterator<Item = Result<SourceSample, E>>, E> Retimed<I> {
         if sample.decode_time.abs() > TICKS_MAX {
             return Err(out_of_range);
         }
-        if let Some(next) = self.samples.next().transpose().map_err(Error::Source)? {
+        if let Some(next) = self.next_with_bytes()? {
             if next.decode_time < sample.decode_time {
                 let (found, expected) = (next.decode_time, sample.decode_time);
                 return Err(Error::Backwards { row: row + 1, found, expected });
@@ -137,15 +152,31 @@ impl<I: Iterator<Item = Result<SourceSample, E>>, E> Retimed<I> {
             let duration = next.decode_time.saturating_sub(sample.decode_time);
             sample.duration = u32::try_from(duration).map_err(|_| out_of_range)?;
             self.ahead = Some(next);
-        } else if sample.duration == 0 {
-            // Some writers do not know how long the last sample lasts.
-            sample.duration = self.duration;
+        } else {
+            let until = u32::try_from(self.end.saturating_sub(sample.decode_time)).unwrap_or(0);
+            sample.duration = match sample.duration.max(until) {
+                // Some writers do not know how long the last sample lasts.
+                0 => self.duration,
+                duration => duration,
+            };
         }
         if sample.duration > 0 {
             self.duration = sample.duration;
         }
         self.row = row.checked_add(1).ok_or(Error::TooMany)?;
         Ok(Some((row, sample)))
+    }
+
+    fn next_with_bytes(&mut self) -> Result<Option<SourceSample>, Error<E>> {
+        loop {
+            let next = self.samples.next().transpose().map_err(Error::Source)?;
+            match next {
+                Some(empty) if empty.size == 0 => {
+                    self.end = empty.decode_time.saturating_add(i64::from(empty.duration));
+                }
+                next => return Ok(next),
+            }
+        }
     }
 }
 
@@ -217,7 +248,7 @@ impl Timeline {
             Some(key) if key.start == Start::Open => edit.media_start.max(key.time),
             _ => edit.media_start,
         };
-        let sums = Sums::of(&samples, first, last, visible)?;
+        let sums = Sums::of(&samples, first, last, visible, end)?;
         if sums.decode_end - sums.first_decode < i64::from(last - first) {
             return Err(Error::NoTime { samples: last - first + 1, ticks: sums.decode_end - sums.first_decode });
         }
@@ -237,10 +268,14 @@ impl Timeline {
             last_duration -= excess as u32;
             length -= excess;
         }
-        let on_clock = start.saturating_sub(edit.media_start).saturating_add(edit.start_delay);
-        let nanos = Timescale::new(NANOS).and_then(|nanos| rescale_nearest(Ticks(on_clock), timescale, nanos));
+        let on_clock = start.saturating_sub(edit.media_start);
+        let start_nanos = rescale_nearest(Ticks(on_clock), timescale, Timescale::NANOS)
+            .and_then(|nanos| nanos.0.checked_add(edit.start_delay_nanos))
+            .filter(|nanos| nanos.abs() < START_NANOS_MAX)
+            .ok_or(Error::OutOfRange { row: first, found: on_clock })?;
         let timeline = Timeline {
             timescale,
+            factor: 1,
             rows: first..last + 1,
             keys,
             first_decode: sums.first_decode,
@@ -248,10 +283,8 @@ impl Timeline {
             reorder: sums.composition_min - sums.first_decode - sums.offset_min,
             priming,
             lead_in: None,
-            start_nanos: nanos
-                .filter(|nanos| nanos.0.abs() < TICKS_MAX)
-                .ok_or(Error::OutOfRange { row: first, found: on_clock })?
-                .0,
+            tail: None,
+            start_nanos,
             delay: 0,
             length,
             last_duration,
@@ -260,13 +293,21 @@ impl Timeline {
             bits_per_second: (u128::from(sums.bytes) * 8 * u128::from(timescale.per_second())
                 / u128::try_from(length.max(1)).unwrap_or(1)) as u64,
         };
+        let last_decode = sums.decode_end - i64::from(sums.last_duration);
+        let end = (random_access.is_some() && !sums.hidden.is_empty()).then_some((end, last_decode, &sums.hidden));
+        let finished = |timeline: Timeline| match end {
+            Some((end, last_decode, hidden)) if hidden.len() < HIDDEN_MAX => {
+                timeline.ended(end, last_decode, hidden.clone())
+            }
+            _ => timeline,
+        };
         if random_access.is_none() || priming == 0 {
-            return Ok(timeline);
+            return Ok(finished(timeline));
         }
         // Leading pictures of an open start, decoded without the group they need, end playback in Chromium with an error. They
         // stay before time 0, where it drops them and waits for the next key frame.
         if timeline.keys.first().is_some_and(|key| key.start == Start::Open && sums.composition_min < key.time) {
-            return Ok(timeline);
+            return Ok(finished(timeline));
         }
         let cut = Cut {
             rows: timeline.rows.clone(),
@@ -280,8 +321,44 @@ impl Timeline {
             length,
         };
         let lead_in = LeadIn::plan(samples(), &cut)?;
-        let last_decode = sums.decode_end - i64::from(sums.last_duration);
-        Ok(lead_in.and_then(|lead_in| timeline.squeezed(lead_in, last_decode)).unwrap_or(timeline))
+        Ok(finished(lead_in.and_then(|lead_in| timeline.squeezed(lead_in, last_decode)).unwrap_or(timeline)))
+    }
+
+    /// Shows `hidden`, what is presented from source composition time `end` on, for next to no time. Unchanged if that
+    /// would leave nothing of the track.
+    fn ended(self, end: i64, last_decode: i64, hidden: Vec<(i64, u32)>) -> Timeline {
+        let mut ended = self.clone();
+        // A step has to be short.
+        ended.refine();
+        let (last, end) = (self.rows.end - 1, ended.exact_presentation(end));
+        let tail = Tail::new(end, ended.timescale, self.rows.end, hidden);
+        let last_decode = tail.decode_time(last, ended.exact_decode(last, last_decode));
+        let first_of_tail = tail.decode_time(self.rows.start, i64::MAX);
+        match u32::try_from(tail.length() - last_decode) {
+            Ok(last_duration) if first_of_tail >= 0 && tail.length() <= ended.length => {
+                Timeline { length: tail.length(), last_duration, tail: Some(tail), ..ended }
+            }
+            _ => self,
+        }
+    }
+
+    /// Of a row and its source decode time, and of a source composition time, if the end is not squeezed: from the first
+    /// decode time.
+    fn exact_decode(&self, row: u32, source: i64) -> i64 {
+        match &self.lead_in {
+            None => source.saturating_sub(self.first_decode).saturating_mul(self.factor),
+            Some(lead_in) => lead_in.decode_time(row, source),
+        }
+    }
+
+    fn exact_presentation(&self, source: i64) -> i64 {
+        match &self.lead_in {
+            None => source
+                .saturating_sub(self.first_decode)
+                .saturating_sub(self.composition_shift)
+                .saturating_mul(self.factor),
+            Some(lead_in) => lead_in.unsqueezed_time(source),
+        }
     }
 
     /// Shows what is hidden for next to no time. `None` if nothing would be left of the last picture.
@@ -301,51 +378,67 @@ impl Timeline {
 
     /// Places the track in a presentation that begins at `zero_nanos` of the source's clock.
     pub fn place(&mut self, zero_nanos: i64) {
-        let nanos = Timescale::new(NANOS).unwrap_or(Timescale::MILLIS);
-        let late = Ticks(self.start_nanos.saturating_sub(zero_nanos).max(0));
-        self.delay = rescale_nearest(late, nanos, self.timescale).map_or(0, |ticks| ticks.0).min(TICKS_MAX);
+        let late = self.start_nanos.saturating_sub(zero_nanos).max(0);
+        let ticks = |track: &Timeline| {
+            rescale_nearest(Ticks(late), Timescale::NANOS, track.timescale).map_or(0, |ticks| ticks.0).min(TICKS_MAX)
+        };
+        self.delay = ticks(self);
+        if self.nanos(self.delay) != late && self.refine() {
+            self.delay = ticks(self);
+        }
+    }
+
+    /// Counts in finer ticks, if they are coarse and all times still fit their fields.
+    fn refine(&mut self) -> bool {
+        let coarse = self.timescale.per_second();
+        let factor = FINE_TICKS.div_ceil(coarse);
+        let fine = factor.checked_mul(coarse).and_then(Timescale::new);
+        let fits = self.length.saturating_mul(factor.into()) <= i32::MAX.into();
+        let whole = self.lead_in.is_none() && self.tail.is_none();
+        let (Some(fine), true) = (fine, factor > 1 && fits && whole) else { return false };
+        let by = i64::from(factor);
+        self.timescale = fine;
+        self.factor = by;
+        self.reorder *= by;
+        self.priming *= by;
+        self.length *= by;
+        self.last_duration *= factor;
+        true
     }
 
     /// The times of one of `rows` in the track file.
     pub fn times(&self, row: u32, sample: &SourceSample) -> Times {
         let is_last = row + 1 == self.rows.end;
-        let (decode_time, end, composition_offset) = match &self.lead_in {
-            None => {
-                let decode_time = sample.decode_time.saturating_sub(self.first_decode);
-                let offset = i64::from(sample.composition_offset).saturating_sub(self.composition_shift);
-                (decode_time, decode_time + i64::from(sample.duration), offset)
-            }
-            Some(lead_in) => {
-                let decode_time = lead_in.decode_time(row, sample.decode_time);
-                let end = lead_in.decode_time(row + 1, sample.decode_time + i64::from(sample.duration));
-                let presented = lead_in.presentation_time(row, composition_time(sample));
-                (decode_time, end, presented.saturating_sub(decode_time))
-            }
+        let source = composition_time(sample);
+        let mut decode_time = self.exact_decode(row, sample.decode_time);
+        let mut end = self.exact_decode(row + 1, sample.decode_time + i64::from(sample.duration));
+        let mut presented = match &self.lead_in {
+            None => self.exact_presentation(source),
+            Some(lead_in) => lead_in.presentation_time(row, source),
         };
+        if let Some(tail) = &self.tail {
+            decode_time = tail.decode_time(row, decode_time);
+            end = tail.decode_time(row + 1, end);
+            presented = tail.presentation_time(row, source, presented);
+        }
         Times {
             decode_time: decode_time.saturating_add(self.delay),
             // `end` is the next row's decode time: less than 2^32 ticks away, as `Retimed` and `LeadIn::plan` check.
             duration: if is_last { self.last_duration } else { u32::try_from(end - decode_time).unwrap_or(u32::MAX) },
-            composition_offset,
+            composition_offset: presented.saturating_sub(decode_time),
         }
     }
 
     /// Presentation time, in nanoseconds, of a source composition time; of a hidden picture, that of the first visible one.
     pub fn presented_nanos(&self, composition_time: i64) -> i64 {
-        let ticks = match &self.lead_in {
-            Some(lead_in) => lead_in.unsqueezed_time(composition_time).max(0),
-            None => composition_time
-                .saturating_sub(self.first_decode)
-                .saturating_sub(self.composition_shift)
-                .saturating_sub(self.priming),
-        };
+        let ticks = self.exact_presentation(composition_time).saturating_sub(self.priming);
+        let ticks = if self.lead_in.is_some() { ticks.max(0) } else { ticks };
         self.nanos(ticks.saturating_add(self.delay))
     }
 
     pub fn nanos(&self, ticks: i64) -> i64 {
-        let nanos = Timescale::new(NANOS).unwrap_or(Timescale::MILLIS);
         let saturated = if ticks < 0 { -TICKS_MAX } else { TICKS_MAX };
-        let found = rescale_nearest(Ticks(ticks), self.timescale, nanos).map_or(saturated, |ticks| ticks.0);
+        let found = rescale_nearest(Ticks(ticks), self.timescale, Timescale::NANOS).map_or(saturated, |ticks| ticks.0);
         found.clamp(-TICKS_MAX, TICKS_MAX)
     }
 
@@ -369,6 +462,8 @@ struct Sums {
     offset_min: i64,
     /// Earliest composition time that is presented.
     visible_min: Option<i64>,
+    /// Composition time and row of what is presented behind the end, [`HIDDEN_MAX`] at most.
+    hidden: Vec<(i64, u32)>,
     bytes: u64,
     count: u64,
     duration_min: u32,
@@ -376,7 +471,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn of<I, E>(samples: &impl Fn() -> I, first: u32, last: u32, visible: i64) -> Result<Sums, Error<E>>
+    fn of<I, E>(samples: &impl Fn() -> I, first: u32, last: u32, visible: i64, end: i64) -> Result<Sums, Error<E>>
     where
         I: Iterator<Item = Result<SourceSample, E>>,
     {
@@ -387,6 +482,7 @@ impl Sums {
             composition_min: i64::MAX,
             offset_min: i64::MAX,
             visible_min: None,
+            hidden: Vec::new(),
             bytes: 0,
             count: 0,
             duration_min: u32::MAX,
@@ -405,6 +501,9 @@ impl Sums {
             sums.offset_min = sums.offset_min.min(i64::from(sample.composition_offset));
             if time >= visible {
                 sums.visible_min = Some(sums.visible_min.map_or(time, |min| min.min(time)));
+            }
+            if time >= end && sums.hidden.len() < HIDDEN_MAX {
+                sums.hidden.push((time, row));
             }
             sums.bytes += u64::from(sample.size);
             sums.count += 1;
@@ -485,21 +584,20 @@ mod tests {
         Timeline::survey(source, edit, Timescale::new(scale).unwrap(), video.then_some(closed))
     }
 
-    fn edit(media_start: i64, start_delay: i64, presented: Option<i64>) -> Edit {
-        Edit { media_start, start_delay, presented }
+    fn edit(media_start: i64, start_delay_nanos: i64, presented: Option<i64>) -> Edit {
+        Edit { media_start, start_delay_nanos, presented }
     }
 
     /// A GOP of I B P in decode order I P B, every 1000 ticks, as encoders write it: shifted by one frame.
     fn gops(count: i64) -> Vec<SourceSample> {
-        (0..count)
-            .flat_map(|gop| {
-                let at = gop * 3_000;
-                [
-                    sample(at, 1_000, 1_000, true),
-                    sample(at + 1_000, 1_000, 2_000, false),
-                    sample(at + 2_000, 1_000, 0, false),
-                ]
-            })
+        gops_of(count, 1_000)
+    }
+
+    fn gops_of(count: i64, ticks: i64) -> Vec<SourceSample> {
+        let picture = |number: i64, offset, sync| sample(number * ticks, ticks as u32, offset * ticks as i32, sync);
+        (0..count * 3)
+            .step_by(3)
+            .flat_map(|at| [picture(at, 1, true), picture(at + 1, 2, false), picture(at + 2, 0, false)])
             .collect()
     }
 
@@ -641,13 +739,78 @@ mod tests {
     }
 
     #[test]
+    fn what_is_decoded_before_the_end_and_presented_behind_it_is_squeezed() {
+        for (scale, ticks, presented) in
+            [(12_800, 512, 100), (25, 1, 99), (600, 24, 98), (90_000, 3_600, 97), (1_000, 40, 60)]
+        {
+            let what = format!("{presented} pictures of {ticks} ticks of 1/{scale} s");
+            let samples = pyramids(4, ticks, false);
+            let start = 2 * ticks;
+            let timeline = survey(&samples, edit(start, 0, Some(presented * ticks)), scale, true).unwrap();
+            let rows = written(&timeline, &samples);
+            let factor = i64::from(timeline.timescale.per_second() / scale);
+            let end = presented * ticks * factor;
+            assert_eq!((timeline.rows.start, timeline.priming), (0, 0), "{what}");
+            let hidden: Vec<i64> = rows.iter().map(|row| row.2).filter(|&presented| presented >= end).collect();
+            assert_eq!(rows.len() - hidden.len(), presented as usize, "{what}");
+            // Less than a millisecond is added, and every visible picture is exact.
+            assert!(
+                (0..=i64::from(timeline.timescale.per_second()) / 1_000).contains(&(timeline.length - end)),
+                "{what}"
+            );
+            assert!(hidden.iter().all(|&presented| presented < timeline.length), "{what}");
+            for (row, sample) in rows.iter().zip(&samples) {
+                let exact = (composition_time(sample) - start) * factor;
+                assert!(row.2 == exact || exact >= end, "{what}: {row:?}");
+                assert!(row.2 - row.0 + timeline.reorder >= 0, "{what}: {row:?}");
+            }
+            for pair in rows.windows(2) {
+                assert!(pair[0].0 < pair[1].0 && pair[0].0 + i64::from(pair[0].1) == pair[1].0, "{what}: {pair:?}");
+            }
+            let last = rows.last().unwrap();
+            assert_eq!(last.0 + i64::from(last.1), timeline.length, "{what}");
+        }
+    }
+
+    #[test]
+    fn late_starts_are_not_rounded_to_coarse_ticks() {
+        // Half a second is twelve and a half pictures.
+        let mut timeline = survey(&gops_of(4, 1), edit(1, 500_000_000, None), 25, true).unwrap();
+        timeline.place(0);
+        assert_eq!((timeline.timescale.per_second(), timeline.delay, timeline.length), (10_000, 5_000, 4_800));
+        assert_eq!(
+            written(&timeline, &gops_of(4, 1))[..3],
+            [(5_000, 400, 5_000), (5_400, 400, 5_800), (5_800, 400, 5_400)]
+        );
+        assert_eq!((timeline.nanos(timeline.delay), timeline.presented_nanos(4)), (500_000_000, 620_000_000));
+        // What is not rounded stays.
+        let mut timeline = survey(&gops_of(4, 1), edit(1, 480_000_000, None), 25, true).unwrap();
+        timeline.place(0);
+        assert_eq!((timeline.timescale.per_second(), timeline.delay), (25, 12));
+    }
+
+    #[test]
+    fn recordings_count_from_1970_or_1900() {
+        for seconds in [1_800_000_000, 4_000_000_000_i64] {
+            for scale in [48_000, 10_000_000] {
+                let at = seconds * i64::from(scale);
+                let frames: Vec<SourceSample> = (0..4).map(|number| sample(at + number * 100, 100, 0, true)).collect();
+                let mut timeline = survey(&frames, Edit::default(), scale, true).unwrap();
+                assert_eq!(timeline.start_nanos, seconds * 1_000_000_000);
+                timeline.place(timeline.start_nanos - 1_000_000_000);
+                assert_eq!(timeline.delay, i64::from(scale));
+            }
+        }
+    }
+
+    #[test]
     fn audio_keeps_its_priming_and_loses_its_padding() {
         let frames: Vec<SourceSample> = (0..10).map(|number| sample(number * 1_024, 1_024, 0, true)).collect();
         let timeline = survey(&frames, edit(1_024, 0, Some(8_700)), 48_000, false).unwrap();
         assert_eq!((timeline.priming, timeline.rows.clone(), timeline.length), (1_024, 0..10, 9_724));
         assert_eq!(timeline.last_duration, 1_024 - 516);
         // A late start moves it on the clock; frames after the end go.
-        let mut timeline = survey(&frames, edit(0, 480, Some(2_048)), 48_000, false).unwrap();
+        let mut timeline = survey(&frames, edit(0, 10_000_000, Some(2_048)), 48_000, false).unwrap();
         assert_eq!((timeline.rows.clone(), timeline.start_nanos), (0..2, 10_000_000));
         timeline.place(4_000_000);
         assert_eq!((timeline.delay, timeline.times(1, &frames[1]).decode_time), (288, 1_312));
@@ -663,6 +826,19 @@ mod tests {
         let samples = [sample(900, 500, 0, true), sample(2_900, 1_000, 0, false), sample(3_900, 0, 0, false)];
         let timeline = survey(&samples, Edit::default(), 1_000, true).unwrap();
         assert_eq!((timeline.length, timeline.last_duration), (4_000, 1_000));
+    }
+
+    #[test]
+    fn samples_without_bytes_lengthen_the_one_before() {
+        let mut samples: Vec<SourceSample> = (0..8).map(|number| sample(number * 40, 40, 0, number == 1)).collect();
+        for empty in [0, 3, 4, 7] {
+            samples[empty].size = 0;
+        }
+        let timeline = survey(&samples, Edit::default(), 1_000, true).unwrap();
+        assert_eq!((timeline.rows.clone(), timeline.length, timeline.start_nanos), (0..4, 280, 40_000_000));
+        assert_eq!(written(&timeline, &samples), [(0, 40, 0), (40, 120, 40), (160, 40, 160), (200, 80, 200)]);
+        let error = survey(&samples[3..5], Edit::default(), 1_000, true).unwrap_err();
+        assert_eq!(error.to_string(), "no samples");
     }
 
     #[test]

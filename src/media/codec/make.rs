@@ -9,6 +9,7 @@ use super::bits::Bits;
 use super::entry::{put_audio, put_visual};
 use super::esds::Stream;
 use super::mp3::FrameHeader;
+use super::vp9::{KeyFrame, level_of_picture};
 
 const OBJECT_MPEG4_AUDIO: u8 = 0x40;
 
@@ -34,6 +35,20 @@ pub fn vp9_entry(record: &[u8], width: u16, height: u16) -> Vec<u8> {
         Some(_) => visual(b"vp09", (width, height), b"vpcC", record),
         None => visual(b"vp09", (width, height), b"vpcC", &[&[1, 0, 0, 0], record].concat()),
     }
+}
+
+/// `vp09` of a key frame, where nothing else says what the stream is (Matroska): profile, bit depth and size are the
+/// frame's, `colour` is primaries, transfer and matrix of ITU-T H.273, and whether the range is full. `None` if it is none.
+pub fn vp9_entry_of_frame(frame: &[u8], colour: (u8, u8, u8, bool)) -> Option<Vec<u8>> {
+    let key = KeyFrame::read(frame)?;
+    let (primaries, transfer, matrix, is_full) = colour;
+    let level = level_of_picture(key.width, key.height);
+    // 4:2:0 beside luma, or 4:4:4: profiles 1 and 3 have more, which only decoders need to tell apart.
+    let chroma = if key.profile & 1 == 0 { 1 } else { 3 };
+    let packed = key.bit_depth << 4 | chroma << 1 | u8::from(is_full);
+    let record = [key.profile, level, packed, primaries, transfer, matrix, 0, 0];
+    let side = |side: u32| u16::try_from(side).unwrap_or(0);
+    Some(vp9_entry(&record, side(key.width), side(key.height)))
 }
 
 /// `mp4a` of an AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1). `channels` counts only where the configuration leaves them

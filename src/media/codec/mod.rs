@@ -170,6 +170,45 @@ pub fn stated_bit_rate(entry: &[u8], kind: Kind) -> Option<u32> {
     [peak, average].into_iter().find(|&rate| rate > 0)
 }
 
+/// Whether two sample entries differ in nothing but the bit rates they state: a decoder set up for one decodes samples of the
+/// other. Writers that join files keep the entries of both.
+pub fn is_same_coding(a: &[u8], b: &[u8], kind: Kind) -> bool {
+    a == b || coding(a, kind).is_some_and(|a| coding(b, kind).is_some_and(|b| a == b))
+}
+
+/// What decoding depends on: the type, the fields, and the boxes with what they say.
+#[derive(PartialEq)]
+struct Coding<'a> {
+    kind: [u8; 4],
+    data_reference: u16,
+    fields: entry::Fields,
+    boxes: Vec<([u8; 4], &'a [u8])>,
+    stream: Option<(u8, &'a [u8])>,
+}
+
+fn coding(entry: &[u8], kind: Kind) -> Option<Coding<'_>> {
+    let mut cursor = Cursor::new(entry, 0);
+    cursor.skip(4).ok()?;
+    let name = *cursor.take(4).ok()?.first_chunk()?;
+    let mut fields = cursor.clone();
+    fields.skip(6).ok()?;
+    let data_reference = fields.u16().ok()?;
+    let entry = match kind {
+        Kind::Video => Entry::visual(name, cursor, 0),
+        Kind::Audio => Entry::audio(name, cursor, 0),
+        Kind::Text => return None,
+    }
+    .ok()?;
+    let stream = match entry.find(b"esds") {
+        Some(esds) => Some(esds::Stream::read(esds.cursor()).ok().map(|stream| (stream.object_type, stream.specific))?),
+        None => None,
+    };
+    // The boxes in a `wave` are among the others.
+    let states = |atom: &&entry::Atom<'_>| !matches!(&atom.kind, b"btrt" | b"esds" | b"wave");
+    let boxes = entry.atoms.iter().filter(states).map(|atom| (atom.kind, atom.body)).collect();
+    Some(Coding { kind: name, data_reference, fields: entry.fields, boxes, stream })
+}
+
 /// What is protected, and with which scheme, as far as `sinf` tells.
 fn encrypted(kind: [u8; 4], body: Cursor<'_>, offset: u64) -> Fault {
     let entry = match kind {
@@ -214,6 +253,7 @@ fn unsupported(kind: &[u8; 4]) -> (String, &'static str) {
         }
         b"alaw" | b"ulaw" => audio("G.711 audio"),
         b"alac" => audio("Apple Lossless audio"),
+        b"apac" => audio("Apple Positional Audio (APAC)"),
         b"samr" | b"sawb" => audio("AMR audio"),
         b"ac-4" => audio("AC-4 audio"),
         b"mlpa" => audio("Dolby TrueHD audio"),

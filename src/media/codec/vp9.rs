@@ -21,11 +21,11 @@ struct Configuration {
 
 /// What is used of the uncompressed header of a key frame (§6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct KeyFrame {
-    profile: u8,
-    bit_depth: u8,
-    width: u32,
-    height: u32,
+pub(super) struct KeyFrame {
+    pub profile: u8,
+    pub bit_depth: u8,
+    pub width: u32,
+    pub height: u32,
 }
 
 pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> {
@@ -98,7 +98,7 @@ impl Configuration {
 }
 
 impl KeyFrame {
-    fn read(sample: &[u8]) -> Option<KeyFrame> {
+    pub(super) fn read(sample: &[u8]) -> Option<KeyFrame> {
         let mut bits = Bits::new(sample);
         let profile = key_frame_profile(&mut bits)?;
         bits.skip(2)?; // show_frame, error_resilient_mode
@@ -138,7 +138,7 @@ fn key_frame_profile(bits: &mut Bits<'_>) -> Option<u8> {
 }
 
 /// The lowest level whose picture size is large enough (annex A), frame rate aside.
-fn level_of_picture(width: u32, height: u32) -> u8 {
+pub(super) fn level_of_picture(width: u32, height: u32) -> u8 {
     const LUMA_PICTURE_SIZE_MAX: [(u8, u32); 10] = [
         (10, 36_864),
         (11, 73_728),

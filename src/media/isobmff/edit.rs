@@ -5,13 +5,13 @@ use crate::base::units::{Ticks, Timescale, rescale_nearest};
 use super::boxes::Boxed;
 use super::error::Error;
 
-/// Which stretch of a track is presented, and when. Times are in track ticks.
+/// Which stretch of a track is presented, and when. Times are in track ticks unless a name says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Edit {
-    /// Composition time that is presented at movie time `start_delay`; samples before it are priming, or trimmed.
+    /// Composition time that is presented after `start_delay_nanos`; samples before it are priming, or trimmed.
     pub media_start: i64,
-    /// Empty time before it.
-    pub start_delay: i64,
+    /// Empty time before it: not in track ticks, which may be as coarse as a picture.
+    pub start_delay_nanos: i64,
     /// Presented length, `None` to the end of the track (to within a tick of the movie's timescale, in which edit lists
     /// count).
     pub presented: Option<i64>,
@@ -20,12 +20,14 @@ pub struct Edit {
 const RATE_ONE: u32 = 0x0001_0000;
 
 impl Edit {
-    /// `duration` is that of the media, if known: an edit that reaches its end limits nothing.
+    /// `duration` is that of the media, if known, and `reorder` how much later than decoded it is presented: an edit that
+    /// reaches the end limits nothing.
     pub(super) fn read(
         elst: &Boxed<'_>,
         movie: Timescale,
         track: Timescale,
         duration: Option<i64>,
+        reorder: i64,
     ) -> Result<Edit, Error> {
         let (version, _, mut body) = elst.full()?;
         let count = elst.read(body.u32())?;
@@ -80,10 +82,11 @@ impl Edit {
                 }
             };
         }
-        let too_long = |length: u64| {
-            Error::unexpected(elst.path, elst.at, format_args!("{length} movie ticks"), "a time below 2^63 track ticks")
+        let too_long = |length: u64, expected: &str| {
+            Error::unexpected(elst.path, elst.at, format_args!("{length} movie ticks"), expected)
         };
-        let start_delay = scale(empty, movie, track).ok_or_else(|| too_long(empty))?;
+        let start_delay_nanos =
+            scale(empty, movie, Timescale::NANOS).ok_or_else(|| too_long(empty, "a time below 2^63 nanoseconds"))?;
         let Some((media_start, length)) = media else {
             // Nothing but empty edits, which some writers use for a track without content: as if there were none.
             return Ok(Edit::default());
@@ -92,15 +95,25 @@ impl Edit {
         let presented = match length {
             0 => None,
             length => {
-                let presented = scale(length, movie, track).ok_or_else(|| too_long(length))?;
-                let end = media_start.saturating_add(presented);
+                let presented =
+                    scale(length, movie, track).ok_or_else(|| too_long(length, "a time below 2^63 track ticks"))?;
+                // It was rounded to movie ticks.
+                let longest = (i128::from(length) + 1) * i128::from(track.per_second());
+                // Writers that do not take the reorder delay off the start do not mean to take it off the end.
+                let reorder = i128::from(reorder.clamp(0, media_start));
                 let reaches = duration.is_some_and(|duration| {
-                    end.saturating_add(i64::try_from(tick(movie, track)).unwrap_or(i64::MAX)) >= duration
+                    let rest = i128::from(duration) + reorder - i128::from(media_start);
+                    longest >= rest * i128::from(movie.per_second())
                 });
                 (!reaches).then_some(presented)
             }
         };
-        Ok(Edit { media_start, start_delay, presented })
+        Ok(Edit { media_start, start_delay_nanos, presented })
+    }
+
+    /// The empty time before it, to the nearest tick.
+    pub fn start_delay(&self, track: Timescale) -> i64 {
+        rescale_nearest(Ticks(self.start_delay_nanos), Timescale::NANOS, track).map_or(i64::MAX, |ticks| ticks.0)
     }
 
     /// Apple's note on the priming and padding of AAC, for files without an edit list: hexadecimal words, of which the
@@ -111,7 +124,11 @@ impl Edit {
         let total = priming.checked_add(presented)?.checked_add(padding)?;
         // It counts samples of the decoder's output; if that is not what the track counts in, it does not add up.
         let fits = priming >= 0 && padding >= 0 && presented > 0 && duration.is_none_or(|duration| total <= duration);
-        fits.then_some(Edit { media_start: priming, start_delay: 0, presented: (padding > 0).then_some(presented) })
+        fits.then_some(Edit {
+            media_start: priming,
+            start_delay_nanos: 0,
+            presented: (padding > 0).then_some(presented),
+        })
     }
 }
 
@@ -134,11 +151,13 @@ mod tests {
         Timescale::new(ticks).unwrap()
     }
 
-    fn read(node: Node, duration: Option<i64>) -> String {
+    fn read(node: Node, duration: Option<i64>, reorder: i64) -> String {
         let bytes = bytes(&[node]);
         let elst = Boxes::top_level(&bytes, 0).next().unwrap().unwrap();
-        match Edit::read(&elst, scale_of(1_000), scale_of(48_000), duration) {
-            Ok(Edit { media_start, start_delay, presented }) => format!("{media_start} {start_delay} {presented:?}"),
+        match Edit::read(&elst, scale_of(1_000), scale_of(48_000), duration, reorder) {
+            Ok(Edit { media_start, start_delay_nanos, presented }) => {
+                format!("{media_start} {start_delay_nanos} {presented:?}")
+            }
             Err(error) => error.in_file("f").to_string(),
         }
     }
@@ -154,14 +173,14 @@ mod tests {
             ("priming", &[0, 1, 9_979, 1_024, ONE], length, "1024 0 None"),
             ("priming and padding", &[0, 1, 9_900, 1_024, ONE], length, "1024 0 Some(475200)"),
             ("within a tick of the end", &[0, 1, 9_999, 0, ONE], length, "0 0 None"),
-            ("late", &[0, 3, 500, EMPTY, ONE, 250, EMPTY, ONE, 10_000, 0, ONE], length, "0 36000 None"),
+            ("late", &[0, 3, 500, EMPTY, ONE, 250, EMPTY, ONE, 10_000, 0, ONE], length, "0 750000000 None"),
             ("no length", &[0, 1, 0, 2_048, ONE], None, "2048 0 None"),
             ("length not known", &[0, 1, 4_000, 2_048, ONE], None, "2048 0 Some(192000)"),
             (
                 "64 bits",
                 &[0x0100_0000, 2, 0, 500, !0, !0, ONE, 0, 5_000, 0, 1_024, ONE],
                 length,
-                "1024 24000 Some(240000)",
+                "1024 500000000 Some(240000)",
             ),
             ("only empty", &[0, 1, 500, EMPTY, ONE], length, "0 0 None"),
             ("empty behind", &[0, 2, 5_000, 0, ONE, 500, EMPTY, ONE], length, "0 0 Some(240000)"),
@@ -209,7 +228,21 @@ mod tests {
                 "f: elst at byte 0: found 18446744073709551615 movie ticks, expected a time below 2^63 track ticks",
             ),
         ] {
-            assert_eq!(read(full(b"elst", numbers), duration), want, "{name}");
+            assert_eq!(read(full(b"elst", numbers), duration, 0), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_reordered_ends_later_than_it_is_decoded() {
+        const ONE: u32 = 0x1_0000;
+        for (name, length, start, reorder, want) in [
+            ("all of it", 10_000, 4_000, 4_000, "4000 0 None"),
+            ("a picture less", 9_960, 4_000, 4_000, "4000 0 Some(478080)"),
+            ("all of it, negative offsets", 10_000, 0, -4_000, "0 0 None"),
+            ("the delay is left in", 10_000, 0, 4_000, "0 0 None"),
+            ("the delay is left in, a picture less", 9_960, 0, 4_000, "0 0 Some(478080)"),
+        ] {
+            assert_eq!(read(full(b"elst", &[0, 1, length, start, ONE]), Some(480_000), reorder), want, "{name}");
         }
     }
 

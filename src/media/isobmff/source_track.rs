@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::base::Timescale;
+use crate::media::codec;
+use crate::media::track::Kind;
 
 use super::boxes::{Boxed, Boxes, FourCc, Path};
 use super::error::{Error, Problem};
@@ -112,13 +114,14 @@ impl<'a> SourceTrack<'a> {
         } else {
             contents.tables.duration().or(media.duration)
         };
+        let reorder = contents.tables.first_offset().into();
         let mut edit = Edit::default();
         let mut has_edit_list = false;
         if let Some(edts) = &edts {
             for child in edts.children() {
                 let child = child?;
                 if child.name == FourCc(*b"elst") {
-                    let read = Edit::read(&child, context.timescale, media.timescale, duration);
+                    let read = Edit::read(&child, context.timescale, media.timescale, duration, reorder);
                     edit = match (read, handler) {
                         (Err(_), Handler::Other(_)) => Edit::default(),
                         (read, _) => read?,
@@ -279,7 +282,7 @@ impl<'a> Contents<'a> {
         let stsd = stsd.ok_or_else(|| Error::new(stbl.path, stbl.at, Problem::Missing { name: "stsd" }))??;
         let tables = Tables::read(&stbl, context.fragmented, context.file_len(), !context.quicktime)?;
         let (sample_entry, description) =
-            Self::entry(&stsd, &tables, Defaults::of(&context.defaults, track_id).description)?;
+            Self::entry(&stsd, media.handler, &tables, Defaults::of(&context.defaults, track_id).description)?;
         Self::refuse_encrypted(&stsd, &sample_entry, media.handler)?;
         if let Some(dinf) = &dinf {
             Self::refuse_external(dinf, &sample_entry)?;
@@ -289,7 +292,17 @@ impl<'a> Contents<'a> {
 
     /// The entry that all samples have, and its number if there are others. `fragments` is the number that samples of
     /// fragments have by default, 0 without fragments.
-    fn entry(stsd: &Boxed<'a>, tables: &Tables<'a>, fragments: u32) -> Result<(SampleEntry<'a>, Option<u32>), Error> {
+    fn entry(
+        stsd: &Boxed<'a>,
+        handler: Handler,
+        tables: &Tables<'a>,
+        fragments: u32,
+    ) -> Result<(SampleEntry<'a>, Option<u32>), Error> {
+        let kind = match handler {
+            Handler::Video => Kind::Video,
+            Handler::Audio => Kind::Audio,
+            Handler::Subtitle | Handler::Other(_) => Kind::Text,
+        };
         let (_, _, mut body) = stsd.full()?;
         let at = body.position();
         let count = stsd.read(body.u32())?;
@@ -300,7 +313,7 @@ impl<'a> Contents<'a> {
         let mut same = true;
         let mut found = 0_u32;
         for entry in entries() {
-            same &= entry?.whole == first.whole;
+            same &= codec::is_same_coding(entry?.whole, first.whole, kind);
             found += 1;
         }
         if found < count {
@@ -420,7 +433,7 @@ mod tests {
         )
     }
 
-    const PLAIN: &str = "Edit { media_start: 0, start_delay: 0, presented: None }";
+    const PLAIN: &str = "Edit { media_start: 0, start_delay_nanos: 0, presented: None }";
 
     #[test]
     fn tracks_are_described() {
@@ -512,7 +525,7 @@ mod tests {
             (
                 "an edit list",
                 |file| add(file, "moov/trak[2]", tree(b"edts", [full(b"elst", &[0, 1, 100, 1_024, 0x1_0000])])),
-                "2 Audio 48000 de None enabled=true group=7 roles=[] mp4a Edit { media_start: 1024, start_delay: 0, presented: Some(4800) }",
+                "2 Audio 48000 de None enabled=true group=7 roles=[] mp4a Edit { media_start: 1024, start_delay_nanos: 0, presented: Some(4800) }",
             ),
         ];
         for (name, change, want) in cases {
@@ -539,7 +552,7 @@ mod tests {
         for meta in [iso, quicktime] {
             let mut file = progressive();
             add(&mut file, "moov", tree(b"udta", [meta]));
-            assert!(describe(&file, 1).contains("media_start: 2112, start_delay: 0, presented: Some(5632)"));
+            assert!(describe(&file, 1).contains("media_start: 2112, start_delay_nanos: 0, presented: Some(5632)"));
             assert!(describe(&file, 0).contains(PLAIN));
             add(&mut file, "moov/trak[2]", tree(b"edts", [full(b"elst", &[0, 1, 0, 7, 0x1_0000])]));
             assert!(describe(&file, 1).contains("media_start: 7"), "an edit list is worth more");

@@ -163,6 +163,11 @@ impl<'a> Tables<'a> {
         Ok(tables)
     }
 
+    /// Composition offset of the first sample.
+    pub fn first_offset(&self) -> i32 {
+        self.offsets.rows.iter().map(pair).find(|(count, _)| *count > 0).map_or(0, |(_, offset)| offset as i32)
+    }
+
     /// Sum of `stts`, in track ticks.
     pub fn duration(&self) -> Option<i64> {
         self.durations.rows.iter().try_fold(0_i64, |sum, row| {

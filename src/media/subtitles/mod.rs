@@ -16,6 +16,7 @@ use crate::base::limits::SUBTITLE_BYTES_MAX;
 use super::webvtt::{self, Normalised};
 
 pub use sample::{Coding, Samples};
+pub use srt::cue_text as subrip_text;
 
 /// What a subtitle file is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -62,7 +62,7 @@ fn timestamp(text: &str) -> Option<u64> {
 
 /// Settings and text. Of tags `<b>`, `<i>` and `<u>` mean the same in WebVTT, of those of SubStation Alpha in braces `\an1` to
 /// `\an9` says where the cue stands, as on a telephone's keypad turned over; others are left out.
-fn cue_text(text: &str) -> (String, String) {
+pub fn cue_text(text: &str) -> (String, String) {
     let (mut out, mut settings, mut rest) = (String::with_capacity(text.len()), String::new(), text);
     while let Some(at) = rest.find(['<', '{', '&']) {
         push_escaped(&mut out, &rest[..at]);

@@ -289,7 +289,16 @@ mod tests {
     fn object(id: u64) -> Arc<Object> {
         let path = ObjectPath::new("c", &format!("{id}.ts")).unwrap();
         let meta = Arc::new(Meta::default());
-        Arc::new(Object { id, path, len: 1, modified: 2, digest: Digest([3; 32]), meta, lifetime: 0, expires: NEVER })
+        Arc::new(Object {
+            id,
+            path,
+            len: 1,
+            modified: 2,
+            digest: Digest([3; 32]),
+            meta,
+            lifetime: 0,
+            expires: NEVER.into(),
+        })
     }
 
     fn put(ledger: &mut Ledger, id: u64) {

@@ -52,8 +52,11 @@ pub fn lasts(rules: &[Rule], path: &str) -> Option<Duration> {
 pub struct Due(BTreeMap<u64, Vec<u64>>);
 
 impl Due {
-    /// `expires` is in milliseconds since 1970.
+    /// `expires` is in milliseconds since 1970; what never ends is not kept.
     pub fn insert(&mut self, id: u64, expires: u64) {
+        if expires == super::object::NEVER {
+            return;
+        }
         self.0.entry(expires / 1_000).or_default().push(id);
     }
 

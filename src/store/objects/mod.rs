@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use thiserror::Error;
 
 use crate::base::limits::STORE_METAS_MAX;
@@ -46,8 +47,8 @@ pub use table::{Found, Item, Table, Upload};
 pub struct Objects {
     disk: Arc<dyn Disk>,
     root: PathBuf,
-    options: Options,
-    containers: HashMap<String, Container>,
+    durability: Durability,
+    settings: ArcSwap<Settings>,
     table: Table,
     commit: Mutex<Commit>,
     next: AtomicU64,
@@ -65,20 +66,50 @@ pub struct Objects {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub durability: Durability,
+    pub settings: Settings,
+}
+
+/// What an operator may change while the store is open.
+#[derive(Clone, Debug)]
+pub struct Settings {
     /// What all objects may weigh together, in bytes.
-    pub capacity: Option<u64>,
-    pub when_full: WhenFull,
-    /// No two of the same name. Of names that are not here there are no containers, unless there is one called `*`.
-    pub containers: Vec<Container>,
+    capacity: Option<u64>,
+    when_full: WhenFull,
+    containers: HashMap<String, Container>,
+}
+
+impl Settings {
+    /// No two containers of the same name. Of names that are not here there are none, unless there is one called `*`.
+    pub fn new(capacity: Option<u64>, when_full: WhenFull, containers: Vec<Container>) -> Settings {
+        let containers = containers.into_iter().map(|container| (container.name.clone(), container)).collect();
+        Settings { capacity, when_full, containers }
+    }
+
+    /// The settings of a container; `None`: there is none of that name.
+    pub fn container(&self, name: &str) -> Option<&Container> {
+        self.containers.get(name).or_else(|| self.containers.get(EVERY_CONTAINER))
+    }
+
+    pub fn capacity(&self) -> Option<u64> {
+        self.capacity
+    }
+
+    /// When an object ends, in milliseconds since 1970.
+    fn expires(&self, path: &ObjectPath, modified: u64, lifetime: u32) -> u64 {
+        let container = self.container(path.container()).filter(|container| container.expires_any());
+        container.map_or(object::NEVER, |container| container.expires(path, modified, lifetime))
+    }
+
+    fn expire_any(&self) -> bool {
+        self.containers.values().any(Container::expires_any)
+    }
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
             durability: Durability::Batched(crate::base::limits::STORE_SYNC_DEFAULT),
-            capacity: None,
-            when_full: WhenFull::default(),
-            containers: vec![Container::new(EVERY_CONTAINER)],
+            settings: Settings::new(None, WhenFull::default(), vec![Container::new(EVERY_CONTAINER)]),
         }
     }
 }
@@ -150,14 +181,13 @@ const DIRECTORY_FILES: u64 = 512;
 impl Objects {
     /// Reads what is in a directory, which has to be there. `now` and other times are milliseconds since 1970.
     pub fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> io::Result<Objects> {
-        let containers: HashMap<String, Container> =
-            options.containers.iter().map(|container| (container.name.clone(), container.clone())).collect();
+        let Options { durability, settings } = options;
         let directory = root.join("objects");
         disk.make_dir(&directory)?;
         disk.spread(&directory);
         let (ledger, found) = Ledger::open(disk.clone(), &root.join("journal"))?;
         disk.sync_dir(root)?;
-        let mut reader = Reader { containers: &containers, metas: HashSet::new(), last: Arc::default() };
+        let mut reader = Reader { settings: &settings, metas: HashSet::new(), last: Arc::default() };
         let mut objects = Vec::new();
         if let Some(rows) = found.table.as_deref().map(ledger::rows).transpose()?.flatten() {
             let wanted = row::end_of(rows).unwrap_or_default();
@@ -188,17 +218,14 @@ impl Objects {
         // Ids are never given twice, whatever was left behind of uploads that did not get to the journal.
         let first = newest.map_or(1, |newest| newest.saturating_add(1).saturating_mul(DIRECTORY_FILES));
         let mut due = Due::default();
-        if containers.values().any(Container::expires_any) {
-            table
-                .all()
-                .filter(|object| object.expires != object::NEVER)
-                .for_each(|object| due.insert(object.id, object.expires));
+        if settings.expire_any() {
+            table.all().for_each(|object| due.insert(object.id, object.expires()));
         }
         Ok(Objects {
             disk,
             root: root.to_owned(),
-            options,
-            containers,
+            durability,
+            settings: ArcSwap::from_pointee(settings),
             table,
             commit: Mutex::new(Commit { ledger, is_suspect: false, doubtful: Vec::new() }),
             next: AtomicU64::new(first),
@@ -211,22 +238,37 @@ impl Objects {
         })
     }
 
-    pub fn options(&self) -> &Options {
-        &self.options
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// As they are now. To be held for a moment, not kept.
+    pub fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    /// Other settings from now on, also for what is there: some hundred nanoseconds for each object, in which nothing is
+    /// committed.
+    pub fn reconfigure(&self, settings: Settings) {
+        let _commit = lock(&self.commit);
+        let mut due = Due::default();
+        for object in self.table.all() {
+            let expires = settings.expires(&object.path, object.modified, object.lifetime);
+            object.expires.store(expires, Ordering::Relaxed);
+            due.insert(object.id, expires);
+        }
+        self.settings.store(Arc::new(settings));
+        *lock(&self.due) = due;
     }
 
     pub fn table(&self) -> &Table {
         &self.table
     }
 
-    /// The settings of a container; `None`: there is none of that name.
-    pub fn container(&self, name: &str) -> Option<&Container> {
-        self.containers.get(name).or_else(|| self.containers.get(EVERY_CONTAINER))
-    }
-
     /// Whether a container is there to be read from: one that has settings, or holds something.
     pub fn has_container(&self, name: &str) -> bool {
-        self.containers.contains_key(name) || (self.container(name).is_some() && self.table.has_container(name))
+        let settings = self.settings();
+        settings.containers.contains_key(name) || (settings.container(name).is_some() && self.table.has_container(name))
     }
 
     /// What has this path at this time.
@@ -260,7 +302,7 @@ impl Objects {
             }
             created => created?,
         };
-        if self.options.durability != Durability::None {
+        if self.durability != Durability::None {
             lock(&self.created).insert(number);
         }
         Ok(file)
@@ -268,7 +310,7 @@ impl Objects {
 
     fn make_directory(&self, number: u64) -> io::Result<()> {
         self.disk.make_dir(&self.directory(number))?;
-        match self.options.durability {
+        match self.durability {
             Durability::None => Ok(()),
             Durability::Each | Durability::Batched(_) => self.disk.sync_dir(&self.root.join("objects")),
         }
@@ -290,13 +332,14 @@ impl Objects {
 
     /// An object as it will be shown.
     pub fn object(&self, written: Written) -> Arc<Object> {
-        Arc::new(object(&self.containers, written))
+        Arc::new(object(&self.settings(), written))
     }
 
     /// Whether an object of `len` bytes may be taken, as far as that can be told before it comes.
     pub fn has_room(&self, path: &ObjectPath, len: u64) -> Result<(), CommitError> {
-        let Some(capacity) = self.options.capacity else { return Ok(()) };
-        let is_full = match self.options.when_full {
+        let settings = self.settings();
+        let Some(capacity) = settings.capacity else { return Ok(()) };
+        let is_full = match settings.when_full {
             WhenFull::Refuse => {
                 self.table.bytes().saturating_add(len) > capacity.saturating_add(self.replaced_by(path))
             }
@@ -322,13 +365,15 @@ impl Objects {
                 *result = Err(CommitError::Disk(error.clone()));
             }
         }
+        let settings = self.settings();
         let mut garbage = lock(&self.garbage);
         for (change, result) in changes.iter().zip(&results) {
             match (change, result) {
                 (Change::Put(object, _), Ok(())) => {
-                    if object.expires != object::NEVER {
-                        lock(&self.due).insert(object.id, object.expires);
-                    }
+                    // The rules may be others than when it was made.
+                    let expires = settings.expires(&object.path, object.modified, object.lifetime);
+                    object.expires.store(expires, Ordering::Relaxed);
+                    lock(&self.due).insert(object.id, expires);
                     garbage.extend(self.table.insert(object.clone()).map(|replaced| replaced.id));
                 }
                 (Change::Delete(id), Ok(())) => garbage.extend(self.table.remove(*id).map(|removed| removed.id)),
@@ -353,13 +398,14 @@ impl Objects {
 
     /// Ids of the oldest objects that have to go for the changes; refuses what does not fit at all.
     fn make_room(&self, changes: &[&Change], results: &mut [Result<(), CommitError>]) -> Vec<u64> {
-        let Some(capacity) = self.options.capacity else { return Vec::new() };
+        let settings = self.settings();
+        let Some(capacity) = settings.capacity else { return Vec::new() };
         let mut bytes = self.table.bytes();
         let (mut going, mut last) = (Vec::new(), None);
         for (change, result) in changes.iter().zip(results) {
             let Change::Put(object, _) = change else { continue };
             let wanted = (bytes + object.weight()).saturating_sub(self.replaced_by(&object.path));
-            if wanted > capacity && (self.options.when_full == WhenFull::Refuse || object.weight() > capacity) {
+            if wanted > capacity && (settings.when_full == WhenFull::Refuse || object.weight() > capacity) {
                 *result = Err(CommitError::Full { capacity });
                 continue;
             }
@@ -376,7 +422,7 @@ impl Objects {
 
     /// A file that cannot be synced fails its own change; a directory, all of them.
     fn sync_files(&self, changes: &[&Change], results: &mut [Result<(), CommitError>]) -> io::Result<()> {
-        if self.options.durability == Durability::None {
+        if self.durability == Durability::None {
             return Ok(());
         }
         let puts = || {
@@ -447,7 +493,7 @@ impl Objects {
                 error
             }
         })?;
-        if self.options.durability != Durability::None {
+        if self.durability != Durability::None {
             commit.ledger.sync().inspect_err(|_| commit.is_suspect = true)?;
         }
         Ok(())
@@ -492,7 +538,7 @@ impl Objects {
     pub fn expire_again(&self, ids: &[u64]) {
         let mut due = lock(&self.due);
         for object in ids.iter().filter_map(|&id| self.table.by_id(id)) {
-            due.insert(object.id, object.expires);
+            due.insert(object.id, object.expires());
         }
     }
 
@@ -557,8 +603,8 @@ impl Objects {
 }
 
 /// Makes objects of rows.
-struct Reader<'c> {
-    containers: &'c HashMap<String, Container>,
+struct Reader<'s> {
+    settings: &'s Settings,
     metas: HashSet<Arc<Meta>>,
     /// Most objects have what the one before has.
     last: Arc<Meta>,
@@ -572,15 +618,13 @@ impl Reader<'_> {
             self.last = intern(&mut self.metas, meta);
         }
         let meta = self.last.clone();
-        Arc::new(object(self.containers, Written { id, path, len, modified, digest, meta, lifetime }))
+        Arc::new(object(self.settings, Written { id, path, len, modified, digest, meta, lifetime }))
     }
 }
 
-fn object(containers: &HashMap<String, Container>, written: Written) -> Object {
+fn object(settings: &Settings, written: Written) -> Object {
     let Written { id, path, len, modified, digest, meta, lifetime } = written;
-    let container = containers.get(path.container()).or_else(|| containers.get(EVERY_CONTAINER));
-    let container = container.filter(|container| container.expires_any());
-    let expires = container.map_or(object::NEVER, |container| container.expires(&path, modified, lifetime));
+    let expires = settings.expires(&path, modified, lifetime).into();
     Object { id, path, len, modified, digest, meta, lifetime, expires }
 }
 

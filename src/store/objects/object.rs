@@ -1,11 +1,12 @@
 //! An object: what is known of it while it lies in the store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::path::ObjectPath;
 
-/// One version of what has a path. Never changed: an overwrite is another object.
-#[derive(Debug, PartialEq, Eq)]
+/// One version of what has a path. An overwrite is another object; only when it ends may change, with the rules.
+#[derive(Debug)]
 pub struct Object {
     /// Names its file; ascends with the time at which uploads begin.
     pub id: u64,
@@ -19,7 +20,7 @@ pub struct Object {
     /// How long a manifest lasts after it was written, in milliseconds; 0 is for ever.
     pub lifetime: u32,
     /// From when on it is not shown any more, in milliseconds since 1970; [`NEVER`] unless a rule or its lifetime says so.
-    pub expires: u64,
+    pub(super) expires: AtomicU64,
 }
 
 /// An object as whoever wrote it knows it; when it ends is for its container to say.
@@ -69,7 +70,12 @@ pub const META_BYTES_MAX: usize = 1_024;
 
 impl Object {
     pub fn is_expired(&self, now: u64) -> bool {
-        self.expires <= now
+        self.expires() <= now
+    }
+
+    /// In milliseconds since 1970, or [`NEVER`].
+    pub fn expires(&self) -> u64 {
+        self.expires.load(Ordering::Relaxed)
     }
 
     /// What a container counts against its capacity: whole blocks of the file system, and what an entry takes.

@@ -194,7 +194,7 @@ mod tests {
             digest: Digest([id as u8; 32]),
             meta: Arc::new(Meta { content_type: content_type.into(), cache_control: "max-age=3".into() }),
             lifetime: 3_000,
-            expires: NEVER,
+            expires: NEVER.into(),
         }
     }
 

@@ -444,7 +444,7 @@ mod tests {
             digest: Digest([0; 32]),
             meta,
             lifetime: 0,
-            expires: NEVER,
+            expires: NEVER.into(),
         })
     }
 

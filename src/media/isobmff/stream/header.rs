@@ -84,7 +84,7 @@ impl Header {
                 id: source.id,
                 content,
                 timescale: source.timescale,
-                shift: source.edit.start_delay.saturating_sub(source.edit.media_start),
+                shift: source.edit.start_delay(source.timescale).saturating_sub(source.edit.media_start),
                 description: source.description,
                 clock: before
                     .filter(|before| before.timescale == source.timescale)

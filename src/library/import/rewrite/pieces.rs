@@ -1,0 +1,187 @@
+//! Renditions in segments: MPEG-TS, packed audio or fragmented MP4, joined.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::transport::notes;
+use super::{Error, Spools};
+use crate::base::limits::SUBTITLE_BYTES_MAX;
+use crate::library::import::candidate::SourceFile;
+use crate::library::import::cues::{Found, read_cues};
+use crate::library::import::input::Input;
+use crate::library::import::manifest::{Part, Rendition};
+use crate::library::import::{self, Clock, Report};
+use crate::media::feed::Event;
+use crate::media::isobmff::stream;
+use crate::media::mpegts::{self, PackedAudio};
+
+enum Demuxer {
+    Transport(Box<mpegts::Demuxer>),
+    Packed(Box<PackedAudio>),
+    Fragmented(Box<stream::Demuxer>, Option<Arc<Part>>),
+}
+
+/// Opens files of segments, of which several in a row are often the same.
+#[derive(Default)]
+struct Files(BTreeMap<PathBuf, SourceFile>);
+
+impl Files {
+    fn open(&mut self, part: &Part) -> Result<(&SourceFile, std::ops::Range<u64>), import::Error> {
+        if !self.0.contains_key(&part.path) {
+            // The ones before are not needed any more, but for one that holds them all.
+            if self.0.len() >= FILES_MAX {
+                self.close()?;
+            }
+            let input = Input { path: part.path.clone(), labels: Default::default(), audio: Vec::new() };
+            self.0.insert(part.path.clone(), SourceFile::open(&input, 0)?);
+        }
+        let source = &self.0[&part.path];
+        let range = part.range.clone().unwrap_or(0..source.len());
+        if range.start > range.end || range.end > source.len() {
+            return Err(Error::Range { file: source.name.clone(), range, len: source.len() }.into());
+        }
+        Ok((source, range))
+    }
+
+    /// Looks that nobody wrote to them meanwhile.
+    fn close(&mut self) -> Result<(), import::Error> {
+        std::mem::take(&mut self.0).values().try_for_each(SourceFile::check_unchanged)
+    }
+}
+
+const FILES_MAX: usize = 16;
+
+/// Takes the segments of a rendition apart, one after the other.
+pub fn pieces(
+    rendition: &Rendition,
+    spools: &mut Spools<'_>,
+    report: Report<'_>,
+    progress: &mut dyn FnMut(u64, Report<'_>) -> Result<(), import::Error>,
+) -> Result<(), import::Error> {
+    let mut files = Files::default();
+    let mut demuxer = None;
+    let mut losses = 0;
+    for piece in &rendition.pieces {
+        if demuxer.is_none() {
+            let (source, range) = files.open(&piece.part)?;
+            demuxer = Some(Demuxer::of(&rendition.name, source, range.start, piece.header.is_some())?);
+        }
+        let Some(demuxer) = &mut demuxer else { break };
+        if let (Demuxer::Fragmented(stream, last), Some(header)) = (&mut *demuxer, &piece.header)
+            && last.as_ref() != Some(header)
+        {
+            let (source, range) = files.open(header)?;
+            source.read(range, &mut |bytes| {
+                stream.handle(Bytes::copy_from_slice(bytes)).map_err(|error| Error::in_piece(source, error))?;
+                progress(bytes.len() as u64, report)
+            })?;
+            stream.finish().map_err(|error| Error::in_piece(source, error))?;
+            *last = Some(header.clone());
+        }
+        let (source, range) = files.open(&piece.part)?;
+        let mut events = Vec::new();
+        source.read(range, &mut |bytes| {
+            demuxer.push(source, bytes, &mut events)?;
+            events.drain(..).try_for_each(|event| spools.take(event))?;
+            progress(bytes.len() as u64, report)
+        })?;
+        demuxer.flush(source, &mut events)?;
+        events.drain(..).try_for_each(|event| spools.take(event))?;
+        notes(&source.name, demuxer.notices(), report);
+        if demuxer.losses() > losses {
+            losses = demuxer.losses();
+            report(import::Event::Note(&format!("{}: packets are missing", source.name)));
+        }
+    }
+    if let Some(Demuxer::Fragmented(..)) = demuxer {
+        spools.begin_at(rendition.start);
+    }
+    files.close()
+}
+
+impl Demuxer {
+    fn of(name: &str, source: &SourceFile, at: u64, has_header: bool) -> Result<Demuxer, Error> {
+        let bytes = source.map.bytes().get(at as usize..).unwrap_or_default();
+        let is_box = matches!(
+            bytes.get(4..8),
+            Some(b"ftyp" | b"styp" | b"moov" | b"moof" | b"sidx" | b"emsg" | b"prft" | b"free")
+        );
+        match bytes {
+            _ if has_header || is_box => Ok(Demuxer::Fragmented(Box::new(stream::Demuxer::new(name)), None)),
+            _ if PackedAudio::is_begun_by(bytes) => Ok(Demuxer::Packed(Box::default())),
+            [0x47, ..] | [_, _, _, _, 0x47, ..] => Ok(Demuxer::Transport(Box::default())),
+            _ => {
+                let found: String = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+                Err(Error::Segment { file: source.name.clone(), at, found })
+            }
+        }
+    }
+
+    fn push(&mut self, source: &SourceFile, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), Error> {
+        match self {
+            Demuxer::Transport(demuxer) => demuxer.push(bytes, events).map_err(|error| Error::in_piece(source, error)),
+            Demuxer::Packed(demuxer) => demuxer.push(bytes, events).map_err(|error| Error::in_piece(source, error)),
+            Demuxer::Fragmented(demuxer, _) => {
+                let result = demuxer.handle(Bytes::copy_from_slice(bytes));
+                events.extend(std::iter::from_fn(|| demuxer.poll()));
+                result.map_err(|error| Error::in_piece(source, error))
+            }
+        }
+    }
+
+    fn flush(&mut self, source: &SourceFile, events: &mut Vec<Event>) -> Result<(), Error> {
+        match self {
+            Demuxer::Transport(demuxer) => demuxer.flush(events).map_err(|error| Error::in_piece(source, error)),
+            Demuxer::Packed(demuxer) => {
+                demuxer.flush(events);
+                Ok(())
+            }
+            Demuxer::Fragmented(demuxer, _) => {
+                let result = demuxer.finish();
+                events.extend(std::iter::from_fn(|| demuxer.poll()));
+                result.map_err(|error| Error::in_piece(source, error))
+            }
+        }
+    }
+
+    fn notices(&mut self) -> Vec<mpegts::Notice> {
+        match self {
+            Demuxer::Transport(demuxer) => demuxer.notices(),
+            Demuxer::Packed(demuxer) => demuxer.notices(),
+            Demuxer::Fragmented(..) => Vec::new(),
+        }
+    }
+
+    fn losses(&self) -> u64 {
+        match self {
+            Demuxer::Transport(demuxer) => demuxer.losses(),
+            _ => 0,
+        }
+    }
+}
+
+/// Joins the segments of subtitles.
+pub fn texts(rendition: &Rendition) -> Result<Found, import::Error> {
+    let mut files = Files::default();
+    let (mut cues, mut clock, mut bytes) = (Vec::new(), None, 0);
+    for piece in &rendition.pieces {
+        let (source, range) = files.open(&piece.part)?;
+        let mut text = Vec::new();
+        bytes += range.end - range.start;
+        if bytes > SUBTITLE_BYTES_MAX {
+            return Err(Error::Subtitles { name: rendition.name.clone() }.into());
+        }
+        source.read(range, &mut |bytes| {
+            text.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        let map = read_cues(&source.name, &text, &mut cues)?;
+        clock.get_or_insert(if map { Clock::Encoder } else { Clock::Presentation });
+    }
+    files.close()?;
+    let (name, labels) = (rendition.name.clone(), rendition.labels.clone());
+    Ok(Found { name, labels, clock: clock.unwrap_or_default(), cues })
+}
