@@ -101,7 +101,7 @@
 //! | --- | --- | --- |
 //! | 0 | [`base`], [`sys`] | units, payloads, bounded reading, limits, counters; everything unsafe or Linux |
 //! | 1 | [`http`], [`media`] | HTTP/1.1 without sockets; tracks, samples, timelines, containers and codecs without files |
-//! | 2 | [`package`], [`ingest`] | formats, described: HLS, DASH, CMAF; protocols that bring media in, without sockets |
+//! | 2 | [`package`], [`ingest`] | formats, described: HLS, DASH, CMAF, Smooth Streaming, progressive MP4; protocols that bring media in, without sockets |
 //! | 3 | [`store`] | track files and their index, objects |
 //! | 4 | [`library`] | assets: catalog, import, grace time |
 //! | 4 | [`live`] | channels: media time, segments, window, without sockets or files |

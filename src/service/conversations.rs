@@ -413,3 +413,38 @@ fn a_hit_shares_what_was_rendered() {
     };
     assert_eq!(inline(&first), inline(&second));
 }
+
+#[test]
+fn queries_select_and_links_carry_the_borders() {
+    let origin = Origin::new(Fixture::film(20));
+    for (path, want) in [
+        ("index.m3u8?start=5&end=9", 200),
+        ("index.mpd?start=5&end=9&cdn=1", 200),
+        ("single/index.mpd?aws.manifestfilter=video_height:720-720%3Baudio_language:de", 200),
+        ("index.ism/Manifest?aws.manifestfilter=video_height:0-720", 200),
+        ("{v}/v1.m3u8?start=4.004&end=8.008", 200),
+        ("{v}/v1.iframes.m3u8?start=4.004", 200),
+        ("{v}/v1.m3u8?start=30", 404),
+        ("index.mpd?start=30", 404),
+        ("index.mpd?aws.manifestfilter=video_height:1-2;audio_language:fr", 404),
+        ("index.ism/Manifest?aws.manifestfilter=video_height:1-2;audio_language:fr", 404),
+        ("index.mpd?start=x", 400),
+        ("index.mpd?start=9&end=5", 400),
+        ("{v}/v1.m3u8?end=x", 400),
+        ("index.mpd?aws.manifestfilter=nonsense", 400),
+        ("index.ism/Manifest?start=1", 400),
+        ("index.mp4?tracks=", 400),
+    ] {
+        let head = format!("GET /vod/a/{} HTTP/1.1\r\nHost: h\r\n\r\n", path.replace("{v}", V));
+        let status = match origin.outcome(&head, true) {
+            Outcome::Ready(response) => response.status.0,
+            Outcome::Missing => 404,
+            _ => panic!("{path}"),
+        };
+        assert_eq!(status, want, "{path}");
+    }
+    let clip = |query| origin.ask(&format!("GET /vod/a/index.m3u8?{query}"), "");
+    let (one, other) = (clip("start=5&end=9"), clip("end=12.012&start=4.004"));
+    assert!(body(&one).contains(&format!("\n{V}/v1.m3u8?start=4.004&end=12.012\n")), "{}", body(&one));
+    assert_eq!(field(&head(&one), "ETag"), field(&head(&other), "ETag"));
+}

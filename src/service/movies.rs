@@ -39,12 +39,6 @@ pub struct Movies {
 
 impl Default for Movies {
     fn default() -> Movies {
-        Movies::new()
-    }
-}
-
-impl Movies {
-    pub(super) fn new() -> Movies {
         const MOVIE_BYTES_TYPICAL: u64 = 1024 * 1024;
         let options = OptionsBuilder::new()
             // One, or each would keep its share of the bytes only, and there are large ones.
@@ -56,7 +50,9 @@ impl Movies {
         let made = Cache::with_options(options, Weight, Default::default(), Default::default());
         Movies { made, ordered: Mutex::default() }
     }
+}
 
+impl Movies {
     pub fn find(&self, key: &Key) -> Option<Made> {
         self.made.get(key)
     }

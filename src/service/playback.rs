@@ -132,7 +132,7 @@ impl Playback {
             .expect("both capacities are given");
         Playback {
             manifests: Cache::with_options(options, Weight, Default::default(), Default::default()),
-            movies: Movies::new(),
+            movies: Movies::default(),
             manifest_cache_control: format!("max-age={}", manifest_age.as_secs()),
             derived: Derived::open(derived),
             refused: Cache::new(REFUSED_MAX),
