@@ -32,6 +32,14 @@ impl Source for Film {
         self.0.presentation().track(id)
     }
 
+    fn sample_rows(&self, _: &str, _: std::ops::Range<u32>) -> Option<headwater::base::Extent> {
+        None
+    }
+
+    fn is_resident(&self, _: &headwater::base::Extent) -> bool {
+        true
+    }
+
     fn published(&self) -> u64 {
         784_111_777
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use headwater::base::Ticks;
+use headwater::media::Kind;
 use headwater::media::broadcast::{Caption, CaptionChannel, Mark};
 use headwater::media::feed::Message;
 use headwater::media::fixture::{Fixture, audio, row, video};
@@ -12,7 +13,7 @@ use headwater::media::track::{Details, Role, Track, VideoRange};
 use headwater::package::fixture::{Channel, FIRST};
 use headwater::package::hls::{Live, rules};
 use headwater::package::live_url::Stretch;
-use headwater::package::{Addressing, Links, dash, hls, ts};
+use headwater::package::{Addressing, Links, dash, hls, mss, ts};
 
 /// Renders everything there is of the presentation, checks that other parsers accept it, and compares it.
 fn check(name: &str, fixture: &Fixture) {
@@ -25,6 +26,12 @@ fn check(name: &str, fixture: &Fixture) {
     ];
     for view in &presentation.tracks {
         manifests.push((format!("{}.m3u8", view.track.id), hls::media(&presentation, view)));
+    }
+    for view in presentation.tracks.iter().filter(|view| view.track.kind() == Kind::Video) {
+        manifests.push((format!("{}.iframes.m3u8", view.track.id), hls::media_key_frames(view)));
+    }
+    if let Some(text) = mss::manifest(&presentation, &|_| true) {
+        manifests.push(("index.ism/Manifest".to_owned(), text));
     }
     manifests.push(("single/index.m3u8".to_owned(), hls::multivariant(&presentation, &single)));
     manifests.push(("single/index.mpd".to_owned(), dash::mpd(&presentation, &single)));
@@ -66,7 +73,7 @@ fn compare(name: &str, manifests: &[(String, String)]) {
         if file.ends_with("index.mpd") {
             let mpd = dash_mpd::parse(text).unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));
             assert_eq!(dash_mpd::check_conformity(&mpd), Vec::<String>::new(), "{name}\n{text}");
-        } else {
+        } else if !file.ends_with("Manifest") {
             let playlist = m3u8_rs::parse_playlist_res(text.as_bytes());
             let playlist = playlist.unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));
             let multivariant = matches!(playlist, m3u8_rs::Playlist::MasterPlaylist(_));

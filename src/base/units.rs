@@ -21,6 +21,9 @@ impl Timescale {
     /// The clock of MPEG-2 systems and of `X-TIMESTAMP-MAP`.
     pub const MPEG: Timescale = Timescale::constant(90_000);
 
+    /// 100 ns, which Smooth Streaming counts in.
+    pub const SMOOTH: Timescale = Timescale::constant(10_000_000);
+
     /// `None` for zero, which no track may have.
     pub fn new(ticks_per_second: u32) -> Option<Timescale> {
         NonZeroU32::new(ticks_per_second).map(Timescale)

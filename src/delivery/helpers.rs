@@ -54,18 +54,24 @@ const NICE_STEPS: i32 = 5;
 
 /// Where the thing that is loaded lives: unique as long as the queue holds it. (One that is asked for between the end of a
 /// load and its announcement waits for nothing and is asked for again.)
-type LoadKey = usize;
+type LoadKey = (usize, u64);
 
 fn key(load: &Load) -> LoadKey {
-    match load {
+    let address = match load {
         Load::Open(entry) => Arc::as_ptr(entry) as usize,
         Load::Compress(manifest) => Arc::as_ptr(manifest) as usize,
         Load::Object(object) => Arc::as_ptr(object) as usize,
         Load::Make(job) => Arc::as_ptr(job) as usize,
         Load::Movie(order, _) => Arc::as_ptr(order) as usize,
+        // Of one file different stretches are wanted.
+        Load::Read(extents) => {
+            let first = extents.first();
+            return first.map_or((0, 0), |extent| (Arc::as_ptr(&extent.file) as *const () as usize, extent.offset));
+        }
         // There is one, and nothing lives here.
         Load::List => 0,
-    }
+    };
+    (address, 0)
 }
 
 impl Helpers {

@@ -15,6 +15,7 @@ pub enum Kind {
     Multivariant,
     MediaPlaylist,
     Mpd,
+    SmoothManifest,
     Init,
     Segment,
     Text,
@@ -29,10 +30,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Multivariant,
         Kind::MediaPlaylist,
         Kind::Mpd,
+        Kind::SmoothManifest,
         Kind::Init,
         Kind::Segment,
         Kind::Text,
@@ -48,6 +50,7 @@ impl Kind {
             Kind::Multivariant => "multivariant",
             Kind::MediaPlaylist => "media_playlist",
             Kind::Mpd => "mpd",
+            Kind::SmoothManifest => "smooth_manifest",
             Kind::Init => "init",
             Kind::Segment => "segment",
             Kind::Text => "text",

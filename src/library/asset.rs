@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::version::Version;
-use crate::base::{Stored, Ticks};
+use crate::base::{Extent, Stored, Ticks};
+use crate::media::isobmff::stored::media_start;
 use crate::media::presentation::group;
 use crate::media::{Fragment, Kind, Presentation, Track, TrackView};
 use crate::store::index::{Error, FILE_NAME, Index, IndexedTrack};
@@ -21,6 +23,8 @@ pub struct Asset {
     files: Vec<Arc<MappedFile>>,
     /// The same files, as payloads hold them, by track.
     stored: Vec<Vec<Arc<dyn Stored>>>,
+    /// As in [`TrackView`], by track.
+    reorders: Vec<Ticks>,
     cuts: Vec<u32>,
     /// As URLs name it.
     version: Version,
@@ -75,6 +79,7 @@ impl Asset {
         let published = fs::metadata(&path).map_err(|source| Error::Io { path, source })?.mtime();
         let mut files: Vec<Arc<MappedFile>> = Vec::with_capacity(index.tracks().len());
         let mut stored = Vec::with_capacity(index.tracks().len());
+        let mut reorders = Vec::with_capacity(index.tracks().len());
         for indexed in index.tracks() {
             let mut of_track: Vec<Arc<dyn Stored>> = Vec::new();
             for (name, size) in self::files(indexed) {
@@ -87,6 +92,7 @@ impl Asset {
                 of_track.push(file.clone());
                 files.push(file);
             }
+            reorders.push(of_track.first().map_or(Ticks(0), |file| reorder(indexed, &**file)));
             stored.push(of_track);
         }
         let (cuts, duration) = (cuts(&index, segment), duration(&index));
@@ -94,7 +100,16 @@ impl Asset {
             let error = io::Error::other("neither video nor audio in it");
             return Err(Error::Io { path: directory.to_owned(), source: error });
         }
-        Ok(Asset { index, files, stored, cuts, version, duration, published: u64::try_from(published).unwrap_or(0) })
+        Ok(Asset {
+            index,
+            files,
+            stored,
+            reorders,
+            cuts,
+            version,
+            duration,
+            published: u64::try_from(published).unwrap_or(0),
+        })
     }
 
     pub fn presentation(&self) -> Presentation<'_> {
@@ -111,6 +126,12 @@ impl Asset {
         self.view(self.index.tracks().iter().position(|indexed| indexed.track.id == id)?)
     }
 
+    /// Where some rows of a track's sample table lie: they may not be in memory, whatever [`Asset::is_resident`] says.
+    pub fn sample_rows(&self, id: &str, rows: Range<u32>) -> Option<Extent> {
+        let indexed = self.index.tracks().iter().find(|indexed| indexed.track.id == id)?;
+        Some(self.index.sample_rows(indexed, rows))
+    }
+
     fn view(&self, number: usize) -> Option<TrackView<'_>> {
         let indexed = self.index.tracks().get(number)?;
         Some(TrackView {
@@ -120,6 +141,7 @@ impl Asset {
                 Some(_) => Ticks(indexed.track.presentation_offset.0.saturating_neg()),
                 None => Ticks(0),
             },
+            reorder: *self.reorders.get(number)?,
             cut_off: Ticks(0),
             init_size: indexed.init_size,
             fragments: self.index.fragments(indexed),
@@ -162,6 +184,18 @@ impl Asset {
     /// Open track files, for limits and figures.
     pub fn track_count(&self) -> usize {
         self.files.len()
+    }
+}
+
+/// The part of the header's edit that is not priming (see `import::timeline`). Recorded tracks are as their encoder made them.
+fn reorder(indexed: &IndexedTrack, file: &dyn Stored) -> Ticks {
+    let header = file.mapped().and_then(|bytes| bytes.get(..usize::try_from(indexed.init_size).ok()?));
+    match (&indexed.recorded, indexed.track.kind(), header) {
+        (None, Kind::Video, Some(header)) => {
+            let start = media_start(header).unwrap_or(0);
+            Ticks(start.saturating_add(indexed.track.presentation_offset.0).clamp(0, i64::from(i32::MAX)))
+        }
+        _ => Ticks(0),
     }
 }
 

@@ -253,8 +253,13 @@ impl Segmenter {
         let length = usual.chain(self.step).min().unwrap_or(part).clamp(1, part);
         let has_room = time < open.part_start + part && time + length <= open.part_start + part + slack;
         if !open.rows.is_empty() && !has_room {
+            // The sample that follows is not to begin behind the one after it.
+            if self.kind == Kind::Video && next.is_none_or(|next| next > open.part_start + part) {
+                open.fill_part(part);
+            }
             open.close_part(cuts);
         }
+        let time = time.max(open.part_start);
         let room = (open.part_start + part).min(open.time + limit);
         let end = next.unwrap_or(time + length).min(room).max(time + 1);
         if open.rows.is_empty() {
@@ -326,6 +331,16 @@ impl Segmenter {
 }
 
 impl Open {
+    /// After a clock was set anew, frames lie elsewhere between the borders of parts, and a part may have no room for the next
+    /// one though it is less than 85% of the target (RFC 8216bis §4.4.4.9): its last one is shown for longer.
+    fn fill_part(&mut self, part: i64) {
+        let missing = self.part_start + part - self.end;
+        if let Some(last) = self.rows.last_mut().filter(|_| missing * 100 > part * 15) {
+            last.duration = last.duration.get().saturating_add(missing as u32).into();
+            self.end += missing;
+        }
+    }
+
     fn close_part(&mut self, cuts: &mut Vec<Cut>) {
         if self.rows.is_empty() {
             return;

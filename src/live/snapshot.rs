@@ -244,6 +244,10 @@ impl Snapshot {
                 offset: part.offset,
                 len: u64::from(part.size),
             }),
+            // It was hinted at, and the segment ended without it.
+            None if segment.is_complete && part as usize == segment.parts.len() => {
+                Located::Gap { time: Ticks(segment.time.0 + segment.duration.0), duration: track.part_target }
+            }
             None => later(),
         }
     }
@@ -285,6 +289,7 @@ impl TrackSnapshot {
             rate: self.rate,
             runs,
             tail: &self.tail[start.min(stop)..stop],
+            before: first.checked_sub(1).and_then(|before| self.end_of(before)),
             part_target: self.part_target,
         }
     }
@@ -295,12 +300,20 @@ impl TrackSnapshot {
         if !tail.iter().any(|segment| segment.is_complete) {
             return self.view(first, u64::MAX);
         }
-        BroadcastTrack { track: &self.track, rate: self.rate, runs: Vec::new(), tail, part_target: self.part_target }
+        let (track, rate, part_target) = (&*self.track, self.rate, self.part_target);
+        BroadcastTrack { track, rate, runs: Vec::new(), tail, before: None, part_target }
     }
 
     fn of_tail(&self, number: u64) -> Option<(&TailSegment, &Place)> {
         let at = self.tail.binary_search_by_key(&number, |segment| segment.number).ok()?;
         Some((&self.tail[at], &self.places[at]))
+    }
+
+    /// Where a segment ends, wherever it is kept.
+    fn end_of(&self, number: u64) -> Option<Ticks> {
+        let of_tail = self.of_tail(number).map(|(segment, _)| Ticks(segment.time.0 + segment.duration.0));
+        of_tail
+            .or_else(|| self.row(number).map(|(_, row)| Ticks(row.time.get() as i64 + i64::from(row.duration.get()))))
     }
 
     /// A segment that is older than the tail.

@@ -258,7 +258,7 @@ impl Lattice {
 }
 
 /// Fewer frames say nothing about their rate.
-const LEARN_STEPS_MIN: usize = 8;
+pub const LEARN_STEPS_MIN: usize = 8;
 
 /// Frames in how many seconds.
 const RATES: [(u32, u32); 17] = [

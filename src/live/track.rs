@@ -11,7 +11,7 @@ use super::segmenter::{self, Cut, Segmenter, Timed, part_target};
 use super::shelf::{Init, Shelf};
 use super::snapshot::TrackSnapshot;
 use super::state::SavedTrack;
-use super::timeline::{Anchor, Continuity, JUMP_SAMPLES, Lattice, Nanos, Pace, Verdict, to_nanos};
+use super::timeline::{Anchor, Continuity, JUMP_SAMPLES, LEARN_STEPS_MIN, Lattice, Nanos, Pace, Verdict, to_nanos};
 use crate::base::limits::LIVE_JUMP;
 use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
@@ -287,7 +287,8 @@ impl TrackWriter {
         let span = self.format.timescale.duration(Ticks(sample.decode_time.0.saturating_sub(first.0)));
         // Another format of a track that is on air goes on at once: that the rate is another, too, shows by itself.
         let is_known = self.shown.is_some();
-        let enough = self.format.kind != Kind::Video || is_known || (!self.held.is_empty() && is_key) || span >= hold;
+        let is_long = (!self.held.is_empty() && is_key) || span >= hold;
+        let enough = self.format.kind != Kind::Video || is_known || (is_long && self.held.len() >= LEARN_STEPS_MIN);
         self.waiting_bytes += sample.data.len();
         self.held.push(Held { sample, anchor });
         Ok(if enough { self.learn(cuts) } else { Taken::Fine })
@@ -438,8 +439,11 @@ impl TrackWriter {
         self.waiting_bytes = self.queue.iter().map(|timed| timed.data.len()).sum();
     }
 
-    pub fn is_learning(&self) -> bool {
-        self.learnt.is_none() && !self.held.is_empty()
+    /// Whether samples are held back that are enough to learn from, though more would be better. Of a few pictures before a
+    /// hole nobody knows the rate, and so not how long parts are.
+    pub fn could_learn(&self) -> bool {
+        let least = if self.format.kind == Kind::Video { LEARN_STEPS_MIN } else { 0 };
+        self.learnt.is_none() && self.held.len() > least
     }
 
     /// A segment is complete.

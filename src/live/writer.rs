@@ -20,7 +20,7 @@ use crate::base::Ticks;
 use crate::base::limits::{LIVE_PENDING_BYTES_MAX, LIVE_SESSIONS_MAX, LIVE_TRACKS_MAX};
 use crate::base::watch::ENDED;
 use crate::media::Kind;
-use crate::media::broadcast::{self, Grid, Position, SegmentRow};
+use crate::media::broadcast::{self, Grid, Position, SegmentRow, TailSegment};
 use crate::media::feed::{Event, Format, Marker, Sample, TrackKey};
 
 /// The state machine of one channel. All times are wall-clock time since 1970, and never read here.
@@ -314,6 +314,11 @@ impl ChannelWriter {
 
     /// New options from the operator. The grid of a channel that has published stays.
     pub fn configure(&mut self, options: Options) {
+        if options.window > self.options.window && self.grid.is_some() {
+            // What has left the shorter window does not come back, not after a restart either (RFC 8216bis §6.2.2).
+            self.origin = self.origin.max(self.first);
+            self.save_first();
+        }
         self.options = options;
     }
 
@@ -580,7 +585,7 @@ impl ChannelWriter {
     fn decide(&mut self, forced: bool, now: Duration) {
         if forced {
             for track in self.tracks.values_mut() {
-                if track.is_learning() {
+                if track.could_learn() {
                     track.learn(&mut Vec::new());
                 }
             }
@@ -967,7 +972,9 @@ impl ChannelWriter {
         // one that is being made yet: the key frame that ends the hole may lie late in it, and come after the others' sound.
         let nexts = self.views.iter().filter(|(_, view)| view.track.kind() != Kind::Text).filter_map(|(name, view)| {
             let last = view.tail.last()?;
-            let is_heard = last.number + SILENT_SLOTS > furthest;
+            // Where all have broken off, those that come back first wait for the others: a gap with nothing behind it is the
+            // end of the track to Shaka Player.
+            let is_heard = self.views.values().all(|other| !is_far_ahead(&other.tail, last.number));
             Some(match is_heard {
                 true => last.number + u64::from(last.is_complete),
                 false => self.begun(name).unwrap_or(furthest.saturating_sub(1)),
@@ -1069,6 +1076,13 @@ impl ChannelWriter {
         for segmenter in self.tracks.values_mut().filter_map(|track| track.segmenter.as_mut()) {
             segmenter.not_before(furthest.unwrap_or(0));
         }
+        // Those that had fallen silent held nobody up.
+        let nexts = self.tracks.values().filter(|track| track.format.kind != Kind::Text).filter_map(|track| {
+            let last = track.shelf.tail.last()?;
+            let is_heard = self.tracks.values().all(|other| !is_far_ahead(&other.shelf.tail, last.number));
+            Some(if is_heard { last.number + u64::from(last.is_complete) } else { furthest? })
+        });
+        self.next = nexts.min().unwrap_or(0);
         let names: Vec<_> = self.tracks.keys().cloned().collect();
         self.show_tracks(&names);
         if state.is_ended {
@@ -1079,8 +1093,13 @@ impl ChannelWriter {
     }
 }
 
-/// A track that is so many slots behind the furthest one holds nobody up.
-const SILENT_SLOTS: u64 = 3;
+/// Whether a track that has come to this number has fallen silent beside another.
+fn is_far_ahead(other: &[TailSegment], number: u64) -> bool {
+    other.iter().rev().take_while(|segment| segment.number > number).count() >= SILENT_SLOTS
+}
+
+/// A track that another one is so many segments ahead of holds nobody up.
+const SILENT_SLOTS: usize = 3;
 /// Text that has not come when the others are so many slots further on is taken to be none.
 const TEXT_BEHIND_SLOTS: u64 = 1;
 const AVAILABLE_MAX: Duration = Duration::from_secs(10 * 60);

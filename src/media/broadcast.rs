@@ -182,6 +182,8 @@ pub struct BroadcastTrack<'a> {
     pub runs: Vec<Run<'a>>,
     /// The newest segments, with their parts; the last may be open.
     pub tail: &'a [TailSegment],
+    /// Where the segment before [`Broadcast::first`] ends, in track ticks, if it is known still.
+    pub before: Option<Ticks>,
     /// The longest part there may be (`PART-TARGET`), in track ticks: the most whole frames that fit `Grid::part`.
     pub part_target: Ticks,
 }

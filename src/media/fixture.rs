@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::base::{Stored, Ticks, Timescale};
 
+use super::codec::make;
 use super::fragment::{Cue, Fragment, Sample, Start};
 use super::isobmff::{Matrix, write};
 use super::presentation::{Presentation, TrackView, group};
@@ -79,19 +80,21 @@ impl Fixture {
 
     pub fn with_track(mut self, track: Track, mut fragments: Vec<Fragment>) -> Fixture {
         let mut offset = INIT_SIZE;
-        for fragment in &mut fragments {
+        let mut samples = Vec::with_capacity(fragments.len());
+        for (at, fragment) in fragments.iter_mut().enumerate() {
+            // One sample each, as rows are made.
+            fragment.first_sample = (at as u32).into();
+            samples.push(Sample {
+                size: fragment.size.get().saturating_sub(fragment.media_offset.get()).into(),
+                duration: (fragment.duration.get() as u32).into(),
+                composition_offset: 0.into(),
+                flags: 0x0200_0000.into(),
+            });
             fragment.offset = offset.into();
             offset += u64::from(fragment.size.get());
         }
-        let file = Memory::stored(&track.id, offset, None);
-        self.tracks.push(OwnedTrack {
-            track,
-            file,
-            init_size: INIT_SIZE,
-            fragments,
-            samples: Vec::new(),
-            cues: Vec::new(),
-        });
+        let file = Memory::stored(&track.id, offset, header(&track));
+        self.tracks.push(OwnedTrack { track, file, init_size: INIT_SIZE, fragments, samples, cues: Vec::new() });
         self
     }
 
@@ -228,6 +231,7 @@ fn view<'a>(owned: &'a OwnedTrack, cuts: &'a [u32]) -> TrackView<'a> {
         track: &owned.track,
         files: std::slice::from_ref(&owned.file),
         time_offset: Ticks(0),
+        reorder: Ticks(0),
         cut_off: Ticks(0),
         init_size: owned.init_size,
         fragments: &owned.fragments,
@@ -235,6 +239,37 @@ fn view<'a>(owned: &'a OwnedTrack, cuts: &'a [u32]) -> TrackView<'a> {
         cues: &owned.cues,
         cuts,
     }
+}
+
+/// The initialisation segment of the commonest codecs, filled up to [`INIT_SIZE`]; others have none to read.
+fn header(track: &Track) -> Option<Vec<u8>> {
+    const AVC: [u8; 16] = [1, 0x64, 0, 0x1F, 0xFF, 0xE1, 0, 3, 0x67, 0x64, 0, 1, 0, 2, 0x68, 0xEE];
+    let (sample_entry, (width, height)) = match (&track.details, track.codec.split('.').next()) {
+        (Details::Video(video), Some("avc1")) => {
+            let size = (video.width as u16, video.height as u16);
+            (make::avc_entry(&AVC, size.0, size.1), (video.width, video.height))
+        }
+        (Details::Audio(audio), Some("mp4a")) => (make::aac_entry(&[0x11, 0x90], audio.channels), (0, 0)),
+        _ => return None,
+    };
+    let mut bytes = write::header(&write::Header {
+        timescale: track.timescale,
+        sample_entry: &sample_entry,
+        kind: track.kind(),
+        language: &track.language,
+        name: None,
+        media_start: track.presentation_offset.0.unsigned_abs(),
+        width,
+        height,
+        matrix: Matrix::default(),
+        default_duration: 1,
+        fragment_duration_hint: None,
+    });
+    let rest = INIT_SIZE - bytes.len() as u64;
+    bytes.extend_from_slice(&(rest as u32).to_be_bytes());
+    bytes.extend_from_slice(b"free");
+    bytes.resize(INIT_SIZE as usize, 0);
+    Some(bytes)
 }
 
 /// A closed fragment; its offset is set when it is added to a fixture.
@@ -313,7 +348,7 @@ fn clock(millis: u64) -> String {
     format!("{:02}:{:02}:{:02}.{:03}", millis / 3_600_000, millis / 60_000 % 60, millis / 1_000 % 60, millis % 1_000)
 }
 
-/// A stored file of which only text has bytes.
+/// A stored file of which only text, and headers, have bytes.
 struct Memory {
     name: String,
     len: u64,

@@ -35,6 +35,9 @@ pub struct TrackView<'a> {
     /// Presentation time 0 on the clock of the track file, after its edit list: 0 unless the track was recorded from the
     /// middle of a stream, whose times count from 1970. Then it is what `presentation_offset` takes away.
     pub time_offset: Ticks,
+    /// What the stored file adds to every composition offset, so that none is negative, and takes away again by its edit list;
+    /// the sample table has them without. In track ticks, 0 but for video whose frames are reordered.
+    pub reorder: Ticks,
     /// How much of the presentation before the first fragment was cut off, in track ticks: 0 unless it is a stretch of another
     /// (see [`Presentation::stretch`]).
     pub cut_off: Ticks,
@@ -158,6 +161,11 @@ impl<'a> TrackView<'a> {
     /// What a decode time (and composition offset) lacks to presentation time; see [`Track::presentation_offset`].
     pub fn presentation_offset(self) -> Ticks {
         Ticks(self.track.presentation_offset.0.saturating_sub(self.cut_off.0))
+    }
+
+    /// A composition offset as the stored file has it.
+    pub fn stored_offset(self, sample: &Sample) -> i32 {
+        i32::try_from(i64::from(sample.composition_offset.get()).saturating_add(self.reorder.0)).unwrap_or(i32::MAX)
     }
 
     /// In order, in one pass. Segments in which the track has nothing are left out.

@@ -99,6 +99,14 @@ impl Channel {
         owned.tail.retain(|segment| segment.number != number);
     }
 
+    /// Of the newest segment, one part came.
+    pub fn break_off(&mut self, track: usize) {
+        if let Some(segment) = self.tracks[track].tail.last_mut() {
+            segment.parts.truncate(1);
+            segment.duration = segment.parts[0].duration;
+        }
+    }
+
     /// From `number` on everything comes in another format, after a discontinuity.
     pub fn change(&mut self, number: u64) {
         for owned in &mut self.tracks {
@@ -190,7 +198,12 @@ fn row(segment: &TailSegment) -> SegmentRow {
 }
 
 fn view(owned: &ChannelTrack, first: u64) -> BroadcastTrack<'_> {
+    let mut rows = owned.runs.iter().flat_map(|(_, rows)| rows);
+    let row = rows.rfind(|row| row.number.get() + 1 == first);
+    let row = row.map(|row| row.time.get() as i64 + i64::from(row.duration.get()));
+    let tail = owned.tail.iter().find(|segment| segment.number + 1 == first);
     BroadcastTrack {
+        before: tail.map(|segment| segment.time.0 + segment.duration.0).or(row).map(Ticks),
         track: &owned.track,
         rate: if owned.track.kind() == Kind::Video {
             Bitrate { peak: 4_200_000, average: 4_000_000 }

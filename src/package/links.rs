@@ -20,6 +20,13 @@ pub enum Addressing {
 }
 
 impl Links {
+    /// From a multivariant playlist to an I-frame playlist, which is the same for both.
+    pub(super) fn key_frame_playlist(&self, version: &str, track: &str) -> String {
+        let link = url::key_frame_playlist(version, track);
+        let link = if self.addressing == Addressing::SingleFile { url::from_single(&link) } else { link };
+        link + &self.query
+    }
+
     /// From a multivariant playlist to a media playlist.
     pub(super) fn media_playlist(&self, version: &str, track: &str) -> String {
         let link = match self.addressing {

@@ -44,6 +44,28 @@ fn a_channel_that_grows_keeps_every_rule() {
     }
 }
 
+/// Nobody knows what comes after a segment that broke off, or behind a gap.
+#[test]
+fn what_may_not_come_is_not_hinted_at() {
+    for (track, breaks, is_gap, hint) in [
+        (0, false, false, Some("v1/FIRST+9.0.m4s")),
+        (0, true, false, None),
+        (0, false, true, None),
+        (2, true, false, None),
+        (2, false, true, None),
+    ] {
+        let mut channel = Channel::news(9, 0, PART);
+        if breaks {
+            channel.break_off(track);
+        }
+        if is_gap {
+            channel.remove(track, FIRST + 8);
+        }
+        let hint = hint.map(|hint| hint.replace("FIRST+9", &(FIRST + 9).to_string()));
+        assert_eq!(checked(&channel, track, &Live::default()).hint, hint, "{track} {breaks} {is_gap}");
+    }
+}
+
 #[test]
 fn a_delta_update_is_the_end_of_the_whole() {
     let mut channel = Channel::news(40, 2, PART);

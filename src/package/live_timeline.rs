@@ -7,8 +7,9 @@ use crate::media::broadcast::{Broadcast, BroadcastTrack, Mark, SegmentView, Stat
 
 /// One number of one track: a complete segment, or a gap.
 ///
-/// What an entry says depends on nothing that comes after it, so that it never changes once it is listed, and on nothing
-/// before it that may leave the window. So a gap is its slot, although the segment before may reach into it a little.
+/// What an entry says depends on nothing that comes after it, so that it never changes once it is listed. A gap is its slot,
+/// but begins where the segment before ends if that is next to it: Shaka Player has hinted parts begin there, and never gets
+/// past one that is listed with another start later.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub number: u64,
@@ -22,6 +23,12 @@ pub(super) struct Entry<'a> {
     /// Whether it starts where the entry before ends.
     pub follows: bool,
 }
+
+/// In microseconds: what begins no further apart than this begins together, as near as frames let it. More than a frame of
+/// any audio codec, less than two frames of video.
+pub(super) const TOGETHER: u64 = 50_000;
+/// In microseconds: a gap that the segment before covers is listed all the same.
+const SHORTEST: u64 = 1_000;
 
 /// The first number that is neither complete nor known to be a gap. Text comes when it comes: it is no gap because the
 /// others have gone on.
@@ -51,6 +58,11 @@ pub(super) fn entries<'b, 'a>(
         (Some(_), None) => Some(micros(grid.start(from, grid.timescale), grid.timescale)),
         (None, None) => None,
     };
+    // Where the segment before ends, though it be out of the window.
+    let mut end_before = match (before, last) {
+        (None, _) if from == broadcast.first => live.before.map(|end| micros(end, scale)),
+        (_, last) => last.map(|segment| end_of(&segment, scale)),
+    };
     std::iter::from_fn(move || {
         if number >= end {
             return None;
@@ -59,13 +71,14 @@ pub(super) fn entries<'b, 'a>(
         let (start, end, discontinuities) = match &segment {
             Some(segment) => (micros(segment.time, scale), end_of(segment, scale), segment.discontinuities),
             None => {
-                let start = micros(grid.start(number, grid.timescale), grid.timescale);
-                let end = micros(grid.start(number + 1, grid.timescale), grid.timescale);
-                (start, end, discontinuities(broadcast, number))
+                let slot = |number| micros(grid.start(number, grid.timescale), grid.timescale);
+                let start = end_before.filter(|end| end + TOGETHER > slot(number)).unwrap_or(slot(number));
+                (start, slot(number + 1).max(start + SHORTEST), discontinuities(broadcast, number))
             }
         };
         let follows = previous == Some(start);
         previous = Some(end);
+        end_before = segment.map(|_| end);
         number += 1;
         Some(Entry { number: number - 1, start, end, segment, discontinuities, follows })
     })

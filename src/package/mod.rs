@@ -7,8 +7,10 @@ pub mod filter;
 #[doc(hidden)]
 pub mod fixture;
 pub mod hls;
+pub mod key_frame;
 pub mod links;
 pub mod live_url;
+pub mod mss;
 pub mod progressive;
 pub mod single;
 pub mod ts;
@@ -26,6 +28,7 @@ mod offer;
 mod rate;
 mod scte35;
 mod timeline;
+mod xml;
 
 /// Raised whenever the same index would give different bytes under a versioned URL, so that no cache mixes old and new: it
 /// is part of the URL version.

@@ -82,6 +82,7 @@ impl Movie {
                 fragments: view.fragments,
                 samples: view.samples,
                 presentation_offset: view.presentation_offset(),
+                reorder: view.reorder,
                 enabled: views
                     .iter()
                     .find(|other| other.track.kind() == kind)

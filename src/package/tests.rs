@@ -159,8 +159,14 @@ proptest! {
         let Ok(m3u8_rs::Playlist::MasterPlaylist(parsed)) = m3u8_rs::parse_playlist_res(multivariant.as_bytes()) else {
             panic!("not a multivariant playlist:\n{multivariant}");
         };
+        let i_frames = parsed.variants.iter().filter(|variant| variant.is_i_frame);
+        let mut frames: Vec<&str> = i_frames.map(|variant| variant.uri.as_str()).collect();
+        frames.dedup();
+        let videos = presentation.of_kind(Kind::Video);
+        let want: Vec<String> = videos.map(|view| url::key_frame_playlist(presentation.version, &view.track.id)).collect();
+        prop_assert_eq!(frames, want);
         let renditions = parsed.alternatives.iter().filter_map(|media| media.uri.as_deref());
-        let mut linked: Vec<&str> = parsed.variants.iter().map(|variant| variant.uri.as_str()).chain(renditions).collect();
+        let mut linked: Vec<&str> = parsed.variants.iter().filter(|variant| !variant.is_i_frame).map(|variant| variant.uri.as_str()).chain(renditions).collect();
         linked.sort_unstable();
         linked.dedup();
         let mut want: Vec<String> =
@@ -191,6 +197,9 @@ proptest! {
         for set in &mpd.periods[0].adaptations {
             for representation in &set.representations {
                 let id = representation.id.clone().unwrap();
+                if id.ends_with("-key") {
+                    continue;
+                }
                 let view = presentation.track(&id).unwrap();
                 seen.push(id.clone());
                 if view.track.kind() == Kind::Text {

@@ -122,7 +122,7 @@ fn border(reference: Option<TrackView<'_>>, number: u32) -> Option<u64> {
 }
 
 /// Decode time to microseconds of presentation time, to the nearest; what lies before 0 (priming) is not presented.
-fn presented(view: TrackView<'_>, time: Ticks) -> u64 {
+pub(super) fn presented(view: TrackView<'_>, time: Ticks) -> u64 {
     let ticks = time.0.saturating_add(view.presentation_offset().0).max(0) as u64;
     let scale = u64::from(view.track.timescale.per_second());
     match ticks.checked_mul(1_000_000) {

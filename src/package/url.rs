@@ -6,11 +6,15 @@
 //! | --- | --- |
 //! | `index.m3u8`, `index.mpd` | unversioned manifests |
 //! | `single/index.m3u8`, `single/index.mpd` | the same, of byte ranges of one file per track |
+//! | `index.ism/Manifest` | Smooth Streaming client manifest |
+//! | `index.ism/{version}/QualityLevels({bitrate})/Fragments({stream}={time})` | a fragment of it; without the version, of the current one |
 //! | `index.mp4` | progressive MP4 of some of the tracks |
 //! | `{version}/{track}.m3u8` | HLS media playlist |
 //! | `{version}/{track}/init.mp4` | CMAF header |
 //! | `{version}/{track}/{time}.m4s` | CMAF segment, by decode time of its first sample in track ticks |
 //! | `{version}/{track}/{time}.vtt` | WebVTT segment, by presentation time of its start in track ticks |
+//! | `{version}/{track}.iframes.m3u8` | HLS I-frame playlist |
+//! | `{version}/{track}/{time}.iframe.m4s` | a key frame by itself |
 //! | `{version}/{track}.vtt` | a whole subtitle file |
 //! | `{version}/{track}.mp4` | a whole track as one indexed file |
 //! | `{version}/{track}.single.m3u8` | HLS media playlist of byte ranges of that file |
@@ -31,6 +35,13 @@ pub enum Resource<'a> {
     SingleMultivariant,
     SingleMpd,
     Progressive,
+    SmoothManifest,
+    SmoothFragment {
+        version: Option<&'a str>,
+        bitrate: u64,
+        stream: &'a str,
+        time: u64,
+    },
     MediaPlaylist {
         version: &'a str,
         track: &'a str,
@@ -53,6 +64,15 @@ pub enum Resource<'a> {
         version: &'a str,
         track: &'a str,
     },
+    KeyFramePlaylist {
+        version: &'a str,
+        track: &'a str,
+    },
+    KeyFrame {
+        version: &'a str,
+        track: &'a str,
+        time: Ticks,
+    },
     File {
         version: &'a str,
         track: &'a str,
@@ -67,6 +87,30 @@ pub enum Resource<'a> {
 
 /// What the manifests of single files lie under. No version is so called: versions are hexadecimal.
 const SINGLE: &str = "single";
+
+/// What Smooth Streaming lies under, by its clients' custom.
+const SMOOTH: &str = "index.ism";
+
+/// What lies below it ([MS-SSTR] §2.2.3).
+fn smooth(below: &str) -> Option<Resource<'_>> {
+    // Clients add the name to a URL without it, in either spelling.
+    if below == "Manifest" || below == "manifest" {
+        return Some(Resource::SmoothManifest);
+    }
+    let (version, levels) = match below.split_once('/')? {
+        (levels, _) if levels.starts_with("QualityLevels(") => (None, below),
+        (version, levels) => (Some(name(version)?), levels),
+    };
+    let (level, fragment) = levels.split_once('/')?;
+    let bitrate = level.strip_prefix("QualityLevels(")?.strip_suffix(')')?;
+    let (stream, time) = fragment.strip_prefix("Fragments(")?.strip_suffix(')')?.split_once('=')?;
+    let number = |text| self::time(text).and_then(|ticks| u64::try_from(ticks.0).ok());
+    let stream = (stream.len() <= STREAM_BYTES_MAX).then_some(stream)?;
+    Some(Resource::SmoothFragment { version, bitrate: number(bitrate)?, stream, time: number(time)? })
+}
+
+/// `audio_` and a language tag of 64 bytes.
+const STREAM_BYTES_MAX: usize = 80;
 
 /// Longest version or track identifier in bytes.
 const NAME_BYTES_MAX: usize = 32;
@@ -92,6 +136,9 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
             _ => None,
         };
     }
+    if version == SMOOTH {
+        return smooth(below);
+    }
     let version = name(version)?;
     let Some((track, file)) = below.split_once('/') else {
         let (track, extension) = below.split_once('.')?;
@@ -100,6 +147,7 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
             "m3u8" => Some(Resource::MediaPlaylist { version, track }),
             "vtt" => Some(Resource::Text { version, track }),
             "mp4" => Some(Resource::File { version, track }),
+            "iframes.m3u8" => Some(Resource::KeyFramePlaylist { version, track }),
             "single.m3u8" => Some(Resource::SinglePlaylist { version, track }),
             _ => None,
         };
@@ -108,6 +156,7 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
     let (stem, extension) = file.split_once('.')?;
     match extension {
         "mp4" if stem == "init" => Some(Resource::Init { version, track }),
+        "iframe.m4s" => Some(Resource::KeyFrame { version, track, time: time(stem)? }),
         "m4s" => Some(Resource::Segment { version, track, time: time(stem)? }),
         "vtt" => Some(Resource::TextSegment { version, track, time: time(stem)? }),
         _ => None,
@@ -154,6 +203,26 @@ pub fn versioned(version: &str, link: &str) -> String {
 /// From the manifests below `single/`, what is relative to the unversioned manifests.
 pub fn from_single(link: &str) -> String {
     format!("../{link}")
+}
+
+/// Relative to the unversioned manifests.
+pub fn key_frame_playlist(version: &str, track: &str) -> String {
+    format!("{version}/{track}.iframes.m3u8")
+}
+
+/// `SegmentTemplate@media`, relative to the versioned media playlists.
+pub fn key_frame_template(track: &str) -> String {
+    format!("{track}/$Time$.iframe.m4s")
+}
+
+/// Relative to the versioned media playlists.
+pub fn push_key_frame(out: &mut String, track: &str, time: Ticks) {
+    push_timed(out, track, time, ".iframe.m4s");
+}
+
+/// `StreamIndex@Url`, relative to `index.ism/`.
+pub fn smooth_template(version: &str, stream: &str) -> String {
+    format!("{version}/QualityLevels({{bitrate}})/Fragments({stream}={{start time}})")
 }
 
 /// Relative to the unversioned manifests.
@@ -227,7 +296,31 @@ mod tests {
             ("/", None),
             ("index.M3U8", None),
             ("index.m3u8/", None),
-            ("index.ism/Manifest", None),
+            ("index.ism/Manifest", Some(Resource::SmoothManifest)),
+            ("index.ism/manifest", Some(Resource::SmoothManifest)),
+            (
+                "index.ism/00ff00ff00ff00ff/QualityLevels(374348)/Fragments(video=20000000)",
+                Some(Resource::SmoothFragment {
+                    version: Some(version),
+                    bitrate: 374_348,
+                    stream: "video",
+                    time: 20_000_000,
+                }),
+            ),
+            (
+                "index.ism/QualityLevels(1)/Fragments(audio_pt-BR=0)",
+                Some(Resource::SmoothFragment { version: None, bitrate: 1, stream: "audio_pt-BR", time: 0 }),
+            ),
+            ("index.ism", None),
+            ("index.ism/", None),
+            ("index.ism/MANIFEST", None),
+            ("index.ism/QualityLevels(01)/Fragments(video=0)", None),
+            ("index.ism/QualityLevels(1)/Fragments(video=-1)", None),
+            ("index.ism/QualityLevels(1)/Fragments(video)", None),
+            ("index.ism/QualityLevels(1)/Fragments(video=0)/", None),
+            ("index.ism/a/b/QualityLevels(1)/Fragments(video=0)", None),
+            ("00ff00ff00ff00ff/v1.iframes.m3u8", Some(Resource::KeyFramePlaylist { version, track })),
+            ("00ff00ff00ff00ff/v1/90.iframe.m4s", Some(Resource::KeyFrame { version, track, time: Ticks(90) })),
             ("00ff00ff00ff00ff", None),
             ("00ff00ff00ff00ff/", None),
             ("00ff00ff00ff00ff//v1.m3u8", None),

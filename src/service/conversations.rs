@@ -1,9 +1,10 @@
 //! What a client sends and what it gets, for everything below one asset.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::Piece;
+use crate::base::{Extent, Piece};
 use crate::http::{Framing, Kind, Response, request, uri};
 use crate::media::fixture::Fixture;
 use crate::media::{Presentation, TrackView};
@@ -25,6 +26,14 @@ impl Source for Fixture {
 
     fn track(&self, id: &str) -> Option<TrackView<'_>> {
         Fixture::presentation(self).track(id)
+    }
+
+    fn sample_rows(&self, _: &str, _: Range<u32>) -> Option<Extent> {
+        None
+    }
+
+    fn is_resident(&self, _: &Extent) -> bool {
+        true
     }
 
     fn published(&self) -> u64 {
@@ -65,6 +74,7 @@ impl Origin {
             Outcome::Closed => panic!("{line}: closed"),
             Outcome::Damaged => panic!("{line}: damaged"),
             Outcome::Compress(_) => panic!("{line}: to be compressed"),
+            Outcome::Read(_) => panic!("{line}: to be read"),
             Outcome::Movie(_) | Outcome::Make(_) | Outcome::Unmade => panic!("{line}: to be made"),
         }
     }
@@ -92,6 +102,8 @@ fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 #[test]
 fn whole_answers() {
     let origin = Origin::new(Fixture::film(20));
+    let manifest = body(&origin.ask("GET /vod/a/index.ism/Manifest", ""));
+    let bitrate = manifest.split_once("Bitrate=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
     for (path, kind, content_type, cache_control, etag, vary) in [
         ("index.m3u8", Kind::Multivariant, "application/vnd.apple.mpegurl", "max-age=5", "-hls-", true),
         ("index.mpd", Kind::Mpd, "application/dash+xml", "max-age=5", "-dash-", true),
@@ -108,10 +120,36 @@ fn whole_answers() {
         ("single/index.mpd", Kind::Mpd, "application/dash+xml", "max-age=5", "-single-dash-", true),
         ("{v}/v1.single.m3u8", Kind::MediaPlaylist, "application/vnd.apple.mpegurl", "immutable", "-v1-single-", true),
         ("{v}/t1.single.m3u8", Kind::MediaPlaylist, "application/vnd.apple.mpegurl", "immutable", "-t1-single-", true),
+        ("index.ism/Manifest", Kind::SmoothManifest, "text/xml; charset=utf-8", "max-age=5", "-mss-", true),
+        (
+            "index.ism/{v}/QualityLevels({b})/Fragments(video=213333)",
+            Kind::Segment,
+            "video/mp4",
+            "immutable",
+            "-v1-mss-",
+            false,
+        ),
+        (
+            "index.ism/QualityLevels({b})/Fragments(video=213333)",
+            Kind::Segment,
+            "video/mp4",
+            "max-age=5",
+            "-v1-mss-",
+            false,
+        ),
+        (
+            "{v}/v1.iframes.m3u8",
+            Kind::MediaPlaylist,
+            "application/vnd.apple.mpegurl",
+            "immutable",
+            "-v1-iframes-",
+            true,
+        ),
+        ("{v}/v1/60060.iframe.m4s", Kind::Segment, "video/mp4", "immutable", "-v1-iframe-60060", false),
         ("{v}/v1.mp4", Kind::Segment, "video/mp4", "immutable", "-v1-file", false),
         ("{v}/a2.mp4", Kind::Segment, "audio/mp4", "immutable", "-a2-file", false),
     ] {
-        let path = path.replace("{v}", V);
+        let path = path.replace("{v}", V).replace("{b}", &bitrate);
         for method in ["GET", "HEAD"] {
             let response = origin.ask(&format!("{method} /vod/big%20buck/{path}"), "");
             let head = head(&response);
@@ -141,6 +179,10 @@ fn names_that_nothing_has() {
     for path in [
         "{v}/v9.m3u8",
         "{v}/v9.single.m3u8",
+        "{v}/a1.iframes.m3u8",
+        "{v}/v1/1.iframe.m4s",
+        "index.ism/QualityLevels(1)/Fragments(video=213333)",
+        "index.ism/{v}/QualityLevels(1)/Fragments(audio=0)",
         "{v}/v9.mp4",
         "{v}/t1.mp4", // text has no header and no index
         "{v}/v9/init.mp4",

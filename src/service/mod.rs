@@ -31,7 +31,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use crate::base::limits::{MANIFEST_AGE_DEFAULT, MANIFEST_CACHE_BYTES_DEFAULT, MISSING_AGE_DEFAULT};
-use crate::base::{Payload, Watermark};
+use crate::base::{Extent, Payload, Watermark};
 use crate::http::request::Method;
 use crate::http::{Kind, Request, Response, Status, response, uri};
 use crate::library::catalog::{Catalog, State};
@@ -40,6 +40,7 @@ use crate::live::Channels;
 use crate::store::derived::{self, Derived};
 use crate::store::objects::Object;
 
+use crate::sys::populate;
 pub use making::Job;
 pub use manifest::Manifest;
 pub use pages::Pages;
@@ -73,6 +74,8 @@ pub enum Load {
     Open(Arc<Entry>),
     /// A manifest is too large to be compressed in place.
     Compress(Arc<Manifest>),
+    /// What the answer is described from is not in memory.
+    Read(Vec<Extent>),
     /// The head of a progressive file has to be made of the asset's sample tables.
     Movie(Arc<movies::Order>, Arc<Asset>),
     /// The list of assets has to be written anew, and there may be many.
@@ -88,7 +91,7 @@ impl Load {
     /// has been compressed.
     pub fn without(&self, request: &Request<'_>) -> Option<Response> {
         match self {
-            Load::Open(_) | Load::List | Load::Object(_) | Load::Movie(..) | Load::Make(_) => None,
+            Load::Open(_) | Load::List | Load::Object(_) | Load::Movie(..) | Load::Read(_) | Load::Make(_) => None,
             Load::Compress(manifest) => Some(manifest.plain().respond(request)),
         }
     }
@@ -160,7 +163,7 @@ impl Service {
             library,
             channels: Arc::default(),
             store: None,
-            pages: options.pages,
+            pages: options.pages.with_policies(),
             asset_list: options.asset_list,
             listed: ArcSwapOption::empty(),
             listed_channels: ArcSwapOption::empty(),
@@ -240,6 +243,7 @@ impl Service {
                 Some(asset) => Answer::Load(Load::Make(self.jobs.join(wanted, entry, asset))),
                 None => Answer::Load(Load::Open(entry.clone())),
             },
+            Outcome::Read(extents) => Answer::Load(Load::Read(extents)),
             Outcome::Movie(order) => match open {
                 Some(asset) => Answer::Load(Load::Movie(order, asset.clone())),
                 None => Answer::Load(Load::Open(entry.clone())),
@@ -284,6 +288,7 @@ impl Service {
             Load::Open(entry) => self.library.load(&entry),
             Load::Compress(manifest) => manifest.compress(),
             Load::Make(job) => self.jobs.run(&job, self.playback.derived(), &self.library),
+            Load::Read(extents) => read_in(&extents),
             Load::Movie(order, asset) => self.playback.movies.make(&order, &*asset),
             Load::Object(object) => {
                 if let Some(store) = &self.store {
@@ -295,6 +300,17 @@ impl Service {
                 let list = Arc::new(pages::asset_list(&catalog.names()));
                 self.listed.store(Some(Arc::new((catalog, list))));
             }
+        }
+    }
+}
+
+/// What cannot be read is marked, and whoever asks next finds out.
+fn read_in(extents: &[Extent]) {
+    for extent in extents {
+        if let Err(error) = populate::read_in(extent.file.fd(), extent.offset, extent.len)
+            && extent.file.mark_damaged()
+        {
+            tracing::error!(extent = ?extent, %error, "reading failed");
         }
     }
 }

@@ -23,6 +23,30 @@ impl Pages {
         self.by_path.insert(path.into(), Arc::new(page(content_type, text.into())));
     }
 
+    /// With what Silverlight and Flash ask of an origin before they read from it: everything here may be read by any page.
+    pub fn with_policies(mut self) -> Pages {
+        const POLICIES: [(&str, &str); 2] = [
+            (
+                "/clientaccesspolicy.xml",
+                "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<access-policy>\n <cross-domain-access>\n  <policy>\n   \
+                 <allow-from http-request-headers=\"*\">\n    <domain uri=\"*\"/>\n   </allow-from>\n   \
+                 <grant-to>\n    <resource path=\"/\" include-subpaths=\"true\"/>\n   </grant-to>\n  </policy>\n \
+                 </cross-domain-access>\n</access-policy>\n",
+            ),
+            (
+                "/crossdomain.xml",
+                "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<cross-domain-policy>\n <allow-access-from domain=\"*\"/>\n \
+                 <allow-http-request-headers-from domain=\"*\" headers=\"*\"/>\n</cross-domain-policy>\n",
+            ),
+        ];
+        for (path, text) in POLICIES {
+            if self.find(path).is_none() {
+                self.add(path, "text/xml; charset=utf-8", text);
+            }
+        }
+        self
+    }
+
     pub fn find(&self, path: &str) -> Option<&Arc<Manifest>> {
         self.by_path.get(path)
     }

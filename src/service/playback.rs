@@ -3,27 +3,32 @@
 mod transport;
 
 use std::hash::Hash;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 
-use crate::base::{Payload, Ticks};
+use crate::base::{Extent, Payload, Ticks};
 use crate::http::{Kind, Request, Response, Status};
 use crate::library::Asset;
 use crate::media::track;
 use crate::media::{Presentation, TrackView};
+use crate::package::key_frame::{self, key_frame_at};
 use crate::package::ts::url::Rendition;
 use crate::package::url::Resource;
-use crate::package::{Addressing, Links, cmaf, dash, hls, single, ts};
+use crate::package::{Addressing, Links, cmaf, dash, hls, mss, single, ts};
 use crate::store::derived::{self, Derived};
+use crate::sys::residency;
 
 use super::manifest::{Label, Manifest};
 use super::movies::{self, Movies};
 use super::representation::{Coding, Description, Representation};
 use super::selection::{BadQuery, Selection, Takes};
 
+/// How many are remembered.
+const INEXPRESSIBLE_MAX: usize = 1_000;
 /// What is under a version never changes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
@@ -31,12 +36,15 @@ const HLS: &str = "application/vnd.apple.mpegurl";
 const DASH: &str = "application/dash+xml";
 /// Refusals that are remembered.
 const REFUSED_MAX: usize = 1_024;
+const XML: &str = "text/xml; charset=utf-8";
 const VTT: &str = "text/vtt; charset=utf-8";
 
 /// Answers what lies below `/vod/{asset}/`, and keeps the manifests it rendered.
 pub struct Playback {
     manifests: Cache<Key, Arc<Manifest>, Weight>,
     pub movies: Movies,
+    /// Of what the log says so.
+    inexpressible: Cache<Key, ()>,
     /// `Cache-Control` of unversioned manifests.
     manifest_cache_control: String,
     derived: Derived,
@@ -49,6 +57,10 @@ pub trait Source {
     fn presentation(&self) -> Presentation<'_>;
 
     fn track(&self, id: &str) -> Option<TrackView<'_>>;
+    /// Where some rows of a track's sample table lie on disk, if they do.
+    fn sample_rows(&self, track: &str, rows: Range<u32>) -> Option<Extent>;
+    /// Whether a stretch of one of its files can be read without waiting for the disk: a system call.
+    fn is_resident(&self, extent: &Extent) -> bool;
 
     /// Seconds since 1970.
     fn published(&self) -> u64;
@@ -69,6 +81,8 @@ pub enum Outcome {
     /// The open asset cannot be read.
     Damaged,
     Compress(Arc<Manifest>),
+    /// What it would be described from is not in memory.
+    Read(Vec<Extent>),
     /// A progressive file has to be described first: [`Movies::make`].
     Movie(Arc<movies::Order>),
     /// A segment has to be made, or opened.
@@ -93,9 +107,13 @@ pub fn version<'a>(resource: &Resource<'a>) -> Option<&'a str> {
         | Resource::Mpd
         | Resource::SingleMultivariant
         | Resource::SingleMpd
-        | Resource::Progressive => None,
+        | Resource::Progressive
+        | Resource::SmoothManifest => None,
+        Resource::SmoothFragment { version, .. } => version,
         Resource::MediaPlaylist { version, .. }
         | Resource::SinglePlaylist { version, .. }
+        | Resource::KeyFramePlaylist { version, .. }
+        | Resource::KeyFrame { version, .. }
         | Resource::File { version, .. }
         | Resource::Init { version, .. }
         | Resource::Segment { version, .. }
@@ -119,6 +137,7 @@ impl Playback {
         Playback {
             manifests: Cache::with_options(options, Weight, Default::default(), Default::default()),
             movies: Movies::new(),
+            inexpressible: Cache::new(INEXPRESSIBLE_MAX),
             manifest_cache_control: format!("max-age={}", manifest_age.as_secs()),
             derived: Derived::open(derived),
             refused: Cache::new(REFUSED_MAX),
@@ -149,6 +168,18 @@ impl Playback {
             Resource::SingleMultivariant => return manifest(Text::SingleHls, ""),
             Resource::SingleMpd => return manifest(Text::SingleDash, ""),
             Resource::SinglePlaylist { track, .. } => return manifest(Text::SingleMedia, track),
+            Resource::SmoothManifest => return manifest(Text::Smooth, ""),
+            Resource::KeyFramePlaylist { track, .. } => return manifest(Text::KeyFrames, track),
+            Resource::KeyFrame { track, time, .. } => {
+                let answer = |source: &S| key_frame(source, version, track, time).answer(request, source);
+                return open().map_or_else(|outcome| outcome, answer);
+            }
+            Resource::SmoothFragment { version: named, bitrate, stream, time } => {
+                let age = if named.is_some() { IMMUTABLE } else { &self.manifest_cache_control };
+                let name = (bitrate, stream, time);
+                let answer = |source: &S| smooth_fragment(source, version, name, age).answer(request, source);
+                return open().map_or_else(|outcome| outcome, answer);
+            }
             Resource::Progressive => {
                 return open().map_or_else(|outcome| outcome, |source| self.movie(request, asset, version, source));
             }
@@ -178,7 +209,11 @@ impl Playback {
 
     /// Answers for a manifest of what the request selects.
     fn manifest<S: Source>(&self, request: &Request<'_>, key: KeyRef<'_>, open: Option<&S>) -> Outcome {
-        let takes = if key.track.is_empty() { Takes::ClipAndFilter } else { Takes::Clip };
+        let takes = match key.text {
+            Text::Smooth => Takes::Filter,
+            _ if key.track.is_empty() => Takes::ClipAndFilter,
+            _ => Takes::Clip,
+        };
         let selection = match Selection::parse(request.query, takes) {
             Ok(selection) => selection,
             Err(bad) => return Outcome::Ready(refused(&bad)),
@@ -192,12 +227,28 @@ impl Playback {
             };
         }
         let Some(source) = open else { return Outcome::Closed };
+        if key.text == Text::Smooth
+            && let Some(absent) = absent(source, mss::headers(&source.presentation()))
+        {
+            return Outcome::Read(absent);
+        }
         let rendered = self.render(key, &selection, source);
         // Before it is kept: the next version may hold the same content, and have the same key.
         if !source.is_whole() {
             return Outcome::Damaged;
         }
-        let Some(manifest) = rendered else { return Outcome::Missing };
+        let Some(manifest) = rendered else {
+            // Once of each, as far as they are remembered.
+            if key.text == Text::Smooth && self.inexpressible.peek(&key).is_none() {
+                self.inexpressible.insert(key.to_owned(), ());
+                tracing::info!(
+                    asset = key.asset,
+                    selection = written,
+                    "no Smooth Streaming: none of the tracks can be expressed in it"
+                );
+            }
+            return Outcome::Missing;
+        };
         let manifest = Arc::new(manifest);
         self.manifests.insert(key.to_owned(), manifest.clone());
         match manifest.form(request) {
@@ -251,6 +302,14 @@ impl Playback {
             Text::Dash => (Kind::Mpd, DASH, dash::mpd(&presentation, &links)),
             Text::SingleHls => (Kind::Multivariant, HLS, hls::multivariant(&presentation, &single)),
             Text::SingleDash => (Kind::Mpd, DASH, dash::mpd(&presentation, &single)),
+            Text::Smooth => {
+                let keeps = |view: &TrackView<'_>| presentation.track(&view.track.id).is_some();
+                (Kind::SmoothManifest, XML, mss::manifest(&whole, &keeps)?)
+            }
+            Text::KeyFrames => {
+                let view = presentation.track(key.track).filter(|view| view.track.kind() == track::Kind::Video)?;
+                (Kind::MediaPlaylist, HLS, hls::media_key_frames(&view))
+            }
             Text::Media => {
                 let view = presentation.track(key.track)?;
                 (Kind::MediaPlaylist, HLS, hls::media(&presentation, &view))
@@ -305,6 +364,14 @@ impl Source for Asset {
         Asset::track(self, id)
     }
 
+    fn sample_rows(&self, track: &str, rows: Range<u32>) -> Option<Extent> {
+        Asset::sample_rows(self, track, rows)
+    }
+
+    fn is_resident(&self, extent: &Extent) -> bool {
+        residency::is_resident(extent.file.fd(), extent.offset, extent.len)
+    }
+
     fn published(&self) -> u64 {
         Asset::published(self)
     }
@@ -342,6 +409,68 @@ fn file<S: Source>(source: &S, version: &str, id: &str) -> Option<Representation
     let view = source.track(id)?;
     let content_type = media_type(&view)?;
     Some(immutable(source, Kind::Segment, content_type, format_args!("{version}-{id}-file"), single::file(view)?))
+}
+
+/// What of these has to be read in first.
+fn absent<S: Source>(source: &S, extents: impl IntoIterator<Item = Extent>) -> Option<Vec<Extent>> {
+    let absent: Vec<Extent> = extents.into_iter().filter(|extent| !source.is_resident(extent)).collect();
+    (!absent.is_empty()).then_some(absent)
+}
+
+/// An answer that is described from the sample table.
+enum Described {
+    Ready(Representation),
+    Missing,
+    Absent(Vec<Extent>),
+}
+
+impl Described {
+    fn answer<S: Source>(self, request: &Request<'_>, source: &S) -> Outcome {
+        if source.is_damaged() {
+            return Outcome::Damaged;
+        }
+        match self {
+            Described::Ready(representation) => Outcome::Ready(representation.respond(request)),
+            Described::Missing => Outcome::Missing,
+            Described::Absent(extents) => Outcome::Read(extents),
+        }
+    }
+}
+
+fn key_frame<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Described {
+    let view = source.track(id).filter(|view| view.track.kind() == track::Kind::Video);
+    let Some((view, frame)) = view.and_then(|view| Some((view, key_frame_at(view, time)?))) else {
+        return Described::Missing;
+    };
+    let row = frame.fragment.first_sample.get();
+    if let Some(absent) = absent(source, source.sample_rows(id, row..row.saturating_add(1))) {
+        return Described::Absent(absent);
+    }
+    let Some(body) = key_frame::segment(&view, &frame) else { return Described::Missing };
+    let etag = format_args!("{version}-{id}-iframe-{}", time.0);
+    Described::Ready(immutable(source, Kind::Segment, "video/mp4", etag, body))
+}
+
+fn smooth_fragment<S: Source>(source: &S, version: &str, name: (u64, &str, u64), cache_control: &str) -> Described {
+    let (bitrate, stream, time) = name;
+    let presentation = source.presentation();
+    let Some((view, segment, timeline)) = mss::find(&presentation, bitrate, stream, time) else {
+        return Described::Missing;
+    };
+    if let Some(absent) = absent(source, source.sample_rows(&view.track.id, mss::sample_rows(&view, &segment))) {
+        return Described::Absent(absent);
+    }
+    let body = mss::fragment(&view, &segment, timeline);
+    let Some((body, content_type)) = body.zip(media_type(&view)) else { return Described::Missing };
+    let description = Description {
+        kind: Kind::Segment,
+        content_type,
+        coding: Coding::Only,
+        etag: format_args!("{version}-{}-mss-{time}", view.track.id),
+        last_modified: Some(source.published()),
+        cache_control,
+    };
+    Described::Ready(Representation::new(description, body))
 }
 
 fn text_segment<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Option<Representation> {
@@ -415,6 +544,8 @@ enum Text {
     SingleHls,
     SingleDash,
     SingleMedia,
+    Smooth,
+    KeyFrames,
 }
 
 impl Text {
@@ -429,6 +560,8 @@ impl Text {
             Text::SingleMedia => "-single",
             Text::Transport => "-transport",
             Text::TransportMedia => "-ts",
+            Text::Smooth => "-mss",
+            Text::KeyFrames => "-iframes",
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::layout::{CHECKED_FROM, FileRecord, Header, MAGIC, READ_VERSION, Table, Text, TrackRecord, present};
 use crate::base::limits::{TRACK_FILES_MAX, TRACKS_MAX};
-use crate::base::{Stored, Ticks, Timescale};
+use crate::base::{Extent, Stored, Ticks, Timescale};
 use crate::media::fragment::Start;
 use crate::media::track::{Audio, Details, Kind, Role, Video, VideoRange};
 use crate::media::{Cue, Fragment, Sample, Track};
@@ -19,7 +20,7 @@ pub const FILE_NAME: &str = "index";
 
 /// An open index. Its tables are slices of the mapping; reading them may wait for the disk.
 pub struct Index {
-    file: MappedFile,
+    file: Arc<MappedFile>,
     tracks: Vec<IndexedTrack>,
 }
 
@@ -60,7 +61,7 @@ impl Index {
     pub fn open(path: &Path) -> Result<Index, Error> {
         let file = MappedFile::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let tracks = parse(path, file.bytes())?;
-        Ok(Index { file, tracks })
+        Ok(Index { file: Arc::new(file), tracks })
     }
 
     /// Whether the disk could not give what was read: see [`MappedFile::is_damaged`].
@@ -105,6 +106,15 @@ impl Index {
 
     pub fn samples(&self, track: &IndexedTrack) -> &[Sample] {
         rows(self.file.bytes(), &track.samples)
+    }
+
+    /// Where some rows of the sample table lie, which may not be in memory.
+    pub fn sample_rows(&self, track: &IndexedTrack, rows: Range<u32>) -> Extent {
+        const ROW_BYTES: u64 = size_of::<Sample>() as u64;
+        let table = track.samples.start as u64..track.samples.end as u64;
+        let at = |row: u32| (table.start + u64::from(row) * ROW_BYTES).min(table.end);
+        let (offset, end) = (at(rows.start), at(rows.end));
+        Extent { file: self.file.clone(), offset, len: end.saturating_sub(offset) }
     }
 
     pub fn cues(&self, track: &IndexedTrack) -> &[Cue] {

@@ -128,10 +128,12 @@ fn is_whole(file: &[u8], row: &SegmentRow) -> bool {
 
 /// Whole chunks from byte `from` on, each behind the one before.
 fn chunks(file: &[u8], from: u64) -> Vec<FoundChunk> {
-    let (mut at, mut time) = (from, Ticks(0));
+    let (mut at, mut newest) = (from, None);
     let mut found = Vec::new();
     while found.len() < FILE_CHUNKS_MAX {
-        let Some(chunk) = whole_chunk(file, at).filter(|chunk| chunk.time >= time) else { break };
+        // It may begin a little before the one before it ends, where a clock slipped.
+        let ascends = |chunk: &Chunk<'_>| newest.is_none_or(|newest| chunk.time > newest);
+        let Some(chunk) = whole_chunk(file, at).filter(ascends) else { break };
         let Ok(size) = u32::try_from(chunk.size) else { break };
         found.push(FoundChunk {
             offset: chunk.offset,
@@ -141,7 +143,7 @@ fn chunks(file: &[u8], from: u64) -> Vec<FoundChunk> {
             is_independent: chunk.is_independent,
             sequence: chunk.sequence,
         });
-        (at, time) = (chunk.end(), chunk.decode_end());
+        (at, newest) = (chunk.end(), Some(chunk.time));
     }
     found
 }

@@ -105,7 +105,7 @@ export async function startOrigin() {
     + `[admin]\naddress = "127.0.0.1:${admin}"\n[library]\npath = "${library}"\nsegment = "2s"\n`
     + `[intake]\naddress = "127.0.0.1:${intake}"\nrtmp = "127.0.0.1:${rtmp}"\n[live]\npath = "${join(directory, 'live')}"\n`
     + `[store]\npath = "${join(directory, 'store')}"\n[[store.credentials]]\naccess_key_id = "encoder"\nsecret_access_key = "${secret}"\n`
-    + ['news', 'outage'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
+    + ['news', 'outage-dash', 'outage-hls'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
       + 'window = "2m"\n').join(''));
   const server = start(directory, 'serve', ['serve', '--config', config]);
   const demo = start(directory, 'demo', ['demo', '--listen', `127.0.0.1:${demoPort}`]);
@@ -120,13 +120,15 @@ export async function startOrigin() {
     '-sc_threshold', '0', '-b:v', '400k', '-c:a', 'aac', '-f', 'flv', `rtmp://127.0.0.1:${rtmp}/live/news?key=${key}`],
   { stdio: [camera.stdout, 'ignore', 'inherit'] });
   const live = (manifest, channel = 'news') => `http://127.0.0.1:${port}/live/${channel}/${manifest}`;
-  // Another, that a case starts and kills as it needs. Its clock begins at 0 each time.
-  const publish = () => spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-f', 'lavfi',
+  // Another, that a case starts and kills as it needs. Its clock begins at 0 each time, or is that of the wall.
+  const publish = (channel, clock) => spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-f', 'lavfi',
     '-i', 'testsrc2=size=320x180:rate=25', '-re', '-f', 'lavfi', '-i', 'sine=frequency=660:sample_rate=48000',
     '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
-    '-sc_threshold', '0', '-b:v', '300k', '-c:a', 'aac', '-f', 'mp4',
-    '-movflags', 'cmaf+frag_keyframe+empty_moov+default_base_moof', '-frag_duration', '480000', '-method', 'POST',
-    `http://encoder:${key}@127.0.0.1:${intake}/ingest/outage/both.cmfv`], { stdio: 'ignore' });
+    '-sc_threshold', '0', '-b:v', '300k', '-c:a', 'aac', ...(clock === 'wall' ? ['-output_ts_offset', String(Date.now() / 1000)] : []),
+    // Without frag_discont, ffmpeg counts from 0 whatever it is told.
+    '-f', 'mp4', '-movflags', `cmaf+frag_keyframe+empty_moov+default_base_moof${clock === 'wall' ? '+frag_discont' : ''}`,
+    '-frag_duration', '480000', '-method', 'POST',
+    `http://encoder:${key}@127.0.0.1:${intake}/ingest/${channel}/both.cmfv`], { stdio: 'ignore' });
   await reachable(live('index.mpd'), server.child, server.log);
   const liveSince = Date.now();
   return {

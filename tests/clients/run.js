@@ -9,6 +9,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 import { startOrigin } from './origin.js';
 
@@ -18,10 +19,12 @@ const scripts = {
   dash: 'node_modules/dashjs/dist/modern/umd/dash.all.min.js',
   shaka: 'node_modules/shaka-player/dist/shaka-player.compiled.js',
 };
+/** rx-player comes as modules only. */
+const rx = 'import RxPlayer from "rx-player"; window.RxPlayer = RxPlayer;';
 const pairs = [['hls', 'index.m3u8'], ['dash', 'index.mpd'], ['shaka', 'index.m3u8'], ['shaka', 'index.mpd']];
 /** The sample as other forms of the same bytes. */
 const forms = [['hls', 'single/index.m3u8'], ['dash', 'single/index.mpd'], ['shaka', 'single/index.m3u8'], ['shaka', 'single/index.mpd'],
-  ['video', 'index.mp4']];
+  ['video', 'index.mp4'], ['rx', 'index.ism/Manifest']];
 /** Seconds of the sample from 4 s on, and what a filter leaves of its heights and languages. */
 const clipQuery = 'start=4.7&end=15.5';
 const clipSeconds = 12;
@@ -31,6 +34,8 @@ const sampleSeconds = 24;
 const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
 const liveSettleSeconds = 8;
 const outageSeconds = 10;
+/** From when the encoder is back: it begins, three seconds of it are played, and the machine is busy. */
+const backSeconds = 20;
 /** For a player to load a manifest and know the tracks. */
 const openSeconds = 30;
 /** A start-over begins so long ago, and goes on past what was there when it began; a catch-up is the first half of that. */
@@ -60,11 +65,16 @@ async function until(read, condition, seconds, what) {
 
 /** The test page, on an origin of its own, so that every request for media is cross-origin. */
 async function servePage() {
+  const bundle = { stdin: { contents: rx, resolveDir: here }, bundle: true, write: false, format: 'iife', logLevel: 'error' };
+  const bundled = (await build(bundle)).outputFiles[0].contents;
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, 'http://page');
     const player = /player=(\w+)/.exec(request.headers.referer ?? '')?.[1];
     const file = url.pathname === '/player.js' ? scripts[player] : url.pathname === '/page/adapters.js' ? 'page/adapters.js'
       : url.pathname === '/' ? 'page/index.html' : null;
+    if (url.pathname === '/player.js' && player === 'rx') {
+      return response.writeHead(200, { 'content-type': 'text/javascript' }).end(bundled);
+    }
     if (!file) return response.writeHead(204).end();
     const type = file.endsWith('.html') ? 'text/html' : 'text/javascript';
     response.writeHead(200, { 'content-type': type, 'referrer-policy': 'unsafe-url' }).end(await readFile(join(here, file)));
@@ -78,9 +88,11 @@ async function open(context, pagePort, player, url) {
   const page = await context.newPage();
   const failures = [];
   const media = new Set();
+  const keyFrames = new Set();
   page.on('response', (response) => {
     if (response.status() >= 400) failures.push(`${response.status()} ${response.url()}`);
-    if (/\.m4s$/.test(response.url())) media.add(response.url().split('/').at(-2));
+    if (/\.iframe\.m4s$/.test(response.url())) keyFrames.add(response.url());
+    else if (/\.m4s$/.test(response.url())) media.add(response.url().split('/').at(-2));
   });
   page.on('requestfailed', (request) => {
     // A player that switches aborts what it no longer needs.
@@ -93,7 +105,7 @@ async function open(context, pagePort, player, url) {
   const late = sleep(openSeconds * 1000).then(() => { throw new Error(`${url} was not opened in ${openSeconds} s: ${failures.join('; ')}`); });
   for (const either of [opened, late]) either.catch(() => {});
   await Promise.race([opened, late]);
-  return { page, failures, media, state: () => page.evaluate(() => window.state()) };
+  return { page, failures, media, keyFrames, state: () => page.evaluate(() => window.state()) };
 }
 
 function checkClean({ failures }, state) {
@@ -145,6 +157,23 @@ async function clipAndFilter(view) {
   const [heights, audio] = [await list('heights') ?? [270], await list('audio') ?? ['de']];
   check(JSON.stringify(heights) === '[270]' && JSON.stringify(audio) === '["de"]', `renditions ${heights}, audio ${audio}`);
   return samplePlaysAndSeeks(view, 0, clipSeconds);
+}
+
+/** Eight times as fast, by key frames alone, and back. */
+async function trickPlay(view) {
+  await view.page.evaluate(() => window.player.play());
+  await until(view.state, (now) => now.time > 1, 10, 'playing');
+  const before = view.keyFrames.size;
+  await view.page.evaluate(() => { window.record.switching = true; window.player.trickPlay(8); });
+  const started = Date.now();
+  const fast = await until(view.state, (now) => now.time > 12, 10, 'trick play to 12 s');
+  const seconds = (Date.now() - started) / 1000;
+  check(view.keyFrames.size > before + 2, `${view.keyFrames.size - before} key frames were loaded`);
+  await view.page.evaluate(() => window.player.trickPlay(1));
+  const last = await until(view.state, (now) => now.time > fast.time + 1.5, 10, 'playing on');
+  // Shaka loads pictures anew where it stops, and steps to them.
+  checkClean(view, { ...last, stalls: [], jumps: [] });
+  return `${view.keyFrames.size} key frames, to ${fast.time.toFixed(1)} s in ${seconds.toFixed(1)} s`;
 }
 
 async function sampleSwitches(view) {
@@ -241,16 +270,16 @@ async function startsOver(view) {
   return `${(state.time - started.time).toFixed(1)} s, ${first.toFixed(2)} s behind, then ${last.toFixed(2)} s`;
 }
 
-/** An encoder that is away for some seconds: players of DASH go on near the live edge by themselves once it is back. */
-async function outage(context, pagePort, origin) {
-  let encoder = origin.publish();
+/** An encoder that is away for some seconds: players go on near the live edge by themselves once it is back. */
+async function outage(context, pagePort, origin, manifest, channel, clock) {
+  let encoder = origin.publish(channel, clock);
   try {
-    const index = origin.live('index.mpd', 'outage');
+    const index = origin.live(manifest, channel);
     await until(async () => (await fetch(index)).status, (status) => status === 200, 30, 'the channel');
     await sleep(outageSeconds * 1000);
     const views = [];
-    for (const [player, manifest] of pairs.filter(([, name]) => name === 'index.mpd')) {
-      const view = await open(context, pagePort, player, origin.live(manifest, 'outage'));
+    for (const [player] of pairs.filter(([, name]) => name === manifest)) {
+      const view = await open(context, pagePort, player, index);
       await view.page.evaluate(() => window.player.play());
       views.push([`${player} ${manifest}`, view]);
     }
@@ -258,14 +287,14 @@ async function outage(context, pagePort, origin) {
     encoder.kill('SIGKILL');
     const ended = Date.now() / 1000;
     await sleep(outageSeconds * 1000);
-    encoder = origin.publish();
+    encoder = origin.publish(channel, clock);
     const notes = [];
     for (const [name, view] of views) {
       const before = (await view.state()).frames;
       // Three seconds of new pictures, and not from before the outage.
       const state = async () => ({ ...await view.state(), latency: await view.page.evaluate(() => window.player.latency()) });
       const isBack = (now) => now.frames > before + 75 && now.latency < Date.now() / 1000 - ended - outageSeconds + 2;
-      const { latency } = await until(state, isBack, 40, `${name} goes on`);
+      const { latency } = await until(state, isBack, backSeconds, `${name} goes on`);
       notes.push(`${name} ${latency.toFixed(1)} s behind`);
     }
     return notes.join(', ');
@@ -384,6 +413,9 @@ async function main() {
   for (const [player, manifest] of pairs) {
     add(`form ${player} ${manifest} clip and filter`, inPage(player, `${manifest}?${clipQuery}&${filterQuery}`, 'sample', clipAndFilter));
   }
+  for (const manifest of ['index.m3u8', 'index.mpd']) {
+    add(`form shaka ${manifest} trick play`, inPage('shaka', manifest, 'sample', trickPlay));
+  }
   add('form video index.mp4 clip', inPage('video', `index.mp4?tracks=v2,a1&${clipQuery}`, 'sample', clipAndFilter));
   for (const [player, manifest] of pairs) {
     const label = player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player;
@@ -439,7 +471,8 @@ async function main() {
       }
     });
   }
-  add(live, 'outage over DASH', (context) => outage(context, pages.address().port, origin));
+  add(live, 'outage over DASH', (context) => outage(context, pages.address().port, origin, 'index.mpd', 'outage-dash', 'zero'));
+  add(live, 'outage over HLS', (context) => outage(context, pages.address().port, origin, 'index.m3u8', 'outage-hls', 'wall'));
   add(live, 'demo page', (context) => demoPage(context, origin.demoUrl, screenshots));
   let [passed, failed] = [0, 0];
   const worker = async (queue) => {

@@ -69,8 +69,9 @@ impl Books {
                     let is_last = index + 1 == segment.parts.len();
                     assert!(
                         is_last || part.duration.0 * 100 >= target * 85,
-                        "{}.{index}: {part:?} of {target}",
-                        place()
+                        "{}.{index}: {part:?} of {target}: {:?}",
+                        place(),
+                        segment.parts
                     );
                 }
                 assert_eq!(at, segment.time.0 + segment.duration.0, "{}", place());

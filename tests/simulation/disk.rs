@@ -263,7 +263,7 @@ impl Disk {
         let state = self.directory.state().unwrap().map(Bytes::from);
         let found = self.directory.all_files().unwrap();
         let mut recovered = Recovered { state, files: Vec::new() };
-        for (at, files) in found.iter().enumerate() {
+        for (at, files) in found.iter().enumerate().rev() {
             let newer = found[at + 1..].iter().take_while(|other| other.track == files.track).count();
             let depth = if newer < 2 { Depth::Newest } else { Depth::Settled };
             let Some(scanned) = scan::recover(&files.media, &files.journal, depth).unwrap() else {
@@ -282,10 +282,11 @@ impl Disk {
             });
             // What survived one power loss survives the next.
             let lengths = file.lengths();
-            if newer == 0 {
+            if !self.open.keys().any(|other| other.track == name.track) {
                 self.open.insert(name, OpenFile { durable: Some(lengths), ..file });
             }
         }
+        recovered.files.reverse();
         recovered
     }
 }

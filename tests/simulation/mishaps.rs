@@ -129,6 +129,8 @@ pub fn happen(world: &mut World, is_ladder: bool) {
             world.options.window = Duration::from_secs([30, 60, 120, 600][world.random.below(4) as usize]);
             world.options.cue_tags = !world.options.cue_tags;
             world.writer.configure(world.options.clone());
+            // What of the window is gone for good is on disk a moment later.
+            world.run(Duration::from_secs(1));
         }
         // A night.
         20 => {

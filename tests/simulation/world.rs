@@ -440,7 +440,8 @@ impl World {
                     assert_eq!((&a.uri, a.duration, a.is_gap), (&b.uri, b.duration, b.is_gap), "{query}: {text}");
                 }
                 let last = of_stretch.media_sequence + of_stretch.segments.len() as u64;
-                assert!(last <= numbers.1 + 1, "{query} goes on behind the live edge: {text}");
+                let edge = whole.media_sequence + whole.segments.len() as u64;
+                assert!(last <= edge, "{query} goes on behind the live edge: {text}");
                 let is_past = !is_open && last < numbers.1;
                 assert!(!is_past || of_stretch.is_ended || channel_ended, "{query} is over, and not ended: {text}");
                 for segment in of_stretch.segments.iter().filter(|segment| !segment.is_gap) {

@@ -90,8 +90,8 @@ impl Disk {
         let state = directory.state()?.map(Bytes::from);
         let found = directory.all_files()?;
         let mut recovered = Recovered { state, files: Vec::with_capacity(found.len()) };
-        let mut open = HashMap::new();
-        for (at, files) in found.iter().enumerate() {
+        let mut open: HashMap<FileName, Rc<OpenFile>> = HashMap::new();
+        for (at, files) in found.iter().enumerate().rev() {
             let newer = found[at + 1..].iter().take_while(|other| other.track == files.track).count();
             let depth = if newer < UNSETTLED_FILES { Depth::Newest } else { Depth::Settled };
             let Some(scanned) = scan::recover(&files.media, &files.journal, depth)? else {
@@ -100,7 +100,8 @@ impl Disk {
                 continue;
             };
             let name = FileName { track: files.track.as_str().into(), first: files.first, kind: files.kind };
-            if newer == 0 {
+            // The newest that is worth anything: a crash may have cut off the header of one behind it.
+            if !open.keys().any(|other| other.track == name.track) {
                 let file = OpenFile::new(scanned.file.clone(), scanned.journal.clone());
                 open.insert(
                     name.clone(),
@@ -109,6 +110,7 @@ impl Disk {
             }
             recovered.files.push(found_file(name, scanned));
         }
+        recovered.files.reverse();
         let disk = Inner {
             channel: channel.to_owned(),
             directory,
@@ -449,7 +451,9 @@ mod tests {
         let whole = fs::metadata(&path).unwrap().len();
         fs::OpenOptions::new().write(true).open(&path).unwrap().write_all_at(b"\0\0\x10\0moof", whole).unwrap();
         fs::create_dir(live.path().join("news/v9")).unwrap();
-        fs::write(live.path().join("news/v9/1.cmfv"), b"half a hea").unwrap();
+        for name in ["v9/1.cmfv", "v1/9.cmfv"] {
+            fs::write(live.path().join("news").join(name), b"half a hea").unwrap();
+        }
         tokio_uring::start(async {
             let (disk, found) = Disk::open(live.path(), "news").unwrap();
             assert_eq!(found.state.as_deref(), Some(&b"{}"[..]));

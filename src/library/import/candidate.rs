@@ -102,8 +102,9 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// Surveys every video and audio track of a movie; what is no subtitles either is left out with a note. So is one of a codec
-    /// that is not known, if there is another of its kind: thumbnails beside the film, spatial sound beside stereo.
+    /// Surveys every video and audio track of a movie; what is no subtitles either is left out with a note. So is a track
+    /// of a codec that is not known, if there is another of its kind: thumbnails beside the film, spatial sound beside
+    /// stereo.
     pub fn all(
         file: usize,
         source: &'a SourceFile,

@@ -55,9 +55,9 @@ impl Text {
         let (edit, end) =
             (track.edit, track.edit.presented.map(|length| track.edit.media_start.saturating_add(length)));
         let millis = |time: i64| {
-            let shown =
-                rescale_nearest(Ticks(time.saturating_sub(edit.media_start)), track.timescale, Timescale::NANOS);
-            let nanos = shown.map_or(0, |shown| shown.0).saturating_add(edit.start_delay_nanos);
+            let shown = Ticks(time.saturating_sub(edit.media_start));
+            let nanos = rescale_nearest(shown, track.timescale, Timescale::NANOS);
+            let nanos = nanos.map_or(zero, |nanos| nanos.0.saturating_add(edit.start_delay_nanos));
             nanos.saturating_sub(zero).div_euclid(1_000_000)
         };
         let mut gathered = Samples::new(coding, millis(0));

@@ -25,6 +25,7 @@ pub mod make;
 mod mp3;
 pub mod opus;
 pub mod parameter_sets;
+pub(crate) mod private_data;
 mod sei;
 #[cfg(test)]
 mod tests;
@@ -282,7 +283,7 @@ impl Description {
 
 /// What is wrong, before it is known in which file.
 #[derive(Debug)]
-struct Fault {
+pub(crate) struct Fault {
     /// Boxes inside the sample entry.
     within: String,
     at: u64,
@@ -291,8 +292,14 @@ struct Fault {
     kind: FaultKind,
 }
 
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}at byte {}: {}, expected {}", self.within, self.at, self.found, self.expected)
+    }
+}
+
 #[derive(Debug)]
-enum FaultKind {
+pub(crate) enum FaultKind {
     Malformed,
     Encrypted,
     Codec(&'static str),

@@ -17,6 +17,7 @@ mod moof;
 mod movie;
 mod samples;
 mod source_track;
+pub mod stored;
 pub mod stream;
 mod tables;
 mod user_data;

@@ -3,7 +3,7 @@
 use crate::media::broadcast::{Caption, CaptionChannel};
 use crate::media::track::{Audio, Kind, Role, Track, Video, VideoRange};
 
-use super::element::Xml;
+use crate::package::xml::Xml;
 
 const CICP_CHANNELS: &str = "urn:mpeg:mpegB:cicp:ChannelConfiguration";
 const MPEG_CHANNELS: &str = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011";
@@ -96,7 +96,7 @@ pub(super) fn push_captions(xml: &mut Xml, captions: &[Caption]) {
     }
 }
 
-fn push(xml: &mut Xml, element: &str, scheme: &str, value: &str) {
+pub(super) fn push(xml: &mut Xml, element: &str, scheme: &str, value: &str) {
     xml.empty(element, |tag| {
         tag.set("schemeIdUri", scheme).set("value", value);
     });

@@ -18,9 +18,9 @@ use crate::package::offer;
 use crate::package::{date, live_url::SEGMENT_TEMPLATE};
 
 use super::descriptor;
-use super::element::Xml;
 use super::mpd::{NAMESPACE, PROFILES, SCTE_NAMESPACE, has_supplemental_codecs, iso_duration};
 use super::switching_set::{self, Borders};
+use crate::package::xml::Xml;
 
 const LOW_LATENCY_PROFILE: &str = ",http://www.dashif.org/guidelines/low-latency-live-v5";
 const EPOCH: &str = "1970-01-01T00:00:00Z";
@@ -294,9 +294,13 @@ fn push_timeline(xml: &mut Xml, broadcast: &Broadcast<'_>, live: &BroadcastTrack
     xml.open("SegmentTimeline", |_| ());
     let end = period.end.unwrap_or(u64::MAX);
     let mut run: Option<Run> = None;
-    let mut next = None;
+    let mut next: Option<i64> = None;
     for entry in live_timeline::entries(broadcast, live, period.first).take_while(|entry| entry.number < end) {
-        let (time, duration) = span(broadcast, live, &entry);
+        let (mut time, mut duration) = span(broadcast, live, &entry);
+        // A slot that its neighbours cover is numbered all the same: it takes a tick of what comes after it.
+        if let Some(end) = next.filter(|end| *end > time) {
+            (time, duration) = (end, (duration - (end - time)).max(1));
+        }
         let follows = next == Some(time);
         next = Some(time + duration);
         match &mut run {

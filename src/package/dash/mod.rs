@@ -1,11 +1,11 @@
 //! MPEG-DASH (ISO/IEC 23009-1).
 
 mod descriptor;
-mod element;
 mod live;
 mod mpd;
 mod switching_set;
 mod timeline;
+mod trick_mode;
 
 pub use live::live_mpd;
 pub use mpd::mpd;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::media::Presentation;
+use crate::media::{Kind, Presentation};
 use crate::package::offer::{self, Offer};
 use crate::package::{Addressing, Links, timeline};
 
-use super::element::Xml;
-use super::switching_set;
+use super::{switching_set, trick_mode};
+use crate::package::xml::Xml;
 
 pub(super) const NAMESPACE: &str = "urn:mpeg:dash:schema:mpd:2011";
 pub(super) const SCTE_NAMESPACE: &str = "urn:scte:dash:scte214-extensions";
@@ -45,6 +45,12 @@ pub fn mpd(presentation: &Presentation<'_>, links: &Links) -> String {
     });
     for (at, set) in sets.iter().enumerate() {
         switching_set::push(&mut xml, presentation, links.addressing, at, &offers, set);
+    }
+    if links.addressing == Addressing::Segments {
+        let videos = sets.iter().enumerate().filter(|(_, set)| offers[set[0]].track.kind() == Kind::Video);
+        for (at, (main, set)) in videos.enumerate() {
+            trick_mode::push(&mut xml, presentation, sets.len() + at, main, &offers, set);
+        }
     }
     xml.close("Period");
     xml.close("MPD");

@@ -5,8 +5,8 @@ use crate::media::{Kind, Presentation, TrackView};
 use crate::package::offer::Offer;
 use crate::package::{Addressing, timeline, url};
 
-use super::element::{Tag, Xml};
 use super::{descriptor, timeline as segments};
+use crate::package::xml::{Tag, Xml};
 
 /// What is true of all segments of an AdaptationSet.
 #[derive(Clone, Copy)]
@@ -200,12 +200,23 @@ pub(super) fn push_representation(
     codec: Option<&str>,
     content: Option<&dyn Fn(&mut Xml)>,
 ) {
+    push_named(xml, &offer.track.id, offer, codec, content);
+}
+
+/// The same under another id than the track's.
+pub(super) fn push_named(
+    xml: &mut Xml,
+    id: &str,
+    offer: Offer<'_>,
+    codec: Option<&str>,
+    content: Option<&dyn Fn(&mut Xml)>,
+) {
     let track = offer.track;
     // With minBufferTime of one target duration the peak segment rate is enough: a client that has received so many seconds
     // at that rate has the segment it plays (§5.3.5.2, @bandwidth).
     let bandwidth = offer.rate.peak.max(1);
     let attributes = |tag: &mut Tag<'_>| {
-        tag.set("id", &track.id).integer("bandwidth", bandwidth);
+        tag.set("id", id).integer("bandwidth", bandwidth);
         if let Some(codec) = codec {
             tag.set("codecs", codec);
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::media::{Segment, TrackView};
 use crate::package::{single, url};
 
-use super::element::{Tag, Xml};
+use crate::package::xml::{Tag, Xml};
 
 /// Consecutive segments of one duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +32,16 @@ pub(super) fn push(xml: &mut Xml, version: &str, view: TrackView<'_>) {
         push_offset(tag, view);
         tag.set("initialization", &url::init_template(version)).set("media", &url::segment_template(version));
     });
+    push_runs(xml, view.segments().map(|segment| (segment.time.0 as u64, segment.duration.0 as u64)));
+    xml.close("SegmentTemplate");
+}
+
+/// SegmentTimeline, of times and durations in track ticks.
+pub(super) fn push_runs(xml: &mut Xml, rows: impl Iterator<Item = (u64, u64)>) {
     xml.open("SegmentTimeline", |_| ());
     let mut run: Option<Run> = None;
     let mut end = None;
-    for segment in view.segments() {
-        let (time, duration) = (segment.time.0 as u64, segment.duration.0 as u64);
+    for (time, duration) in rows {
         let follows = end == Some(time);
         end = Some(time.saturating_add(duration));
         match &mut run {
@@ -49,7 +54,6 @@ pub(super) fn push(xml: &mut Xml, version: &str, view: TrackView<'_>) {
     }
     run.into_iter().for_each(|run| push_run(xml, run));
     xml.close("SegmentTimeline");
-    xml.close("SegmentTemplate");
 }
 
 /// SegmentBase (§5.3.9.2): all of the track is one indexed file.
@@ -77,7 +81,7 @@ pub(super) fn push_text_base(xml: &mut Xml, view: TrackView<'_>) {
     }
 }
 
-fn push_offset(tag: &mut Tag<'_>, view: TrackView<'_>) {
+pub(super) fn push_offset(tag: &mut Tag<'_>, view: TrackView<'_>) {
     if view.start().0 > 0 {
         tag.integer("presentationTimeOffset", view.start().0 as u64);
     }

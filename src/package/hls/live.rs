@@ -5,7 +5,7 @@ use crate::base::{Ticks, Timescale};
 use crate::media::Kind;
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Grid, SegmentView, State};
 use crate::package::date;
-use crate::package::live_timeline::{self, Entry, micros, micros_ceil};
+use crate::package::live_timeline::{self, Entry, TOGETHER, micros, micros_ceil};
 use crate::package::live_url::{self, Stretch};
 
 use super::attributes::Attributes;
@@ -35,9 +35,6 @@ const HOLD_BACK: u64 = 3;
 /// EXT-X-PROGRAM-DATE-TIME stands at every so many numbers, besides where the timeline is not continuous, so that a delta
 /// update has one too. Not in a stretch: see [`Body::date`].
 const DATES_EVERY: u64 = 4;
-/// In microseconds: renditions that begin a segment no further apart than this begin together, as near as their frames let
-/// them. More than a frame of any audio codec, less than two frames of video.
-const TOGETHER: u64 = 50_000;
 /// In microseconds: what is left of a slot holds no further sample if it is less. Half an audio frame, or of a frame of
 /// video at 50 Hz.
 const SAMPLE_HALF: u64 = 10_000;
@@ -365,10 +362,11 @@ impl<'a> Body<'_, 'a> {
             self.push_tags(open.number, start, self.edge.time, follows, open.discontinuities, Some(&open));
             self.push_parts(&open);
         }
-        let (number, part) = self.next_part();
-        self.out.push_str("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"");
-        live_url::push_part(&mut self.out, &self.live.track.id, number, part);
-        self.out.push_str("\"\n");
+        if let Some((number, part)) = self.next_part() {
+            self.out.push_str("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"");
+            live_url::push_part(&mut self.out, &self.live.track.id, number, part);
+            self.out.push_str("\"\n");
+        }
         let others = self.broadcast.tracks.iter().filter(|other| other.track.id != self.live.track.id);
         for other in others {
             let (number, part) = report(self.broadcast, other, self.edge.time);
@@ -380,16 +378,24 @@ impl<'a> Body<'_, 'a> {
         }
     }
 
-    /// The part that comes next, as far as media time tells: the segment ends with its slot.
-    fn next_part(&self) -> (u64, u32) {
-        let Some(open) = &self.edge.open else { return (self.edge.end, 0) };
+    /// The part that comes next, as far as media time tells: the segment ends with its slot. `None` where the track has
+    /// broken off, for nobody knows what comes after that: Shaka Player takes what is hinted at for what goes on from there,
+    /// and waits for ever when a gap comes instead (§6.2.2 leaves hints to the server).
+    fn next_part(&self) -> Option<(u64, u32)> {
         let grid = self.broadcast.grid;
-        let slot_end = micros(grid.start(open.number + 1, grid.timescale), grid.timescale);
+        let slot_end = |number| micros(grid.start(number + 1, grid.timescale), grid.timescale);
+        let Some(open) = &self.edge.open else {
+            let last = self.edge.end.checked_sub(1).filter(|last| *last >= self.broadcast.first);
+            let last = last.and_then(|last| live_timeline::entries(self.broadcast, self.live, last).last());
+            let goes_on = last.is_none_or(|last| last.segment.is_some() && last.end + TOGETHER > slot_end(last.number));
+            return goes_on.then_some((self.edge.end, 0));
+        };
+        let slot_end = slot_end(open.number);
         let slot_end = slot_end + lateness(&grid, open, self.live.track.timescale);
-        match self.edge.time + SAMPLE_HALF > slot_end {
+        Some(match self.edge.time + SAMPLE_HALF > slot_end {
             true => (open.number + 1, 0),
             false => (open.number, open.parts.len() as u32),
-        }
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! HTTP Live Streaming (draft-pantos-hls-rfc8216bis, "RFC 8216bis" in comments).
 
 mod attributes;
+mod key_frames;
 mod live;
 mod marks;
 mod media;
@@ -10,6 +11,7 @@ mod rendition;
 pub mod rules;
 mod text;
 
+pub use key_frames::media_key_frames;
 pub use live::{Live, advance_part_limit, can_skip, live_media};
 pub(super) use media::push_seconds;
 pub use media::{media, media_single};

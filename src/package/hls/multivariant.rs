@@ -10,6 +10,7 @@ use crate::package::{Links, timeline};
 
 use super::VERSION;
 use super::attributes::Attributes;
+use super::key_frames;
 use super::rendition::{self, AudioGroup, Link};
 
 /// GROUP-ID of the subtitles.
@@ -63,7 +64,9 @@ pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> String {
     let offers = offer::of_presentation(presentation, target);
     let independent = presentation.tracks.iter().all(|view| timeline::is_independent(*view));
     let link = |track: &str| links.media_playlist(presentation.version, track);
-    render(&offers, &link, independent, Captions::None, Text::Files, Sound::Renditions)
+    let mut out = render(&offers, &link, independent, Captions::None, Text::Files, Sound::Renditions);
+    key_frames::push_streams(&mut out, presentation, links);
+    out
 }
 
 /// The multivariant playlist of transport streams. `link` takes a track, or the tracks of a muxed variant: `v1-a1`.
@@ -218,16 +221,30 @@ fn push_video(line: &mut Attributes<'_>, video: &Video) {
     if let Some(supplemental) = &video.supplemental_codec {
         line.quoted("SUPPLEMENTAL-CODECS", supplemental);
     }
-    // As it is to be displayed: non-square pixels widen or narrow the coded picture.
-    let (wide, high) = (u64::from(video.pixel_aspect.0.max(1)), u64::from(video.pixel_aspect.1.max(1)));
-    let width = (u64::from(video.width) * wide + high / 2) / high;
-    line.plain("RESOLUTION", &format!("{width}x{}", video.height));
+    push_size(line, video);
     let (frames, seconds) = (u64::from(video.frame_rate.0), u64::from(video.frame_rate.1.max(1)));
     let millis = (frames * 1_000 + seconds / 2) / seconds;
     // Of a live track whose frames come unevenly it is not known.
     if millis > 0 {
         line.plain("FRAME-RATE", &format!("{}.{:03}", millis / 1_000, millis % 1_000));
     }
+    push_range(line, video);
+}
+
+/// What a line of key frames says of them (§4.4.6.3): they have no rate.
+pub(super) fn push_resolution(line: &mut Attributes<'_>, video: &Video) {
+    push_size(line, video);
+    push_range(line, video);
+}
+
+/// As it is to be displayed: non-square pixels widen or narrow the coded picture.
+fn push_size(line: &mut Attributes<'_>, video: &Video) {
+    let (wide, high) = (u64::from(video.pixel_aspect.0.max(1)), u64::from(video.pixel_aspect.1.max(1)));
+    let width = (u64::from(video.width) * wide + high / 2) / high;
+    line.plain("RESOLUTION", &format!("{width}x{}", video.height));
+}
+
+fn push_range(line: &mut Attributes<'_>, video: &Video) {
     line.plain(
         "VIDEO-RANGE",
         match video.range {

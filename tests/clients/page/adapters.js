@@ -169,6 +169,7 @@ const players = {
       currentAudio: () => player.getAudioTracks().find((track) => track.active)?.language,
       latency: () => (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000,
       text: () => player.getTextTracks().map((track) => track.language),
+      trickPlay: (rate) => (rate === 1 ? player.cancelTrickPlay() : player.trickPlay(rate, true)),
       chooseText: (language) => player.selectTextTrack(player.getTextTracks().find((track) => track.language === language)),
     };
   },
@@ -182,6 +183,18 @@ players.video = () => ({
     video.src = url;
   }),
 });
+
+players.rx = () => {
+  const player = new RxPlayer({ videoElement: video });
+  player.addEventListener('error', (error) => record.errors.push(`rx ${error.code} ${error.message}`));
+  return {
+    open: (url) => new Promise((resolve) => {
+      player.addEventListener('playerStateChange', (state) => { if (state === 'LOADED') resolve(); });
+      player.addEventListener('error', resolve);
+      player.loadVideo({ url, transport: 'smooth', autoPlay: false });
+    }),
+  };
+};
 
 window.make = (name) => {
   const player = players[name]();

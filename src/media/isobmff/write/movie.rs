@@ -18,8 +18,9 @@ use crate::base::{Ticks, Timescale};
 use crate::media::{Fragment, Sample};
 
 use super::super::boxes::{Boxed, Boxes};
-use super::super::error::{Error, Problem};
+use super::super::error::Error;
 use super::super::samples::FLAG_NON_SYNC;
+use super::super::stored::find;
 use super::super::{Matrix, Path};
 use super::{boxed, full_boxed, put_u16, put_u32, put_u64};
 
@@ -35,6 +36,8 @@ pub struct MovieTrack<'a> {
     pub samples: &'a [Sample],
     /// What decode time and composition offset lack to presentation time, in track ticks.
     pub presentation_offset: Ticks,
+    /// Added to every composition offset, and taken away by the edit list.
+    pub reorder: Ticks,
     /// Of several tracks of a kind players show one: the one that is enabled (§8.3.2).
     pub enabled: bool,
     /// Tracks of one number are alternatives (§8.3.2).
@@ -42,6 +45,10 @@ pub struct MovieTrack<'a> {
 }
 
 impl<'a> MovieTrack<'a> {
+    fn offset(&self, sample: &Sample) -> i64 {
+        i64::from(sample.composition_offset.get()).saturating_add(self.reorder.0)
+    }
+
     fn samples_of(&self, fragment: &Fragment) -> &'a [Sample] {
         let start = fragment.first_sample.get() as usize;
         self.samples.get(start..start.saturating_add(fragment.sample_count.get() as usize)).unwrap_or_default()
@@ -125,12 +132,12 @@ pub fn movie(tracks: &[MovieTrack<'_>], chunks: &[MovieChunk]) -> Result<Vec<u8>
 fn presented(track: &MovieTrack<'_>) -> (i64, u64) {
     let Some(first) = track.fragments.first() else { return (0, 0) };
     let base = first.decode_time().0;
-    let start = track.presentation_offset.0.saturating_add(base).saturating_neg();
+    let start = track.presentation_offset.0.saturating_add(base).saturating_neg().saturating_add(track.reorder.0);
     let mut end = 0;
     for fragment in track.fragments {
         let mut time = fragment.decode_time().0 - base;
         for sample in track.samples_of(fragment) {
-            let until = time + i64::from(sample.composition_offset.get()) + i64::from(sample.duration.get());
+            let until = time + track.offset(sample) + i64::from(sample.duration.get());
             end = until.max(end);
             time += i64::from(sample.duration.get());
         }
@@ -161,17 +168,6 @@ fn mvhd(out: &mut Vec<u8>, scale: Timescale, duration: u64, next_id: u32) {
 
 fn child<'a>(parent: &Boxed<'a>, name: &'static [u8; 4]) -> Result<Boxed<'a>, Error> {
     find(parent.children(), parent.path, name)
-}
-
-fn find<'a>(boxes: Boxes<'a>, path: Path, name: &'static [u8; 4]) -> Result<Boxed<'a>, Error> {
-    for found in boxes {
-        let found = found?;
-        if &found.name.0 == name {
-            return Ok(found);
-        }
-    }
-    let name = std::str::from_utf8(name).unwrap_or_default();
-    Err(Error::new(path, None, Problem::Missing { name }))
 }
 
 fn trak(
@@ -345,11 +341,11 @@ fn tables(out: &mut Vec<u8>, track: &MovieTrack<'_>) {
         }
         runs.end(out);
     });
-    if samples().any(|sample| sample.composition_offset.get() != 0) {
-        let negative = samples().any(|sample| sample.composition_offset.get() < 0);
+    if samples().any(|sample| track.offset(sample) != 0) {
+        let negative = samples().any(|sample| track.offset(sample) < 0);
         full_boxed(out, b"ctts", u8::from(negative), 0, |out| {
             let mut runs = Runs::new(out);
-            samples().for_each(|sample| runs.push(out, sample.composition_offset.get() as u32));
+            samples().for_each(|sample| runs.push(out, track.offset(sample) as u32));
             runs.end(out);
         });
     }
@@ -475,6 +471,7 @@ mod tests {
             fragments,
             samples,
             presentation_offset: Ticks(offset),
+            reorder: Ticks(0),
             enabled: true,
             alternate_group: 1,
         };
@@ -527,6 +524,7 @@ mod tests {
             fragments: &rows,
             samples: &samples,
             presentation_offset: Ticks(0),
+            reorder: Ticks(0),
             enabled: true,
             alternate_group: 1,
         };
@@ -551,6 +549,7 @@ mod tests {
                 fragments: &[],
                 samples: &[],
                 presentation_offset: Ticks(0),
+                reorder: Ticks(0),
                 enabled: true,
                 alternate_group: 1,
             };

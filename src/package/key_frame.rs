@@ -1,0 +1,139 @@
+//! Key frames by themselves: what trick play shows. Each is a fragment of its own, with a `moof` that is made here and tells of
+//! the one picture only: the stored one promises the samples behind it as well, and players would wait for them.
+
+use bytes::Bytes;
+
+use crate::base::{Payload, Piece, Ticks};
+use crate::media::fragment::Start;
+use crate::media::isobmff::write::fragment_header;
+use crate::media::{Fragment, Sample, TrackView};
+
+use super::rate::Rate;
+
+/// Bytes of `moof` and of the header of `mdat`, at most.
+const HEADER_BYTES: u64 = 112;
+
+/// A key frame, shown until the next one is.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyFrame<'a> {
+    pub fragment: &'a Fragment,
+    /// Counted from 0, in the view.
+    pub number: u32,
+    /// Decode time: its name.
+    pub time: Ticks,
+    pub duration: Ticks,
+}
+
+impl KeyFrame<'_> {
+    /// As it is sent.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.fragment.key_frame_size.get()) + HEADER_BYTES
+    }
+
+    pub fn end(&self) -> Ticks {
+        Ticks(self.time.0.saturating_add(self.duration.0))
+    }
+}
+
+fn is_key(fragment: &Fragment) -> bool {
+    fragment.start() != Start::Continued && fragment.key_frame_size.get() > 0
+}
+
+/// In order.
+pub fn key_frames<'a>(view: TrackView<'a>) -> impl Iterator<Item = KeyFrame<'a>> {
+    let mut rows = view.fragments.iter().filter(|row| is_key(row)).peekable();
+    let last = view.fragments.last().map_or(Ticks(0), Fragment::decode_end);
+    let mut number = 0;
+    std::iter::from_fn(move || {
+        let fragment = rows.next()?;
+        let time = fragment.decode_time();
+        let end = rows.peek().map_or(last, |next| next.decode_time());
+        number += 1;
+        Some(KeyFrame { fragment, number: number - 1, time, duration: Ticks(end.0.saturating_sub(time.0)) })
+    })
+}
+
+/// The one whose fragment begins at `time`.
+pub fn key_frame_at<'a>(view: TrackView<'a>, time: Ticks) -> Option<KeyFrame<'a>> {
+    let at = view.fragments.binary_search_by_key(&time, Fragment::decode_time).ok()?;
+    let fragment = view.fragments.get(at).filter(|row| is_key(row))?;
+    let next = view.fragments[at + 1..].iter().find(|row| is_key(row)).map(Fragment::decode_time);
+    let end = next.or_else(|| view.fragments.last().map(Fragment::decode_end))?;
+    Some(KeyFrame { fragment, number: at as u32, time, duration: Ticks(end.0.saturating_sub(time.0)) })
+}
+
+/// Reads one row of the sample table, the fragment's first.
+pub fn segment(view: &TrackView<'_>, frame: &KeyFrame<'_>) -> Option<Payload> {
+    let first = view.samples.get(frame.fragment.first_sample.get() as usize)?;
+    let duration = u32::try_from(frame.duration.0).unwrap_or(u32::MAX);
+    let offset = view.stored_offset(first);
+    let sample = Sample {
+        size: frame.fragment.key_frame_size,
+        duration: duration.into(),
+        composition_offset: offset.into(),
+        ..*first
+    };
+    let mut out = Vec::new();
+    fragment_header(frame.number.wrapping_add(1), frame.time.0.max(0) as u64, &[sample], &mut out).ok()?;
+    let mut payload = Payload::from(Bytes::from(out));
+    let start = frame.fragment.offset.get() + u64::from(frame.fragment.media_offset.get());
+    let end = start + u64::from(frame.fragment.key_frame_size.get());
+    payload.push(Piece::Extent(view.extent_of(frame.fragment.file.get(), start..end)));
+    Some(payload)
+}
+
+/// What showing all of them in their time needs.
+pub(super) fn rate(view: TrackView<'_>) -> Rate {
+    let scale = u64::from(view.track.timescale.per_second());
+    let bits = |bytes: u64, ticks: i64| {
+        let scaled = u128::from(bytes) * 8 * u128::from(scale);
+        u64::try_from(scaled.div_ceil(ticks.max(1) as u128)).unwrap_or(u64::MAX)
+    };
+    let (mut peak, mut bytes, mut ticks) = (0, 0, 0);
+    for frame in key_frames(view) {
+        peak = bits(frame.bytes(), frame.duration.0).max(peak);
+        (bytes, ticks) = (bytes + frame.bytes(), ticks + frame.duration.0);
+    }
+    Rate { peak, average: bits(bytes, ticks) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::fixture::{Fixture, row};
+
+    #[test]
+    fn a_key_frame_is_a_fragment_until_the_next() {
+        let mut rows =
+            vec![row(0, 0, 90, 1_000), row(0, 90, 90, 1_000), row(1, 200, 90, 1_000), row(2, 290, 80, 1_000)];
+        rows[1].start = (Start::Continued as u32).into();
+        for (at, row) in rows.iter_mut().enumerate() {
+            row.first_sample = (at as u32).into();
+        }
+        let mut fixture = Fixture::default().with_video("v1", rows).with_cuts(vec![0, 1, 2]);
+        let sample =
+            Sample { size: 900.into(), duration: 90.into(), composition_offset: 7.into(), flags: 0x0200_0000.into() };
+        fixture.tracks[0].samples = vec![sample; 4];
+        let view = fixture.presentation().tracks[0];
+        let found: Vec<_> = key_frames(view).map(|frame| (frame.time.0, frame.duration.0)).collect();
+        // With the hole, and what goes on after the frame.
+        assert_eq!(found, [(0, 200), (200, 90), (290, 80)]);
+        for frame in key_frames(view) {
+            let same = key_frame_at(view, frame.time).unwrap();
+            assert_eq!((same.time, same.duration), (frame.time, frame.duration));
+            let payload = segment(&view, &frame).unwrap();
+            let [Piece::Inline(head), Piece::Extent(extent)] = payload.pieces() else { panic!("{payload:?}") };
+            let mut rest = &head[..];
+            let moof = <mp4_atom::Moof as mp4_atom::ReadFrom>::read_from(&mut rest).unwrap();
+            let traf = &moof.traf[0];
+            assert_eq!(traf.tfdt.as_ref().unwrap().base_media_decode_time, frame.time.0 as u64);
+            let samples: Vec<_> = traf.trun[0].samples.iter().collect();
+            assert_eq!((samples.len(), samples[0].cts), (1, Some(7)));
+            assert_eq!(traf.tfhd.default_sample_duration, Some(frame.duration.0 as u32));
+            assert_eq!((extent.offset, extent.len), (frame.fragment.offset.get() + 100, 200));
+            assert!(payload.len() <= frame.bytes());
+        }
+        assert!(key_frame_at(view, Ticks(90)).is_none() && key_frame_at(view, Ticks(1)).is_none());
+        assert_eq!(rate(view), Rate { peak: 312 * 8 * 90_000_u64.div_ceil(80), average: 0 }.max(rate(view)));
+    }
+}

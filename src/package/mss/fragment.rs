@@ -1,0 +1,108 @@
+//! Fragments ([MS-SSTR] §2.2.4): `moof` with times of the manifest, `mdat` header, and the stored media.
+//!
+//! ```text
+//! moof
+//!   mfhd  sequence_number
+//!   traf
+//!     tfhd  track_ID
+//!     trun  version 1: duration, size, flags and composition offset of each sample
+//!     uuid  tfxd: absolute time and duration (§2.2.4.4)
+//! mdat
+//! ```
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::base::{Payload, Piece, Ticks};
+use crate::media::isobmff::write::{boxed, full_boxed};
+use crate::media::{Segment, TrackView};
+
+use super::time::Timeline;
+
+/// 6D1D9B05-42D5-44E6-80E2-141DAFF757B2
+const TFXD: [u8; 16] = [0x6D, 0x1D, 0x9B, 0x05, 0x42, 0xD5, 0x44, 0xE6, 0x80, 0xE2, 0x14, 0x1D, 0xAF, 0xF7, 0x57, 0xB2];
+
+const TFHD_BASE_IS_MOOF: u32 = 0x02_0000;
+const TRUN_DATA_OFFSET: u32 = 0x01;
+const TRUN_COLUMNS: u32 = 0x100 | 0x200 | 0x400;
+const TRUN_COMPOSITION: u32 = 0x800;
+const TRACK_ID: u32 = 1;
+
+/// The rows of the track's sample table that a fragment is described from.
+pub fn sample_rows(view: &TrackView<'_>, segment: &Segment) -> Range<u32> {
+    let fragments = fragments_of(view, segment);
+    let first = fragments.first().map_or(0, |row| row.first_sample.get());
+    let end = fragments.last().map_or(0, |row| row.first_sample.get().saturating_add(row.sample_count.get()));
+    first..end
+}
+
+fn fragments_of<'a>(view: &TrackView<'a>, segment: &Segment) -> &'a [crate::media::Fragment] {
+    view.fragments.get(segment.fragments.start as usize..segment.fragments.end as usize).unwrap_or_default()
+}
+
+/// Reads the sample table. `None` if it is too large for 32-bit boxes.
+pub fn fragment(view: &TrackView<'_>, segment: &Segment, timeline: Timeline) -> Option<Payload> {
+    let fragments = fragments_of(view, segment);
+    let rows = sample_rows(view, segment);
+    let samples = view.samples.get(rows.start as usize..rows.end as usize)?;
+    let media: u64 = fragments.iter().map(|row| u64::from(row.size.get() - row.media_offset.get())).sum();
+    let media = u32::try_from(media + 8).ok()?;
+    let end = Ticks(segment.time.0.saturating_add(segment.duration.0));
+    let (start, end) = (timeline.time(view, segment.time), timeline.time(view, end));
+    let composed = samples.iter().any(|sample| view.stored_offset(sample) != 0);
+    let mut out = Vec::with_capacity(160 + samples.len() * 16);
+    let mut offset_at = 0;
+    let put = |out: &mut Vec<u8>, value: u32| out.extend_from_slice(&value.to_be_bytes());
+    boxed(&mut out, b"moof", |out| {
+        full_boxed(out, b"mfhd", 0, 0, |out| put(out, segment.number.wrapping_add(1)));
+        boxed(out, b"traf", |out| {
+            full_boxed(out, b"tfhd", 0, TFHD_BASE_IS_MOOF, |out| put(out, TRACK_ID));
+            let flags = TRUN_DATA_OFFSET | TRUN_COLUMNS | if composed { TRUN_COMPOSITION } else { 0 };
+            full_boxed(out, b"trun", 1, flags, |out| {
+                put(out, samples.len() as u32);
+                offset_at = out.len();
+                put(out, 0);
+                for (at, row) in fragments.iter().enumerate() {
+                    let mut time = row.decode_time();
+                    let mut border = timeline.time(view, time);
+                    let first = (row.first_sample.get() - rows.start) as usize;
+                    let of = &samples[first..first + row.sample_count.get() as usize];
+                    for (number, sample) in of.iter().enumerate() {
+                        let next = Ticks(time.0.saturating_add(i64::from(sample.duration.get())));
+                        // Each border is rounded by itself. A hole before the next stored fragment belongs to the last sample.
+                        let until = match fragments.get(at + 1) {
+                            Some(following) if number + 1 == of.len() => following.decode_time(),
+                            _ => next,
+                        };
+                        let next_border = timeline.time(view, until);
+                        put(out, next_border.saturating_sub(border) as u32);
+                        put(out, sample.size.get());
+                        put(out, sample.flags.get());
+                        if composed {
+                            let shown = Ticks(time.0.saturating_add(i64::from(view.stored_offset(sample))));
+                            put(out, (timeline.time(view, shown) as i64 - border as i64) as u32);
+                        }
+                        (time, border) = (until, next_border);
+                    }
+                }
+            });
+            boxed(out, b"uuid", |out| {
+                out.extend_from_slice(&TFXD);
+                put(out, 1 << 24);
+                out.extend_from_slice(&start.to_be_bytes());
+                out.extend_from_slice(&end.saturating_sub(start).to_be_bytes());
+            });
+        });
+    });
+    let data_offset = out.len() as u32 + 8;
+    out[offset_at..offset_at + 4].copy_from_slice(&data_offset.to_be_bytes());
+    put(&mut out, media);
+    out.extend_from_slice(b"mdat");
+    let mut payload = Payload::from(Bytes::from(out));
+    for row in fragments {
+        let offset = row.offset.get() + u64::from(row.media_offset.get());
+        payload.push(Piece::Extent(view.extent_of(row.file.get(), offset..row.end_offset())));
+    }
+    Some(payload)
+}

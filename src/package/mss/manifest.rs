@@ -1,0 +1,154 @@
+//! The client manifest ([MS-SSTR] §2.2.2).
+
+use crate::base::{Extent, Ticks};
+use crate::media::codec::private_data::{Media, PrivateData, is_expressible, private_data};
+use crate::media::isobmff::stored;
+use crate::media::{Kind, Presentation, TrackView};
+use crate::package::url;
+use crate::package::xml::Xml;
+
+use super::TIMESCALE;
+use super::stream::{Level, Stream, streams};
+use super::time::Timeline;
+
+/// What has to be in memory to write the manifest: the stored headers.
+pub fn headers(presentation: &Presentation<'_>) -> Vec<Extent> {
+    let of = |view: &&TrackView<'_>| !view.fragments.is_empty() && is_expressible(&view.track.codec);
+    presentation.tracks.iter().filter(of).map(|view| view.extent(0..view.init_size)).collect()
+}
+
+/// Its links are relative to `/vod/{asset}/index.ism/`. `keeps` says which tracks are shown; names and bit rates are the same
+/// whatever is kept. `None`: no track that is kept can be expressed.
+pub fn manifest(presentation: &Presentation<'_>, keeps: &dyn Fn(&TrackView<'_>) -> bool) -> Option<String> {
+    let timeline = Timeline::of(presentation);
+    let mut streams = streams(presentation, timeline);
+    for stream in &mut streams {
+        stream.levels.retain(|level| keeps(&level.view));
+    }
+    let described: Vec<(Stream<'_>, Vec<(Level<'_>, PrivateData)>)> = streams
+        .into_iter()
+        .map(|stream| {
+            let levels = stream.levels.iter().filter_map(|level| Some((*level, private(&level.view)?))).collect();
+            (stream, levels)
+        })
+        .filter(|(_, levels): &(_, Vec<_>)| !levels.is_empty())
+        .collect();
+    if described.is_empty() {
+        return None;
+    }
+    let duration = u64::try_from(presentation.duration.as_nanos() / 100).unwrap_or(u64::MAX);
+    let mut xml = Xml::new(1_024 + described.len() * (1_024 + presentation.cuts.len() * 32));
+    xml.open("SmoothStreamingMedia", |tag| {
+        tag.integer("MajorVersion", 2).integer("MinorVersion", 2);
+        tag.integer("TimeScale", TIMESCALE.per_second());
+        tag.integer("Duration", duration.saturating_add(timeline.shift()));
+    });
+    for (stream, levels) in &described {
+        push_stream(&mut xml, presentation.version, timeline, stream, levels);
+    }
+    xml.close("SmoothStreamingMedia");
+    Some(xml.finish())
+}
+
+/// `None`, and why in the log, where the header says nothing that the protocol has words for.
+fn private(view: &TrackView<'_>) -> Option<PrivateData> {
+    let header = view.files.first()?.mapped()?.get(..view.init_size as usize)?;
+    let channels = view.track.audio().map_or(0, |audio| audio.channels);
+    let left_out = |why: &dyn std::fmt::Display| {
+        tracing::warn!(track = view.track.id, "left out of the Smooth Streaming manifest: {why}");
+    };
+    let entry = stored::sample_entry(header).inspect_err(|error| left_out(error)).ok()?;
+    private_data(&view.track.codec, entry, channels).inspect_err(|error| left_out(error)).ok()?
+}
+
+fn push_stream(
+    xml: &mut Xml,
+    version: &str,
+    timeline: Timeline,
+    stream: &Stream<'_>,
+    levels: &[(Level<'_>, PrivateData)],
+) {
+    let head = levels[0].0.view;
+    let track = head.track;
+    xml.open("StreamIndex", |tag| {
+        tag.set("Type", if track.kind() == Kind::Video { "video" } else { "audio" });
+        tag.set("Name", &stream.name);
+        if track.language != "und" && !track.language.is_empty() {
+            tag.set("Language", &track.language);
+        }
+        tag.integer("Chunks", head.segments().count()).integer("QualityLevels", levels.len());
+        let videos = || levels.iter().filter_map(|(level, _)| level.view.track.video());
+        if let Some(largest) = videos().max_by_key(|video| video.height) {
+            let (wide, high) = (u64::from(largest.pixel_aspect.0.max(1)), u64::from(largest.pixel_aspect.1.max(1)));
+            tag.integer("MaxWidth", largest.width).integer("MaxHeight", largest.height);
+            tag.integer("DisplayWidth", (u64::from(largest.width) * wide + high / 2) / high);
+            tag.integer("DisplayHeight", largest.height);
+        }
+        tag.set("Url", &url::smooth_template(version, &stream.name));
+    });
+    for (index, (level, data)) in levels.iter().enumerate() {
+        xml.empty("QualityLevel", |tag| {
+            tag.integer("Index", index).integer("Bitrate", level.bitrate).set("FourCC", data.four_cc);
+            tag.set("CodecPrivateData", &hex(&data.bytes));
+            if let Some(video) = level.view.track.video() {
+                tag.integer("MaxWidth", video.width).integer("MaxHeight", video.height);
+            }
+            if let Some(audio) = level.view.track.audio() {
+                tag.integer("SamplingRate", audio.sample_rate).integer("Channels", audio.channels);
+                tag.integer("BitsPerSample", 16).integer("PacketSize", u32::from(audio.channels) * 2);
+            }
+            match data.media {
+                Media::Video { length_size: 4 } => {}
+                Media::Video { length_size } => {
+                    tag.integer("NALUnitLengthField", length_size);
+                }
+                Media::Audio { tag: format } => {
+                    tag.integer("AudioTag", format);
+                }
+            }
+        });
+    }
+    push_fragments(xml, timeline, head);
+    xml.close("StreamIndex");
+}
+
+/// Consecutive fragments of one duration are one element (§2.2.2.6).
+fn push_fragments(xml: &mut Xml, timeline: Timeline, view: TrackView<'_>) {
+    let mut run: Option<(Option<u64>, u64, u32)> = None;
+    let mut end = None;
+    let mut push = |run: (Option<u64>, u64, u32)| {
+        let (time, duration, count) = run;
+        xml.empty("c", |tag| {
+            if let Some(time) = time {
+                tag.integer("t", time);
+            }
+            tag.integer("d", duration);
+            if count > 1 {
+                tag.integer("r", count);
+            }
+        });
+    };
+    for segment in view.segments() {
+        let time = timeline.time(&view, segment.time);
+        let until = timeline.time(&view, Ticks(segment.time.0.saturating_add(segment.duration.0)));
+        let follows = end == Some(time);
+        end = Some(until);
+        match &mut run {
+            Some((_, duration, count)) if follows && *duration == until - time => *count += 1,
+            _ => {
+                run.into_iter().for_each(&mut push);
+                run = Some(((!follows).then_some(time), until - time, 1));
+            }
+        }
+    }
+    run.into_iter().for_each(&mut push);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789ABCDEF"[usize::from(nibble)]));
+        }
+        text
+    })
+}

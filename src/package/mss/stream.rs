@@ -1,0 +1,128 @@
+//! Streams and their quality levels.
+//!
+//! A quality level is found again by its bit rate and its stream's name without looking at other tracks' tables: bit rates are
+//! different over all tracks of a kind, and a name begins with what its tracks alone say.
+
+use crate::media::codec::private_data::is_expressible;
+use crate::media::track::Track;
+use crate::media::{Kind, Presentation, Segment, TrackView};
+
+use super::time::Timeline;
+
+/// A StreamIndex (§2.2.2.3).
+pub(super) struct Stream<'a> {
+    pub name: String,
+    pub levels: Vec<Level<'a>>,
+}
+
+/// A QualityLevel (§2.2.2.5).
+#[derive(Clone, Copy)]
+pub struct Level<'a> {
+    pub view: TrackView<'a>,
+    /// Average, in bits a second.
+    pub bitrate: u64,
+}
+
+/// In the order of the tracks. Those that the protocol cannot express are left out.
+fn levels<'a>(presentation: &Presentation<'a>) -> Vec<Level<'a>> {
+    let mut levels: Vec<Level<'a>> = Vec::new();
+    for view in &presentation.tracks {
+        if view.fragments.is_empty() || !is_expressible(&view.track.codec) {
+            continue;
+        }
+        let kind = view.track.kind();
+        let mut bitrate = average(view);
+        // Two tracks of one rate are told apart by a bit.
+        while levels.iter().any(|other| other.view.track.kind() == kind && other.bitrate == bitrate) {
+            bitrate += 1;
+        }
+        levels.push(Level { view: *view, bitrate });
+    }
+    levels
+}
+
+/// From where the fragments lie, without adding them up; at least 1.
+fn average(view: &TrackView<'_>) -> u64 {
+    let (Some(first), Some(last)) = (view.fragments.first(), view.fragments.last()) else { return 1 };
+    let mut bytes = 0;
+    let mut at = 0;
+    while let Some(head) = view.fragments.get(at) {
+        let end = at + view.fragments[at..].partition_point(|row| row.file == head.file);
+        bytes += view.fragments[end - 1].end_offset().saturating_sub(head.offset.get());
+        at = end;
+    }
+    let ticks = last.decode_end().0.saturating_sub(first.decode_time().0).max(1) as u128;
+    let bits = u128::from(bytes) * 8 * u128::from(view.track.timescale.per_second());
+    u64::try_from(bits / ticks).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX) / 2)
+}
+
+pub(super) fn streams<'a>(presentation: &Presentation<'a>, timeline: Timeline) -> Vec<Stream<'a>> {
+    let mut streams: Vec<Stream<'a>> = Vec::new();
+    for level in levels(presentation) {
+        let goes_with = |stream: &&mut Stream<'a>| {
+            let head = &stream.levels[0].view;
+            same_choice(head.track, level.view.track) && same_fragments(head, &level.view, timeline)
+        };
+        match streams.iter_mut().find(goes_with) {
+            Some(stream) => stream.levels.push(level),
+            None => {
+                let name = base(level.view.track);
+                let numbered = (2..).map(|count: u32| format!("{name}_{count}"));
+                let taken = |candidate: &String| streams.iter().any(|stream| stream.name == *candidate);
+                let name = std::iter::once(name.clone()).chain(numbered).find(|candidate| !taken(candidate));
+                streams.push(Stream { name: name.unwrap_or_default(), levels: vec![level] });
+            }
+        }
+    }
+    streams
+}
+
+/// What a stream's name begins with.
+fn base(track: &Track) -> String {
+    match track.kind() {
+        Kind::Video => "video".to_owned(),
+        _ if track.language == "und" || track.language.is_empty() => "audio".to_owned(),
+        _ => format!("audio_{}", track.language),
+    }
+}
+
+/// Whether a player may switch from one to the other.
+fn same_choice(a: &Track, b: &Track) -> bool {
+    let entry = |track: &Track| track.codec.split('.').next().map(str::to_owned);
+    let said = |track: &Track| (track.language.clone(), track.role, track.name.clone());
+    match (a.video(), b.video(), a.audio(), b.audio()) {
+        (Some(video), Some(other), _, _) => {
+            entry(a) == entry(b) && a.role == b.role && (video.range, video.bit_depth) == (other.range, other.bit_depth)
+        }
+        (_, _, Some(audio), Some(other)) => audio == other && a.codec == b.codec && said(a) == said(b),
+        _ => false,
+    }
+}
+
+/// One list of fragments is for all levels of a stream.
+fn same_fragments(a: &TrackView<'_>, b: &TrackView<'_>, timeline: Timeline) -> bool {
+    let times = |view: &TrackView<'_>, segment: Segment| {
+        let end = crate::base::Ticks(segment.time.0.saturating_add(segment.duration.0));
+        (timeline.time(view, segment.time), timeline.time(view, end))
+    };
+    a.segments().map(|segment| times(a, segment)).eq(b.segments().map(|segment| times(b, segment)))
+}
+
+/// The quality level and the segment that a request names; times as in the manifest. In steps of the number of tracks.
+pub fn find<'a>(
+    presentation: &Presentation<'a>,
+    bitrate: u64,
+    stream: &str,
+    time: u64,
+) -> Option<(TrackView<'a>, Segment, Timeline)> {
+    let named = |level: &&Level<'a>| {
+        let rest = stream.strip_prefix(base(level.view.track).as_str());
+        level.bitrate == bitrate && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    let levels = levels(presentation);
+    let view = levels.iter().find(named)?.view;
+    let timeline = Timeline::of(presentation);
+    let at = view.fragments.partition_point(|row| timeline.time(&view, row.decode_time()) < time);
+    let found = view.fragments.get(at).filter(|row| timeline.time(&view, row.decode_time()) == time)?;
+    Some((view, view.segment_at(found.decode_time())?, timeline))
+}
