@@ -78,7 +78,7 @@ pub fn gather(
             stop()
         };
         match material {
-            Material::File(source, Container::Other) => gathered.sources.push(source),
+            Material::File(source, Container::Other) => gathered.sources.push(*source),
             Material::File(source, Container::Transport) => {
                 let directory = place()?;
                 let mut spools = Spools::new(&directory, &source.name, Clock::Encoder);
@@ -115,7 +115,7 @@ struct Opened {
 }
 
 enum Material {
-    File(SourceFile, Container),
+    File(Box<SourceFile>, Container),
     /// With the bytes of its segments, as far as they are known.
     Rendition(Rendition, u64),
 }
@@ -147,7 +147,7 @@ impl Opened {
             }
             None => {
                 let container = Container::of(source.map.bytes());
-                self.materials.push(Material::File(source, container));
+                self.materials.push(Material::File(Box::new(source), container));
             }
         }
         Ok(())
