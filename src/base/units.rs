@@ -78,6 +78,11 @@ pub fn rescale_nearest(ticks: Ticks, from: Timescale, to: Timescale) -> Option<T
     i64::try_from(scaled.div_euclid(from * 2)).ok().map(Ticks)
 }
 
+/// The greatest common divisor of two numbers that are not both 0.
+pub fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

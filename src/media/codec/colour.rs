@@ -1,5 +1,6 @@
 //! Colour as ITU-T H.273 counts it, and who is believed when bitstream and container differ.
 
+use crate::base::units::gcd;
 use crate::media::isobmff::write::boxed;
 use crate::media::track::VideoRange;
 
@@ -97,11 +98,6 @@ pub fn aspect_ratio(idc: u8) -> Option<(u32, u32)> {
         (2, 1),
     ];
     TABLE.get(usize::from(idc).checked_sub(1)?).copied()
-}
-
-/// Of two numbers that are not both 0.
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]

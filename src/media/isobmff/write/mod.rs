@@ -1,5 +1,6 @@
 //! CMAF headers and fragment headers (ISO/IEC 23000-19), written.
 
+mod edit;
 mod fragment;
 mod header;
 mod index;

@@ -13,7 +13,6 @@
 //! mdat             its header; the media follows
 //! ```
 
-use crate::base::units::rescale_ceil;
 use crate::base::{Ticks, Timescale};
 use crate::media::{Fragment, Sample};
 
@@ -22,6 +21,7 @@ use super::super::error::Error;
 use super::super::samples::FLAG_NON_SYNC;
 use super::super::stored::find;
 use super::super::{Matrix, Path};
+use super::edit::{Presented, movie_scale};
 use super::{boxed, full_boxed, put_u16, put_u32, put_u64};
 
 /// A track that goes into the file.
@@ -45,11 +45,11 @@ pub struct MovieTrack<'a> {
 }
 
 impl<'a> MovieTrack<'a> {
-    fn offset(&self, sample: &Sample) -> i64 {
+    pub(super) fn offset(&self, sample: &Sample) -> i64 {
         i64::from(sample.composition_offset.get()).saturating_add(self.reorder.0)
     }
 
-    fn samples_of(&self, fragment: &Fragment) -> &'a [Sample] {
+    pub(super) fn samples_of(&self, fragment: &Fragment) -> &'a [Sample] {
         let start = fragment.first_sample.get() as usize;
         self.samples.get(start..start.saturating_add(fragment.sample_count.get() as usize)).unwrap_or_default()
     }
@@ -70,7 +70,7 @@ pub fn movie(tracks: &[MovieTrack<'_>], chunks: &[MovieChunk]) -> Result<Vec<u8>
     let media: u64 = chunks.iter().map(|chunk| chunk.bytes).sum();
     // 32-bit offsets as long as the last is one whatever the header's size is, which is below 2^31.
     let wide = media >= 1 << 31;
-    let scale = tracks.first().map_or(Timescale::MILLIS, |track| track.timescale);
+    let scale = movie_scale(tracks);
     let mut places = vec![Vec::new(); tracks.len()];
     let mut at = 0;
     for chunk in chunks {
@@ -87,7 +87,11 @@ pub fn movie(tracks: &[MovieTrack<'_>], chunks: &[MovieChunk]) -> Result<Vec<u8>
     let mut tables = Vec::new();
     let mut result = Ok(());
     boxed(&mut out, b"moov", |out| {
-        let duration = tracks.iter().map(|track| in_movie(scale, presented(track).1, track.timescale)).max();
+        let ends = tracks.iter().map(|track| {
+            let (late, shown) = Presented::of(track).in_movie(scale, track.timescale);
+            late + shown
+        });
+        let duration = ends.max();
         mvhd(out, scale, duration.unwrap_or(0), tracks.len() as u32 + 1);
         for (number, (track, places)) in tracks.iter().zip(&places).enumerate() {
             let written = trak(out, track, number as u32 + 1, scale, &mut |out| {
@@ -127,30 +131,6 @@ pub fn movie(tracks: &[MovieTrack<'_>], chunks: &[MovieChunk]) -> Result<Vec<u8>
     Ok(out)
 }
 
-/// Where presentation begins and how far it goes, from the first decode time on: (media time of presentation time 0, which is
-/// negative where the track begins late; length of what is presented, in track ticks).
-fn presented(track: &MovieTrack<'_>) -> (i64, u64) {
-    let Some(first) = track.fragments.first() else { return (0, 0) };
-    let base = first.decode_time().0;
-    let start = track.presentation_offset.0.saturating_add(base).saturating_neg().saturating_add(track.reorder.0);
-    let mut end = 0;
-    for fragment in track.fragments {
-        let mut time = fragment.decode_time().0 - base;
-        for sample in track.samples_of(fragment) {
-            let until = time + track.offset(sample) + i64::from(sample.duration.get());
-            end = until.max(end);
-            time += i64::from(sample.duration.get());
-        }
-    }
-    (start, u64::try_from(end.saturating_sub(start.max(0))).unwrap_or(0))
-}
-
-/// In the movie's timescale, rounded up, so that nothing presented is cut.
-fn in_movie(scale: Timescale, ticks: u64, from: Timescale) -> u64 {
-    let ticks = Ticks(i64::try_from(ticks).unwrap_or(i64::MAX));
-    rescale_ceil(ticks, from, scale).map_or(0, |ticks| ticks.0.max(0) as u64)
-}
-
 fn mvhd(out: &mut Vec<u8>, scale: Timescale, duration: u64, next_id: u32) {
     full_boxed(out, b"mvhd", 1, 0, |out| {
         put_u64(out, 0);
@@ -183,24 +163,23 @@ fn trak(
     let minf = child(&mdia, b"minf")?;
     let stbl = child(&minf, b"stbl")?;
     let stsd = child(&stbl, b"stsd")?;
-    let (start, length) = presented(track);
-    let late = in_movie(scale, u64::try_from(start.saturating_neg()).unwrap_or(0), track.timescale);
-    let shown = in_movie(scale, length, track.timescale);
+    let presented = Presented::of(track);
+    let (late, shown) = presented.in_movie(scale, track.timescale);
     let mut result = Ok(());
     let mut keep = |written: Result<(), Error>| result = std::mem::replace(&mut result, Ok(())).and(written);
     boxed(out, b"trak", |out| {
         keep(tkhd(out, &stored, track, id, late + shown));
-        if start != 0 {
+        if (late, presented.from) != (0, 0) {
             boxed(out, b"edts", |out| {
                 full_boxed(out, b"elst", 1, 0, |out| {
-                    put_u32(out, if start < 0 { 2 } else { 1 });
-                    if start < 0 {
+                    put_u32(out, if late > 0 { 2 } else { 1 });
+                    if late > 0 {
                         put_u64(out, late);
                         put_u64(out, u64::MAX); // media_time −1: nothing is presented
                         put_u32(out, 0x1_0000);
                     }
                     put_u64(out, shown);
-                    put_u64(out, start.max(0) as u64);
+                    put_u64(out, presented.from);
                     put_u32(out, 0x1_0000);
                 });
             });
@@ -506,7 +485,7 @@ mod tests {
         // The last picture ends at 180, of which 80 are not presented; 30 ms before the sound, which lasts 100.
         assert_eq!(edits(video), [(100, Some(80))]);
         assert_eq!(edits(audio), [(30, None), (100, Some(0))]);
-        assert_eq!((moov.mvhd.duration, audio.tkhd.duration), (100, 130));
+        assert_eq!((moov.mvhd.duration, audio.tkhd.duration), (130, 130));
         let stbl = &audio.mdia.minf.stbl;
         assert!(stbl.ctts.is_none() && stbl.stss.is_none());
         assert_eq!(stbl.stsc.entries.len(), 2);
