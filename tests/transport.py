@@ -131,7 +131,7 @@ def check_transport(segments, what, independent=True):
                 check(later(unit.clock, unit.decode) < 135_000 + max(delays), f"{uri}: comes {later(unit.clock, unit.decode)} ticks early")
                 if pid in last:
                     step = later(last[pid], unit.decode)
-                    check(0 < step < 90_000 * 30, f"{uri}: PID {pid} goes from {last[pid]} to {unit.decode}")
+                    check(0 < step < 90_000 * 60, f"{uri}: PID {pid} goes from {last[pid]} to {unit.decode}")
                 last[pid] = unit.decode
                 if codec:
                     types = nal_types(unit.payload, codec)

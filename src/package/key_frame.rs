@@ -53,6 +53,11 @@ pub fn key_frames<'a>(view: TrackView<'a>) -> impl Iterator<Item = KeyFrame<'a>>
     })
 }
 
+/// Whether there is anything to skip through: one picture is not.
+pub fn has_trick_play(view: TrackView<'_>) -> bool {
+    key_frames(view).nth(1).is_some()
+}
+
 /// The one whose fragment begins at `time`.
 pub fn key_frame_at<'a>(view: TrackView<'a>, time: Ticks) -> Option<KeyFrame<'a>> {
     let at = view.fragments.binary_search_by_key(&time, Fragment::decode_time).ok()?;

@@ -162,7 +162,7 @@ proptest! {
         let i_frames = parsed.variants.iter().filter(|variant| variant.is_i_frame);
         let mut frames: Vec<&str> = i_frames.map(|variant| variant.uri.as_str()).collect();
         frames.dedup();
-        let videos = presentation.of_kind(Kind::Video);
+        let videos = presentation.of_kind(Kind::Video).filter(|view| super::key_frame::has_trick_play(*view));
         let want: Vec<String> = videos.map(|view| url::key_frame_playlist(presentation.version, &view.track.id)).collect();
         prop_assert_eq!(frames, want);
         let renditions = parsed.alternatives.iter().filter_map(|media| media.uri.as_deref());

@@ -1,6 +1,6 @@
 // The origin under test: a library with the sample presentation and others, and `headwater serve` or `headwater demo` on it.
 
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn as begin } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,16 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+/** Whatever ends this program, what it started ends with it. */
+const children = new Set();
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
+function spawn(...parameters) {
+  const child = begin(...parameters);
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  return child;
+}
+
 const binary = process.env.HEADWATER_BIN ?? join(root, 'target/release/headwater');
 const samples = join(root, 'tests/media');
 const additional = process.env.HEADWATER_TEST_MEDIA ?? resolve(root, '../shared/media');

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::media::{Kind, Presentation};
+use crate::package::key_frame::has_trick_play;
 use crate::package::offer::{self, Offer};
 use crate::package::{Addressing, Links, timeline};
 
@@ -47,7 +48,12 @@ pub fn mpd(presentation: &Presentation<'_>, links: &Links) -> String {
         switching_set::push(&mut xml, presentation, links.addressing, at, &offers, set);
     }
     if links.addressing == Addressing::Segments {
-        let videos = sets.iter().enumerate().filter(|(_, set)| offers[set[0]].track.kind() == Kind::Video);
+        // The tracks of a set have the same key frames.
+        let has_trick_play = |set: &[usize]| has_trick_play(presentation.tracks[set[0]]);
+        let videos = sets
+            .iter()
+            .enumerate()
+            .filter(|(_, set)| offers[set[0]].track.kind() == Kind::Video && has_trick_play(set));
         for (at, (main, set)) in videos.enumerate() {
             trick_mode::push(&mut xml, presentation, sets.len() + at, main, &offers, set);
         }

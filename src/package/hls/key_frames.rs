@@ -1,7 +1,7 @@
 //! I-frame playlists (RFC 8216bis §4.4.3.6, §4.4.6.3).
 
 use crate::media::{Kind, Presentation, TrackView};
-use crate::package::key_frame::{self, key_frames};
+use crate::package::key_frame::{self, has_trick_play, key_frames};
 use crate::package::{Links, timeline, url};
 
 use super::VERSION;
@@ -45,7 +45,7 @@ pub fn media_key_frames(view: &TrackView<'_>) -> String {
 
 /// One line for each video track.
 pub(super) fn push_streams(out: &mut String, presentation: &Presentation<'_>, links: &Links) {
-    for view in presentation.of_kind(Kind::Video).filter(|view| key_frames(*view).next().is_some()) {
+    for view in presentation.of_kind(Kind::Video).filter(|view| has_trick_play(*view)) {
         let rate = key_frame::rate(view);
         let mut line = Attributes::new(out, "#EXT-X-I-FRAME-STREAM-INF");
         line.integer("BANDWIDTH", rate.peak);
