@@ -102,7 +102,7 @@ impl Helpers {
         let waiting = queue.waiting.entry(key).or_default();
         waiting.push(reply);
         if waiting.len() == 1 {
-            let is_making = matches!(load, Load::Make(_));
+            let is_making = matches!(load, Load::Make(_) | Load::Movie(..));
             let Queue { loads, makings, .. } = &mut *queue;
             if is_making { makings } else { loads }.push_back((key, load));
             self.filled.notify_one();

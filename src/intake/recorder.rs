@@ -22,6 +22,7 @@ use crate::live::{Channel, ChannelWriter, Failure, Lane, Options, Outcome, Refus
 use crate::media::feed::Event;
 use disk::Disk;
 pub use disk::Error;
+pub(in crate::intake) use disk::write_all;
 
 /// One channel at work.
 pub struct Recorder {

@@ -10,7 +10,7 @@ use crate::media::fragment::Fragment;
 use crate::media::{Kind, Presentation, TrackView};
 
 use super::url::Resource;
-use super::{Links, dash, hls, url};
+use super::{Addressing, Links, dash, hls, ts, url};
 
 const SCALES: [u32; 9] = [1_000, 12_800, 24_000, 30_000, 44_100, 48_000, 90_000, 1_000_000, 10_000_000];
 
@@ -150,6 +150,37 @@ proptest! {
         prop_assert_eq!(targets.len(), 1);
         let every = presentation.tracks.iter().flat_map(|view| super::timeline::spans(&presentation, *view));
         prop_assert_eq!(super::timeline::longest(&presentation), every.map(|span| span.micros()).max().unwrap());
+    }
+
+    /// What a clip links to is what all of it links to: segments have one name, and files one index.
+    #[test]
+    fn a_clip_names_what_is_there(fixture in fixtures(), start in 0..60_000_000_u64, length in 1..60_000_000_u64) {
+        let whole = fixture.presentation();
+        let Some(clip) = whole.stretch(start, start + length) else { return Ok(()) };
+        for view in clip.tracks.iter().filter(|view| view.track.kind() == Kind::Video) {
+            let sounds = clip.of_kind(Kind::Audio).map(|sound| format!("{}-{}", view.track.id, sound.track.id));
+            for name in sounds.chain([view.track.id.clone()]) {
+                let rendition = ts::url::Rendition::parse(&name).unwrap();
+                let names = |presentation: &Presentation<'_>| -> Vec<String> {
+                    let (_, entries) = entries(&ts::media(presentation, rendition).unwrap());
+                    entries.into_iter().filter(|entry| !entry.gap).map(|entry| entry.uri).collect()
+                };
+                let all = names(&whole);
+                for name in names(&clip) {
+                    prop_assert!(all.contains(&name), "{name} is none of {all:?}");
+                }
+            }
+        }
+        let single = Links { addressing: Addressing::SingleFile, ..Links::default() };
+        let ranges = |mpd: String| -> Vec<(String, String)> {
+            let files = mpd.split("<Representation").skip(1).filter(|text| text.contains("indexRange"));
+            let between = |text: &str, from: &str, to: &str| text.split_once(from).unwrap().1.split_once(to).unwrap().0.to_owned();
+            files.map(|text| (between(text, "id=\"", "\""), between(text, "indexRange=\"", "\""))).collect()
+        };
+        let all = ranges(dash::mpd(&whole, &single));
+        for range in ranges(dash::stretch_mpd(&clip, &whole, &single)) {
+            prop_assert!(all.contains(&range), "{range:?} is none of {all:?}");
+        }
     }
 
     #[test]

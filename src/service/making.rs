@@ -67,7 +67,13 @@ struct End<'j> {
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.jobs.open().remove(self.key);
+        let mut open = self.jobs.open();
+        open.remove(self.key);
+        // Those that a connection gave up before a helper had them: nobody else holds them.
+        let given_up: Vec<_> = open.extract_if(|_, job| Arc::strong_count(job) == 1).collect();
+        drop(open);
+        // Assets are closed without the lock.
+        drop(given_up);
     }
 }
 

@@ -84,7 +84,8 @@ impl Movies {
         if source.is_whole() {
             self.made.insert(order.key.clone(), made.map(Arc::new));
         }
-        self.ordered().remove(&order.key);
+        // And those that a connection gave up before a helper had them.
+        self.ordered().retain(|key, other| *key != order.key && Arc::strong_count(other) > 1);
     }
 
     fn ordered(&self) -> MutexGuard<'_, HashMap<Key, Arc<Order>>> {

@@ -222,6 +222,17 @@ impl Playback {
             };
         }
         let Some(source) = open else { return Outcome::Closed };
+        // What is cut alike is kept once, however it was asked for.
+        let clip = selection.clip.on_borders(&source.presentation());
+        let selection = Selection { clip, ..selection };
+        let written = selection.canonical();
+        let key = KeyRef { selection: &written, ..key };
+        if let Some(manifest) = self.manifests.get(&key) {
+            return match manifest.form(request) {
+                Some(form) => Outcome::Ready(form.respond(request)),
+                None => Outcome::Compress(manifest),
+            };
+        }
         if key.text == Text::Smooth
             && let Some(absent) = absent(source, mss::headers(&source.presentation()))
         {
@@ -251,6 +262,8 @@ impl Playback {
             Ok(selection) => selection,
             Err(bad) => return Outcome::Ready(refused(&bad)),
         };
+        let clip = selection.clip.on_borders(&source.presentation());
+        let selection = Selection { clip, ..selection };
         let written = selection.canonical();
         let key = movies::Key { asset: asset.into(), version: version.into(), selection: written.as_str().into() };
         let movie = match self.movies.find(&key) {
@@ -285,7 +298,7 @@ impl Playback {
             Text::Hls => (Kind::Multivariant, HLS, hls::multivariant(&presentation, &links)),
             Text::Dash => (Kind::Mpd, DASH, dash::mpd(&presentation, &links)),
             Text::SingleHls => (Kind::Multivariant, HLS, hls::multivariant(&presentation, &single)),
-            Text::SingleDash => (Kind::Mpd, DASH, dash::mpd(&presentation, &single)),
+            Text::SingleDash => (Kind::Mpd, DASH, dash::stretch_mpd(&presentation, &whole, &single)),
             Text::Smooth => {
                 let keeps = |view: &TrackView<'_>| presentation.track(&view.track.id).is_some();
                 let Some(text) = mss::manifest(&whole, &keeps) else {
@@ -414,7 +427,8 @@ enum Described {
 
 impl Described {
     fn answer<S: Source>(self, request: &Request<'_>, source: &S) -> Outcome {
-        if source.is_damaged() {
+        // What is made of an index that was cut meanwhile must not be kept by anybody.
+        if source.is_damaged() || matches!(self, Described::Ready(_)) && !source.is_whole() {
             return Outcome::Damaged;
         }
         match self {

@@ -203,7 +203,9 @@ impl Derived {
                     let mut evicted = Vec::new();
                     self.kept.insert_with_lifecycle(key.into(), opened.kept.clone(), &mut evicted);
                     self.open.insert(key.into(), Arc::new(opened));
-                    evicted.iter().filter(|gone| ***gone != *key).for_each(|gone| drop(self.open.remove(&**gone)));
+                    for (gone, _) in evicted.iter().filter(|evicted| *evicted.0 != *key) {
+                        drop(self.open.remove(&**gone));
+                    }
                     return Ok(());
                 }
                 Err(Unwritten::Damaged) => return Err(Failure::Damaged),
@@ -243,7 +245,11 @@ impl Derived {
         let path = directory.join(format!("{number}{SUFFIX}"));
         let create = || File::options().create_new(true).read(true).write(true).open(&path);
         let file = match create() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir(directory).and_then(|()| create()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::create_dir(directory) {
+                // Another helper may have been faster.
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                _ => create(),
+            },
             created => created,
         };
         let file = file.map_err(Unwritten::Io)?;
@@ -337,15 +343,15 @@ impl Weighter<Box<str>, Option<Bytes>> for InMemory {
     }
 }
 
-/// Collects the keys of what goes, so that it is closed as well.
+/// Collects what goes, so that it is closed as well, and deleted when the lock that workers look with is free again.
 #[derive(Clone)]
 struct Evicted;
 
 impl Lifecycle<Box<str>, Arc<Kept>> for Evicted {
-    type RequestState = Vec<Box<str>>;
+    type RequestState = Vec<(Box<str>, Arc<Kept>)>;
 
-    fn on_evict(&self, state: &mut Vec<Box<str>>, key: Box<str>, _: Arc<Kept>) {
-        state.push(key);
+    fn on_evict(&self, state: &mut Self::RequestState, key: Box<str>, kept: Arc<Kept>) {
+        state.push((key, kept));
     }
 }
 

@@ -22,6 +22,7 @@ use crate::base::Growing;
 use crate::base::growing::{End, Progress};
 use crate::base::limits::{PUSHED_MANIFEST_BYTES_MAX, READ_RATE_WINDOW, STORE_GATHER_BYTES_MAX};
 use crate::http::sigv4::Payload;
+use crate::intake::recorder;
 use crate::store::objects::container::{Container, ManifestLife};
 use crate::store::objects::disk::DiskFile;
 use crate::store::objects::object::META_BYTES_MAX;
@@ -186,11 +187,12 @@ impl ObjectApi {
 
 impl Writing {
     async fn append(&mut self, pieces: Vec<Bytes>) -> Result<(), Refusal> {
-        let len: usize = pieces.iter().map(Bytes::len).sum();
-        self.ring.writev_at_all(pieces, Some(self.at)).await.0.map_err(disk)?;
-        self.at += len as u64;
-        if let Some(shown) = &self.shown {
-            shown.growing.progress.advance(self.at);
+        let mut pieces = pieces.into_iter().peekable();
+        while pieces.peek().is_some() {
+            let now: Vec<Bytes> = pieces.by_ref().take(PIECES_MAX).collect();
+            let len: usize = now.iter().map(Bytes::len).sum();
+            recorder::write_all(&self.ring, now, self.at).await.map_err(disk)?;
+            self.at += len as u64;
         }
         Ok(())
     }
@@ -225,6 +227,9 @@ fn meta(headers: &HeaderMap) -> Result<Meta, Refusal> {
         )?,
     })
 }
+
+/// Buffers of one write: IOV_MAX of Linux is 1024.
+const PIECES_MAX: usize = 512;
 
 /// The API's `ContentType`.
 const CONTENT_TYPE_BYTES_MAX: usize = 255;

@@ -313,7 +313,7 @@ async fn sync(file: &File, dirty: &Cell<bool>) -> io::Result<()> {
 
 /// All of it, in as few calls as the kernel likes. (tokio-uring's `writev_at_all` panics where a call writes less than it was
 /// given, as the last one before a disk is full does.)
-async fn write_all(file: &File, mut pieces: Vec<Bytes>, mut at: u64) -> io::Result<()> {
+pub(in crate::intake) async fn write_all(file: &File, mut pieces: Vec<Bytes>, mut at: u64) -> io::Result<()> {
     while !pieces.is_empty() {
         let (written, given) = file.writev_at(pieces, at).await;
         pieces = given;

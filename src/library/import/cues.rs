@@ -30,11 +30,28 @@ pub struct TimedCue {
 }
 
 impl Found {
-    pub fn finish(self, zeros: &Zeros) -> Result<Text, Error> {
-        let document = document(self.cues, zeros.on(self.clock));
+    pub fn finish(mut self, zeros: &Zeros) -> Result<Text, Error> {
+        let zero = zeros.on(self.clock);
+        if self.clock == Clock::Encoder {
+            unwrap(&mut self.cues, zero);
+        }
+        let document = document(self.cues, zero);
         let subtitles = subtitles::read(&self.name, &document, Format::WebVtt)?;
         let Labels { language, name, role } = self.labels;
         Ok(Text::new(subtitles, language, name, role.unwrap_or_default()))
+    }
+}
+
+/// X-TIMESTAMP-MAP tells 33 bits of the clock, and the media beside it all of it: the first cue is where that is nearest to the
+/// beginning, each other one nearest to the one before.
+fn unwrap(cues: &mut [TimedCue], zero: i64) {
+    const TURN: i64 = (1 << 33) * 100_000 / 9;
+    let mut near = zero;
+    for cue in cues {
+        let turns = near.saturating_sub(cue.start).saturating_add(TURN / 2).div_euclid(TURN);
+        let by = turns.saturating_mul(TURN);
+        (cue.start, cue.end) = (cue.start.saturating_add(by), cue.end.saturating_add(by));
+        near = cue.start;
     }
 }
 
@@ -103,13 +120,32 @@ fn nanos(text: &str) -> Option<i64> {
     let (seconds, millis) = text.trim().split_once('.')?;
     let millis = millis.parse::<i64>().ok().filter(|_| millis.len() == 3)?;
     let parts = seconds.split(':').map(|part| part.parse::<i64>().ok().filter(|part| (0..100_000).contains(part)));
-    let seconds = parts.collect::<Option<Vec<i64>>>()?.iter().fold(0, |sum, part| sum * 60 + part);
+    let parts = parts.take(4).collect::<Option<Vec<i64>>>().filter(|parts| parts.len() <= 3)?;
+    let seconds = parts.iter().fold(0, |sum, part| sum * 60 + part);
     Some((seconds * 1_000 + millis) * 1_000_000)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn maps_of_33_bits_follow_the_clock() {
+        const TURN: i64 = (1 << 33) * 100_000 / 9;
+        let cue = |start: i64| TimedCue { start, end: start + 1, settings: String::new(), text: "x".into() };
+        for (zero, starts, want) in [
+            (0, vec![5, 9], vec![5, 9]),
+            // The media beside it went on where 33 bits began anew.
+            (TURN - 10, vec![TURN - 5, 3], vec![TURN - 5, TURN + 3]),
+            // It counts from 1970.
+            (7 * TURN + 100, vec![105, 4], vec![7 * TURN + 105, 7 * TURN + 4]),
+        ] {
+            let mut cues: Vec<TimedCue> = starts.into_iter().map(cue).collect();
+            unwrap(&mut cues, zero);
+            assert_eq!(cues.iter().map(|cue| cue.start).collect::<Vec<_>>(), want, "{zero}");
+        }
+        assert_eq!((nanos("1:2:3:4.000"), nanos("01:02:03.004")), (None, Some(3_723_004_000_000)));
+    }
 
     #[test]
     fn segments_are_joined_on_the_clock_of_their_media() {

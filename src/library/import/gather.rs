@@ -68,7 +68,8 @@ pub fn gather(
     }
     let Opened { materials, texts, cues } = opened;
     // What is rewritten is read twice: now, and when it is copied.
-    let total = materials.iter().map(|material| material.len() * if material.is_rewritten() { 2 } else { 1 }).sum();
+    let bytes = |material: &Material| material.len().saturating_mul(1 + u64::from(material.is_rewritten()));
+    let total = materials.iter().map(bytes).fold(0, u64::saturating_add);
     let mut gathered = Gathered { sources: Vec::with_capacity(materials.len()), texts, cues, read: 0 };
     for (given, material) in materials.into_iter().enumerate() {
         let read = &mut gathered.read;

@@ -322,13 +322,16 @@ impl<'a> Demuxer<'a> {
         let nanos = ticks.and_then(|ticks| ticks.checked_mul(tick)).filter(|nanos| nanos.abs() < 1 << 62);
         let nanos = nanos.ok_or_else(out_of_range)?;
         let delay = i64::try_from(track.entry.codec_delay).unwrap_or(0).min(10_000_000_000);
+        if matches!(track.state, State::LeftOut) {
+            return Ok(());
+        }
         let label = format!("{} track {}", self.file, track.key + 1);
         if let State::Text(cues) = &mut track.state {
             let Some(frame) = whole.block.frames.first().and_then(|frame| track.entry.decode(frame)) else {
                 return Ok(());
             };
             let duration = whole.duration.and_then(|it| i64::try_from(it).ok()?.checked_mul(tick));
-            self.text_bytes += frame.len() as u64 + 64;
+            self.text_bytes += (frame.len() + whole.addition.len()) as u64 + 64;
             if self.text_bytes > SUBTITLE_BYTES_MAX {
                 let found = format!("more than {SUBTITLE_BYTES_MAX} bytes of subtitles");
                 return Err(Error::unexpected(self.file, whole.at, found, "fewer"));
@@ -336,15 +339,17 @@ impl<'a> Demuxer<'a> {
             cues.extend(cue(&track.entry.codec, &frame, whole.addition, nanos, duration));
             return Ok(());
         }
+        // Laced frames are together no larger than one may be.
+        let mut room = ACCESS_UNIT_BYTES_MAX;
         for (number, frame) in whole.block.frames.iter().enumerate() {
             let Some(frame) = track.entry.decode(frame) else {
                 return Err(Error::unexpected(self.file, whole.at, "a frame that cannot be decompressed", "zlib"));
             };
-            if frame.len() > ACCESS_UNIT_BYTES_MAX {
-                let found = format!("a frame of {} bytes", frame.len());
-                let expected = format!("at most {ACCESS_UNIT_BYTES_MAX}");
-                return Err(Error::unexpected(self.file, whole.at, found, expected));
-            }
+            let Some(left) = room.checked_sub(frame.len()) else {
+                let found = format!("a block of more than {ACCESS_UNIT_BYTES_MAX} bytes");
+                return Err(Error::unexpected(self.file, whole.at, found, "a smaller one"));
+            };
+            room = left;
             if matches!(track.state, State::Waiting) {
                 track.begin(self.file, &label, whole.at, self.tick, &frame, events)?;
             }

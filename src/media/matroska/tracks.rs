@@ -163,7 +163,8 @@ impl Entry {
             let now = match (is_encrypted, algorithm) {
                 (true, _) => Compression::Unsupported("encryption".to_owned()),
                 (false, 0) if scope == 1 => Compression::Zlib,
-                (false, 3) if scope == 1 => Compression::Header(settings),
+                // A few bytes that all frames begin with.
+                (false, 3) if scope == 1 && settings.len() <= 64 => Compression::Header(settings),
                 (false, 0 | 3) => Compression::Unsupported("compression of codec data".to_owned()),
                 (false, other) => Compression::Unsupported(format!("compression of type {other}")),
             };

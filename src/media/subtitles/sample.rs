@@ -35,24 +35,32 @@ pub struct Samples {
     number: u32,
     /// Of all words, in bytes.
     written: u64,
+    /// Of all samples, in bytes: many may lie at one place of a file.
+    read: u64,
     language: Option<String>,
 }
 
 /// Words that go on in the next sample are looked for among so many.
 const SHOWN_AT_ONCE_MAX: usize = 16;
+/// Of all samples: documents repeat what goes on.
+const READ_BYTES_MAX: u64 = 8 * SUBTITLE_BYTES_MAX;
 /// What a cue takes besides its words, in bytes.
 const CUE_BYTES: u64 = 40;
 
 impl Samples {
     /// `shift` is what makes a time within the track's media one of the presentation, in milliseconds.
     pub fn new(coding: Coding, shift: i64) -> Samples {
-        Samples { coding, shift, words: Vec::new(), number: 0, written: 0, language: None }
+        Samples { coding, shift, words: Vec::new(), number: 0, written: 0, read: 0, language: None }
     }
 
     /// The next sample, presented from `start` to `end` milliseconds. `file` is a name for messages.
     pub fn push(&mut self, file: &str, start: u64, end: u64, data: &[u8]) -> Result<(), Error> {
         self.number = self.number.saturating_add(1);
         let place = Place::Sample(self.number);
+        self.read = self.read.saturating_add(data.len() as u64);
+        if self.read > READ_BYTES_MAX {
+            return Err(Error::TooLarge { file: file.escape_debug().to_string(), found: self.read });
+        }
         let words = match self.coding {
             Coding::TimedText => timed_text(data)
                 .map_err(|_: Short| "timed text that is as long as it says")
@@ -123,6 +131,8 @@ fn timed_text(data: &[u8]) -> Result<String, Short> {
         bytes => String::from_utf8_lossy(bytes).chars().collect(),
     };
     let mut faces = vec![Face::default(); text.len()];
+    // Records are in order, and none lies over another (§5.17.1.1).
+    let mut styled = 0;
     while let Ok((kind, mut content)) = next_box(&mut body) {
         if &kind != b"styl" {
             continue;
@@ -139,7 +149,8 @@ fn timed_text(data: &[u8]) -> Result<String, Short> {
                 colour: colour_of(content.u32()? >> 8),
             };
             let to = to.min(faces.len());
-            faces.get_mut(from.min(to)..to).unwrap_or_default().fill(face);
+            faces.get_mut(from.max(styled).min(to)..to).unwrap_or_default().fill(face);
+            styled = styled.max(to);
         }
     }
     let mut out = String::with_capacity(text.len());

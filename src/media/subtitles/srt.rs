@@ -67,8 +67,11 @@ pub fn cue_text(text: &str) -> (String, String) {
     while let Some(at) = rest.find(['<', '{', '&']) {
         push_escaped(&mut out, &rest[..at]);
         rest = &rest[at..];
-        let closing = if rest.starts_with('{') { '}' } else { '>' };
-        let inside = rest[1..].split_once(closing).map(|(inside, _)| inside).filter(|inside| !inside.contains('\n'));
+        let closing = if rest.starts_with('{') { b'}' } else { b'>' };
+        // A tag ends soon, and on its line.
+        let behind = &rest.as_bytes()[1..];
+        let end = behind.iter().take(TAG_BYTES_MAX).position(|&byte| byte == closing || byte == b'\n');
+        let inside = end.filter(|&end| behind[end] == closing).map(|end| &rest[1..1 + end]);
         let taken = match (rest.as_bytes().first(), inside) {
             (Some(b'<'), Some(inside)) if is_tag(inside) => {
                 if ["b", "i", "u", "/b", "/i", "/u"].contains(&inside.to_ascii_lowercase().as_str()) {
@@ -104,6 +107,9 @@ pub fn cue_text(text: &str) -> (String, String) {
     push_escaped(&mut out, rest);
     (settings, tidy(&out))
 }
+
+/// A longer one is none.
+const TAG_BYTES_MAX: usize = 256;
 
 /// Those that WebVTT knows as well (§3.4).
 const REFERENCES: [&str; 6] = ["&amp;", "&lt;", "&gt;", "&nbsp;", "&lrm;", "&rlm;"];
@@ -165,6 +171,14 @@ mod tests {
             ),
         ] {
             assert_eq!(read(input).map(|words| write(&words)).as_deref(), Ok(want), "{name}");
+        }
+    }
+
+    #[test]
+    fn tags_without_an_end_take_no_time() {
+        for (opening, escaped) in [("<", "&lt;"), ("{", "{")] {
+            let text = format!("1\n00:00:01,000 --> 00:00:02,000\n{}\n", opening.repeat(1 << 20));
+            assert_eq!(read(&text).unwrap()[0].text, escaped.repeat(1 << 20));
         }
     }
 

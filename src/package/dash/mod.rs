@@ -8,4 +8,4 @@ mod timeline;
 mod trick_mode;
 
 pub use live::live_mpd;
-pub use mpd::mpd;
+pub use mpd::{mpd, stretch_mpd};

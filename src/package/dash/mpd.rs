@@ -20,6 +20,11 @@ const ON_DEMAND_PROFILE: &str = "urn:mpeg:dash:profile:isoff-on-demand:2011";
 
 /// A static MPD of one Period; its links are relative to `/vod/{asset}/`, or to `single/` below it.
 pub fn mpd(presentation: &Presentation<'_>, links: &Links) -> String {
+    stretch_mpd(presentation, presentation, links)
+}
+
+/// The same of a stretch of `whole`: an indexed file is always of all of it.
+pub fn stretch_mpd(presentation: &Presentation<'_>, whole: &Presentation<'_>, links: &Links) -> String {
     let longest = timeline::longest(presentation);
     let target = timeline::target_seconds(longest);
     let offers = offer::of_presentation(presentation, target);
@@ -45,7 +50,7 @@ pub fn mpd(presentation: &Presentation<'_>, links: &Links) -> String {
         tag.set("id", "0").set("start", "PT0S");
     });
     for (at, set) in sets.iter().enumerate() {
-        switching_set::push(&mut xml, presentation, links.addressing, at, &offers, set);
+        switching_set::push(&mut xml, presentation, whole, links.addressing, at, &offers, set);
     }
     if links.addressing == Addressing::Segments {
         // The tracks of a set have the same key frames.

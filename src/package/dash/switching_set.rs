@@ -53,10 +53,11 @@ fn sample_entry(track: &Track) -> &str {
     track.codec.split('.').next().unwrap_or_default()
 }
 
-/// The AdaptationSet of some tracks of an asset.
+/// The AdaptationSet of some tracks of an asset, or of a stretch of it: `whole` is all of it.
 pub(super) fn push(
     xml: &mut Xml,
     presentation: &Presentation<'_>,
+    whole: &Presentation<'_>,
     addressing: Addressing,
     id: usize,
     offers: &[Offer<'_>],
@@ -93,7 +94,9 @@ pub(super) fn push(
         } else {
             let content = |xml: &mut Xml| match addressing {
                 Addressing::Segments => segments::push(xml, version, *view),
-                Addressing::SingleFile => segments::push_base(xml, version, *view),
+                Addressing::SingleFile => {
+                    segments::push_base(xml, version, *view, whole.track(id).unwrap_or(*view));
+                }
             };
             push_representation(xml, offers[at], Some(&view.track.codec), Some(&content));
         }

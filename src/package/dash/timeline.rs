@@ -56,10 +56,10 @@ pub(super) fn push_runs(xml: &mut Xml, rows: impl Iterator<Item = (u64, u64)>) {
     xml.close("SegmentTimeline");
 }
 
-/// SegmentBase (§5.3.9.2): all of the track is one indexed file.
-pub(super) fn push_base(xml: &mut Xml, version: &str, view: TrackView<'_>) {
+/// SegmentBase (§5.3.9.2): all of the track is one indexed file. `view` may be a stretch of `whole`, whose file it is.
+pub(super) fn push_base(xml: &mut Xml, version: &str, view: TrackView<'_>, whole: TrackView<'_>) {
     xml.text("BaseURL", &url::from_single(&url::versioned(version, &url::file(&view.track.id))));
-    let index = single::index_range(view);
+    let index = single::index_range(whole);
     xml.open("SegmentBase", |tag| {
         tag.integer("timescale", view.track.timescale.per_second());
         push_offset(tag, view);

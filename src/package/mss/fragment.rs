@@ -46,7 +46,7 @@ pub fn fragment(view: &TrackView<'_>, segment: &Segment, timeline: Timeline) -> 
     let fragments = fragments_of(view, segment);
     let rows = sample_rows(view, segment);
     let samples = view.samples.get(rows.start as usize..rows.end as usize)?;
-    let media: u64 = fragments.iter().map(|row| u64::from(row.size.get() - row.media_offset.get())).sum();
+    let media: u64 = fragments.iter().map(|row| u64::from(row.size.get().saturating_sub(row.media_offset.get()))).sum();
     let media = u32::try_from(media + 8).ok()?;
     let end = Ticks(segment.time.0.saturating_add(segment.duration.0));
     let (start, end) = (timeline.time(view, segment.time), timeline.time(view, end));
@@ -66,8 +66,10 @@ pub fn fragment(view: &TrackView<'_>, segment: &Segment, timeline: Timeline) -> 
                 for (at, row) in fragments.iter().enumerate() {
                     let mut time = row.decode_time();
                     let mut border = timeline.time(view, time);
-                    let first = (row.first_sample.get() - rows.start) as usize;
-                    let of = &samples[first..first + row.sample_count.get() as usize];
+                    // Zeros are read of an index that was cut meanwhile: whoever asked finds out.
+                    let first = row.first_sample.get().wrapping_sub(rows.start) as usize;
+                    let of =
+                        samples.get(first..first.saturating_add(row.sample_count.get() as usize)).unwrap_or_default();
                     for (number, sample) in of.iter().enumerate() {
                         let next = Ticks(time.0.saturating_add(i64::from(sample.duration.get())));
                         // Each border is rounded by itself. A hole before the next stored fragment belongs to the last sample.

@@ -1,5 +1,6 @@
 //! The entries of a playlist whose segments hold pictures and, where there is one, their sound.
 
+use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
 use crate::media::{Presentation, Segment, TrackView};
 use crate::package::timeline;
@@ -45,10 +46,19 @@ pub(super) fn entries<'a>(
             (None, None) => return None,
         };
         let (start, end) = (at, end.max(at));
-        let video = video.and_then(|span| span.segment);
-        let time = video.as_ref().map_or_else(|| border(picture, start, number), |segment| segment.time);
+        let (video, audio) = (video.and_then(|span| span.segment), audio.and_then(|span| span.segment));
+        let time = match (&video, sound.zip(audio.as_ref())) {
+            (Some(segment), _) => segment.time,
+            // By its sound, which is named alike in all of the presentation and in any stretch of it.
+            (None, Some((sound, segment))) => {
+                let heard = Ticks(segment.time.0.saturating_add(sound.track.presentation_offset.0));
+                border(picture, heard, sound.track.timescale, number)
+            }
+            // Nobody loads a gap.
+            (None, None) => border(picture, Ticks(i64::try_from(start).unwrap_or(i64::MAX)), Timescale::MICROS, number),
+        };
         (at, number) = (end, number + 1);
-        Some(Entry { start, end, time, video, audio: audio.and_then(|span| span.segment) })
+        Some(Entry { start, end, time, video, audio })
     })
 }
 
@@ -65,9 +75,8 @@ pub(super) fn find<'a>(
 
 /// A border where there are no pictures, on the clock of their track file: what segment `number` is named by. Where a
 /// later segment begins with a picture at that time, a little before it: no two have one name.
-fn border(picture: TrackView<'_>, micros: u64, number: u32) -> Ticks {
-    let scaled = u128::from(micros) * u128::from(picture.track.timescale.per_second()) / 1_000_000;
-    let ticks = i64::try_from(scaled).unwrap_or(i64::MAX);
+fn border(picture: TrackView<'_>, shown: Ticks, scale: Timescale, number: u32) -> Ticks {
+    let ticks = rescale_nearest(shown, scale, picture.track.timescale).map_or(i64::MAX, |ticks| ticks.0);
     let ticks = ticks.saturating_sub(picture.track.presentation_offset.0).max(0);
     let later = picture.segment_at(Ticks(ticks)).map_or(0, |later| later.number.saturating_sub(number));
     Ticks((ticks - i64::from(later)).max(0))

@@ -1,7 +1,7 @@
 //! The object store: files by id, and a table of what is where.
 //!
 //! ```text
-//! {store}/objects/{id / 4096}/{id}   the bytes of one object, hexadecimal; never changed once it is complete
+//! {store}/objects/{id / 512}/{id}    the bytes of one object, hexadecimal; never changed once it is complete
 //! {store}/journal/                   what is where: see [`ledger`]
 //! ```
 //!
@@ -217,6 +217,9 @@ impl Objects {
         let newest = directories.iter().filter_map(|name| u64::from_str_radix(name, 16).ok()).max();
         // Ids are never given twice, whatever was left behind of uploads that did not get to the journal.
         let first = newest.map_or(1, |newest| newest.saturating_add(1).saturating_mul(DIRECTORY_FILES));
+        // Nor those of objects whose directories somebody deleted.
+        let last = table.all().map(|object| object.id / DIRECTORY_FILES).max();
+        let first = last.map_or(first, |last| first.max(last.saturating_add(1).saturating_mul(DIRECTORY_FILES)));
         let mut due = Due::default();
         if settings.expire_any() {
             table.all().for_each(|object| due.insert(object.id, object.expires()));

@@ -1,11 +1,19 @@
 //! MPDs (ISO/IEC 23009-1) of content that is there as a whole: one Period, whose Representations are segments or files.
 
+use std::cell::Cell;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::xml::Element;
 use super::{Error, Input, Labels, Manifest, Named, PIECES_MAX, Part, Piece, Rendition, directory_of};
 use crate::media::isobmff::language;
 use crate::media::track::Role;
+
+/// More are no presentation.
+const REPRESENTATIONS_MAX: usize = 256;
+/// Of a segment's name, in bytes, and of what the names of all segments take.
+const NAME_BYTES_MAX: usize = 4_096;
+const NAMES_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 pub fn read(manifest: &Manifest) -> Result<Vec<Named>, Error> {
     let mpd = Element::parse(&manifest.text).map_err(|found| manifest.unexpected(found, "an MPD"))?;
@@ -18,6 +26,7 @@ pub fn read(manifest: &Manifest) -> Result<Vec<Named>, Error> {
     };
     let duration = period.attribute("duration").or(mpd.attribute("mediaPresentationDuration")).and_then(seconds);
     let mut named = Vec::new();
+    let (mut count, spent) = (0, Cell::new(0));
     for set in period.all("AdaptationSet") {
         let is_trick = ["EssentialProperty", "SupplementalProperty"]
             .iter()
@@ -27,8 +36,12 @@ pub fn read(manifest: &Manifest) -> Result<Vec<Named>, Error> {
             continue;
         }
         for representation in set.all("Representation") {
+            count += 1;
+            if count > REPRESENTATIONS_MAX {
+                return Err(manifest.unexpected(format!("more than {REPRESENTATIONS_MAX} Representations"), "fewer"));
+            }
             let levels = [&mpd, period, set, representation];
-            named.extend(Found { manifest, levels, duration }.named()?);
+            named.extend(Found { manifest, levels, duration, spent: &spent }.named()?);
         }
     }
     Ok(named)
@@ -40,9 +53,16 @@ struct Found<'a> {
     levels: [&'a Element; 4],
     /// Of the Period, in seconds.
     duration: Option<f64>,
+    /// What segments of all Representations took so far, in bytes.
+    spent: &'a Cell<usize>,
 }
 
 impl Found<'_> {
+    fn spend(&self, path: &Path) -> Result<(), Error> {
+        self.spent.set(self.spent.get() + size_of::<Piece>() + path.as_os_str().len());
+        if self.spent.get() > NAMES_BYTES_MAX { Err(self.manifest.too_many()) } else { Ok(()) }
+    }
+
     fn named(&self) -> Result<Option<Named>, Error> {
         let representation = self.levels[3];
         let id = representation.attribute("id").unwrap_or_default();
@@ -136,8 +156,10 @@ impl Found<'_> {
         let directory = self.directory()?;
         let bandwidth = self.levels[3].attribute("bandwidth").unwrap_or_default();
         let name = |template: &str, number: u64, time: u64| {
-            let text = fill(template, id, bandwidth, number, time)
-                .ok_or_else(|| manifest.unexpected(format!("the template {template:?}"), "one of ISO/IEC 23009-1"))?;
+            let text = fill(template, id, bandwidth, number, time).ok_or_else(|| {
+                let shown: String = template.chars().take(80).collect();
+                manifest.unexpected(format!("the template {shown:?}"), "one of ISO/IEC 23009-1")
+            })?;
             manifest.resolve(&directory, &text)
         };
         let media = self.of_segments(KIND, "media");
@@ -154,6 +176,7 @@ impl Found<'_> {
                 return Err(manifest.too_many());
             }
             let path = name(media, first.saturating_add(number), time)?;
+            self.spend(&path)?;
             pieces.push(Piece { part: Part { path, range: None }, header: header.clone() });
             Ok(())
         };
@@ -229,6 +252,7 @@ impl Found<'_> {
                 return Err(self.manifest.too_many());
             }
             let part = part(found.attribute("media"), found.attribute("mediaRange"))?;
+            self.spend(&part.path)?;
             pieces.push(Piece { part, header: header.clone() });
         }
         Ok((pieces, self.start(KIND)))
@@ -239,6 +263,9 @@ impl Found<'_> {
 fn fill(template: &str, id: &str, bandwidth: &str, number: u64, time: u64) -> Option<String> {
     let mut out = String::new();
     for (index, part) in template.split('$').enumerate() {
+        if [out.len(), part.len(), id.len(), bandwidth.len()].into_iter().any(|len| len > NAME_BYTES_MAX) {
+            return None;
+        }
         if index % 2 == 0 {
             out.push_str(part);
             continue;

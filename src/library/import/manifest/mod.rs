@@ -203,8 +203,17 @@ impl Manifest {
 
     /// The file that a reference means, from the directory (below the manifest's, or empty) that it counts from.
     fn resolve(&self, directory: &str, reference: &str) -> Result<PathBuf, Error> {
-        let path = self.path_below(directory, reference)?;
-        Ok(self.path.parent().unwrap_or(Path::new("")).join(path))
+        let below = self.path_below(directory, reference)?;
+        let top = self.path.parent().filter(|top| !top.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let path = top.join(below);
+        // A link may lead elsewhere. What is not there is told when it is opened.
+        if let (Ok(top), Ok(real)) = (top.canonicalize(), path.canonicalize())
+            && !real.starts_with(&top)
+        {
+            let found = format!("{}, a link to {}", path.display(), real.display());
+            return Err(self.unexpected(found, "a file in the directory of the manifest"));
+        }
+        Ok(path)
     }
 
     /// The same, below the manifest's directory.
@@ -260,6 +269,20 @@ mod tests {
             let found = manifest.resolve(directory, reference);
             assert_eq!(found.as_deref().ok(), want.map(Path::new), "{reference}");
         }
+    }
+
+    #[test]
+    fn links_do_not_lead_elsewhere() {
+        let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(other.path().join("film.mp4"), "x").unwrap();
+        std::fs::write(directory.path().join("own.mp4"), "x").unwrap();
+        for (name, target) in [("there", other.path().to_owned()), ("here", directory.path().to_owned())] {
+            std::os::unix::fs::symlink(target, directory.path().join(name)).unwrap();
+        }
+        let manifest = Manifest { path: directory.path().join("index.mpd"), format: Format::Mpd, text: String::new() };
+        assert!(manifest.resolve("", "here/own.mp4").is_ok());
+        let error = manifest.resolve("", "there/film.mp4").unwrap_err().to_string();
+        assert!(error.contains("a link to"), "{error}");
     }
 
     #[test]

@@ -5,6 +5,9 @@ use super::xml::Element;
 use super::{Error, Event, Input, Labels, Manifest, Named, Report};
 use crate::media::isobmff::language;
 
+/// More are no presentation.
+const FILES_MAX: usize = 1_024;
+
 pub fn read(manifest: &Manifest, report: Report<'_>) -> Result<Vec<Named>, Error> {
     let root = Element::parse(&manifest.text).map_err(|found| manifest.unexpected(found, "a SMIL document"))?;
     let mut inputs: Vec<Input> = Vec::new();
@@ -23,6 +26,9 @@ pub fn read(manifest: &Manifest, report: Report<'_>) -> Result<Vec<Named>, Error
         let at = match inputs.iter().position(|input| input.path == path) {
             Some(at) => at,
             None => {
+                if inputs.len() == FILES_MAX {
+                    return Err(manifest.unexpected(format!("more than {FILES_MAX} files"), "fewer"));
+                }
                 inputs.push(input);
                 named.push(0);
                 inputs.len() - 1
