@@ -35,7 +35,7 @@ const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
 const liveSettleSeconds = 8;
 const outageSeconds = 10;
 /** From when the encoder is back: it begins, three seconds of it are played, and the machine is busy. */
-const backSeconds = 20;
+const backSeconds = 40;
 /** For a player to load a manifest and know the tracks. */
 const openSeconds = 30;
 /** A start-over begins so long ago, and goes on past what was there when it began; a catch-up is the first half of that. */
@@ -279,13 +279,16 @@ async function startsOver(view) {
 /** An encoder that is away for some seconds: players go on near the live edge by themselves once it is back. */
 async function outage(context, pagePort, origin, manifest, channel, clock) {
   let encoder = origin.publish(channel, clock);
+  // Of their own: players that wait for playlists and parts, all of them at once, would use up a browser's connections to one host.
+  const contexts = [];
   try {
     const index = origin.live(manifest, channel);
     await until(async () => (await fetch(index)).status, (status) => status === 200, 30, 'the channel');
     await sleep(outageSeconds * 1000);
     const views = [];
     for (const [player] of pairs.filter(([, name]) => name === manifest)) {
-      const view = await open(context, pagePort, player, index);
+      contexts.push(await context.browser().newContext());
+      const view = await open(contexts.at(-1), pagePort, player, index);
       await view.page.evaluate(() => window.player.play());
       views.push([`${player} ${manifest}`, view]);
     }
@@ -306,6 +309,7 @@ async function outage(context, pagePort, origin, manifest, channel, clock) {
     return notes.join(', ');
   } finally {
     encoder.kill('SIGKILL');
+    for (const one of contexts) await one.close();
   }
 }
 

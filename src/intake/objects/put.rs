@@ -194,6 +194,9 @@ impl Writing {
             recorder::write_all(&self.ring, now, self.at).await.map_err(disk)?;
             self.at += len as u64;
         }
+        if let Some(shown) = &self.shown {
+            shown.growing.progress.advance(self.at);
+        }
         Ok(())
     }
 }
