@@ -215,23 +215,16 @@ impl Playback {
         };
         let written = selection.canonical();
         let key = KeyRef { selection: &written, ..key };
-        if let Some(manifest) = self.manifests.get(&key) {
-            return match manifest.form(request) {
-                Some(form) => Outcome::Ready(form.respond(request)),
-                None => Outcome::Compress(manifest),
-            };
+        if let Some(kept) = self.kept(request, key) {
+            return kept;
         }
         let Some(source) = open else { return Outcome::Closed };
         // What is cut alike is kept once, however it was asked for.
-        let clip = selection.clip.on_borders(&source.presentation());
-        let selection = Selection { clip, ..selection };
+        let selection = selection.on_borders(&source.presentation());
         let written = selection.canonical();
         let key = KeyRef { selection: &written, ..key };
-        if let Some(manifest) = self.manifests.get(&key) {
-            return match manifest.form(request) {
-                Some(form) => Outcome::Ready(form.respond(request)),
-                None => Outcome::Compress(manifest),
-            };
+        if let Some(kept) = self.kept(request, key) {
+            return kept;
         }
         if key.text == Text::Smooth
             && let Some(absent) = absent(source, mss::headers(&source.presentation()))
@@ -254,6 +247,15 @@ impl Playback {
         }
     }
 
+    /// What was rendered before.
+    fn kept(&self, request: &Request<'_>, key: KeyRef<'_>) -> Option<Outcome> {
+        let manifest = self.manifests.get(&key)?;
+        Some(match manifest.form(request) {
+            Some(form) => Outcome::Ready(form.respond(request)),
+            None => Outcome::Compress(manifest),
+        })
+    }
+
     fn movie<S: Source>(&self, request: &Request<'_>, asset: &str, version: &str, source: &S) -> Outcome {
         if source.is_damaged() {
             return Outcome::Damaged;
@@ -262,8 +264,7 @@ impl Playback {
             Ok(selection) => selection,
             Err(bad) => return Outcome::Ready(refused(&bad)),
         };
-        let clip = selection.clip.on_borders(&source.presentation());
-        let selection = Selection { clip, ..selection };
+        let selection = selection.on_borders(&source.presentation());
         let written = selection.canonical();
         let key = movies::Key { asset: asset.into(), version: version.into(), selection: written.as_str().into() };
         let movie = match self.movies.find(&key) {
@@ -290,8 +291,8 @@ impl Playback {
     fn render<S: Source>(&self, key: KeyRef<'_>, selection: &Selection, source: &S) -> Option<Manifest> {
         let whole = source.presentation();
         let presentation = selection.of(&whole)?;
-        // Links carry where the stretch begins and ends exactly, whatever the request said.
-        let query = selection.clip.on_borders(&whole).query();
+        // Links carry where the stretch begins and ends exactly: the selection is by its borders.
+        let query = selection.clip.query();
         let single = Links { addressing: Addressing::SingleFile, query: query.clone() };
         let links = Links { addressing: Addressing::Segments, query };
         let (kind, content_type, text) = match key.text {

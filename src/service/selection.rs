@@ -111,6 +111,11 @@ impl Selection {
         parts.join("&")
     }
 
+    /// The same by the borders of the clip.
+    pub fn on_borders(self, whole: &Presentation<'_>) -> Selection {
+        Selection { clip: self.clip.on_borders(whole), ..self }
+    }
+
     /// `None` if nothing is left. Filters leave nothing if neither video nor audio is left.
     pub fn of<'a>(&self, whole: &Presentation<'a>) -> Option<Presentation<'a>> {
         let mut presentation = self.clip.of(whole)?;
