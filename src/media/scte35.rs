@@ -52,10 +52,12 @@ pub fn read(section: &[u8]) -> Result<Splice, Error> {
     }
     let length = 3 + usize::from(u16::from_be_bytes([head[1] & 0x0F, head[2]]));
     let section = section.get(..length).ok_or(short(length))?;
+    // It may say that it is shorter than its head.
+    let rest = section.get(HEAD..).ok_or(Error::Short { found: length, expected: HEAD })?;
     let adjustment = u64::from(head[4] & 1) << 32 | number(&head[5..9]);
     let command_length = usize::from(u16::from_be_bytes([head[11] & 0x0F, head[12]]));
     let mut splice = Splice { command: head[13], is_null: head[13] == NULL, ..Splice::default() };
-    let mut bytes = Bytes { rest: &section[HEAD..], short: Error::Short { found: length, expected: length + 1 } };
+    let mut bytes = Bytes { rest, short: Error::Short { found: length, expected: length + 1 } };
     // 0xfff: not stated, as it was once allowed; then the command is not skipped but read.
     let descriptors = (command_length != 0xFFF).then(|| section.get(HEAD + command_length..)).flatten();
     match splice.command {
@@ -216,6 +218,9 @@ mod tests {
             }
         }
         assert_eq!(read(&[0x47; 20]), Err(Error::Table { found: 0x47 }));
+        let mut brief = [0; 20];
+        brief[..3].copy_from_slice(&[0xFC, 0x70, 0]);
+        assert_eq!(read(&brief), Err(Error::Short { found: 3, expected: HEAD }));
     }
 
     proptest! {
