@@ -1,6 +1,7 @@
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
 
@@ -151,9 +152,11 @@ fn with_channel(root: &Path, http: SocketAddr, rtmp: SocketAddr) -> Plane {
     start(options, library, Arc::default(), Arc::new(Fake(Health::Working, Readiness::Ready))).unwrap()
 }
 
-/// An address nobody listens on.
+/// An address nobody listens on, and on a host of its own: on 127.0.0.1 another test may be given its port meanwhile.
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static HOSTS: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = HOSTS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    TcpListener::bind((Ipv4Addr::new(127, 1, high, low), 0)).unwrap().local_addr().unwrap()
 }
 
 /// The whole answer to what is sent as it is.
