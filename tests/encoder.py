@@ -202,10 +202,11 @@ def crc32_mpeg(data):
     return crc.to_bytes(4, "big")
 
 
-def splice_insert(event, seconds, duration, ticks=90_000):
-    """A splice_info_section (ANSI/SCTE 35 §9): out of the network at a time on the stream's clock."""
+def splice_insert(event, seconds, duration=None, ticks=90_000):
+    """A splice_info_section (ANSI/SCTE 35 §9): out of the network at a time on the stream's clock, or back without `duration`."""
     stamp = lambda marker, value: (marker << 32 | int(value * ticks) & (2 ** 33 - 1)).to_bytes(5, "big")
-    command = event.to_bytes(4, "big") + b"\x7f\xef" + stamp(0xFE, seconds) + stamp(0xFE, duration) + b"\0\1\0\0"
+    out = (b"\x4f", b"") if duration is None else (b"\xef", stamp(0xFE, duration))
+    command = event.to_bytes(4, "big") + b"\x7f" + out[0] + stamp(0xFE, seconds) + out[1] + b"\0\1\0\0"
     body = b"\0\0\0\0\0\0\0\xff\xf0" + bytes([len(command), 5]) + command + b"\0\0"
     section = b"\xfc\x30" + bytes([len(body) + 4]) + body
     return section + crc32_mpeg(section)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits::LIVE_MARKS_MAX;
+use crate::media::breaks;
 use crate::media::broadcast::Mark;
 use crate::media::feed::{Marker, Message};
 use crate::media::scte35;
@@ -56,9 +57,13 @@ impl Marks {
     }
 
     pub fn forget_before(&mut self, time: Duration) {
-        let gone = |mark: &Mark| mark.time + mark.duration.unwrap_or_default() < time;
-        if self.marks.iter().any(gone) {
-            self.marks = self.marks.iter().filter(|mark| !gone(mark)).cloned().collect();
+        if self.marks.first().is_none_or(|mark| mark.time >= time) {
+            return;
+        }
+        let ranges = breaks::ranges(&self.marks, &breaks::splices(&self.marks));
+        if ranges.iter().any(|(_, end)| *end < time) {
+            let kept = self.marks.iter().zip(&ranges).filter(|(_, (_, end))| *end >= time);
+            self.marks = kept.map(|(mark, _)| mark.clone()).collect();
         }
     }
 

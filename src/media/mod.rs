@@ -1,6 +1,7 @@
 //! Pure media: what tracks, samples and timelines are, and how container formats and codecs spell them. Nothing here
 //! opens a file or reads a clock.
 
+pub mod breaks;
 pub mod broadcast;
 pub mod codec;
 pub mod feed;

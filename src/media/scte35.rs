@@ -18,8 +18,11 @@ pub struct Splice {
     /// On the encoder's 90 kHz clock, `pts_adjustment` added: 33 bits. `None`: at once.
     pub time: Option<Ticks>,
     pub duration: Option<Duration>,
-    /// Whether the programme is left; `None` where the command does not say.
+    /// Whether the programme is left, or come back to; `None` where the command says neither.
     pub is_out: Option<bool>,
+    /// Whether what a `splice_insert` leaves for is over after its duration, and no other command has to say so
+    /// (`auto_return`, §9.8.2). Not of one whose components are spliced at times of their own: those end at several.
+    pub returns_by_itself: bool,
     pub is_cancelled: bool,
 }
 
@@ -95,34 +98,60 @@ fn insert(bytes: &mut Bytes<'_>, splice: &mut Splice) -> Result<(), Error> {
         }
     }
     if has_duration {
-        let duration = number(bytes.take(5)?) & PTS;
+        let duration = number(bytes.take(5)?);
+        splice.returns_by_itself = flags & 0x80 != 0 && is_program && duration >> 39 & 1 != 0;
+        let duration = duration & PTS;
         splice.duration = Some(Timescale::MPEG.duration(Ticks(duration as i64)));
     }
     Ok(())
 }
 
-/// The first `segmentation_descriptor` (§10.3.3) of the descriptor loop; one that makes no sense says nothing.
+/// The first `segmentation_descriptor` (§10.3.3) of the descriptor loop that says what begins or ends, or else the first; one
+/// that makes no sense says nothing.
 fn segmentation(descriptors: &[u8], splice: &mut Splice) {
     let Some((length, rest)) = descriptors.split_first_chunk::<2>() else { return };
     let mut rest = &rest[..rest.len().min(usize::from(u16::from_be_bytes(*length)))];
+    let mut is_first = true;
     while let Some((&[tag, length], behind)) = rest.split_first_chunk::<2>() {
         let Some((body, behind)) = behind.split_at_checked(usize::from(length)) else { return };
         rest = behind;
         if tag != 2 || !body.starts_with(b"CUEI") || body.len() < 9 {
             continue;
         }
-        splice.event = Some(number(&body[4..8]) as u32);
-        splice.is_cancelled = body[8] & 0x80 != 0;
-        let Some(&flags) = body.get(9).filter(|_| !splice.is_cancelled) else { return };
-        let components =
-            if flags & 0x80 == 0 { body.get(10).map_or(0, |count| 1 + 6 * usize::from(*count)) } else { 0 };
-        if flags & 0x40 != 0
-            && let Some(duration) = body.get(10 + components..15 + components)
-        {
-            splice.duration = Some(Timescale::MPEG.duration(Ticks(number(duration) as i64)));
+        let mut found = Splice { is_cancelled: body[8] & 0x80 != 0, ..*splice };
+        (found.event, found.duration, found.is_out) = (Some(number(&body[4..8]) as u32), None, None);
+        if !found.is_cancelled {
+            described(body, &mut found);
         }
-        return;
+        if is_first || found.is_out.is_some() {
+            *splice = found;
+        }
+        if splice.is_out.is_some() {
+            return;
+        }
+        is_first = false;
     }
+}
+
+/// What a `segmentation_descriptor` that is not cancelled says from its flags on.
+fn described(body: &[u8], splice: &mut Splice) {
+    let Some(&flags) = body.get(9) else { return };
+    let mut at = 10;
+    if flags & 0x80 == 0 {
+        at += 1 + body.get(at).map_or(0, |count| 6 * usize::from(*count));
+    }
+    if flags & 0x40 != 0 {
+        let Some(duration) = body.get(at..at + 5) else { return };
+        splice.duration = Some(Timescale::MPEG.duration(Ticks(number(duration) as i64)));
+        at += 5;
+    }
+    let Some(upid) = body.get(at + 1) else { return };
+    // §10.3.3.1: breaks, advertisements and placement opportunities; even begins, odd ends.
+    splice.is_out = match body.get(at + 2 + usize::from(*upid)) {
+        Some(0x22 | 0x30 | 0x32 | 0x34 | 0x36 | 0x38 | 0x3A) => Some(true),
+        Some(0x23 | 0x31 | 0x33 | 0x35 | 0x37 | 0x39 | 0x3B) => Some(false),
+        _ => None,
+    };
 }
 
 fn number(bytes: &[u8]) -> u64 {
@@ -187,6 +216,7 @@ mod tests {
                     time: Some(Ticks(45_000 + 90_000)),
                     duration: Some(Duration::from_secs(60)),
                     is_out: Some(true),
+                    returns_by_itself: true,
                     ..Splice::default()
                 },
             ),
@@ -208,6 +238,7 @@ mod tests {
                     event: Some(7),
                     time: Some(Ticks(45_000)),
                     duration: Some(Duration::from_secs(30)),
+                    is_out: Some(true),
                     ..Splice::default()
                 },
             ),
@@ -221,6 +252,58 @@ mod tests {
         let mut brief = [0; 20];
         brief[..3].copy_from_slice(&[0xFC, 0x70, 0]);
         assert_eq!(read(&brief), Err(Error::Short { found: 3, expected: HEAD }));
+    }
+
+    #[test]
+    fn what_leaves_the_programme_and_what_comes_back() {
+        let bytes = |hex: &str| -> Vec<u8> {
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+        };
+        for (section, is_out, returns_by_itself) in [
+            // The examples of §14: time_signal with placement opportunity start and end, splice_insert out and in.
+            (
+                "fc3034000000000000fffff00506fe72bd0050001e021c435545494800008e7fcf0001a599b00808000000002ca0a18a3402009ac9d17e",
+                Some(true),
+                false,
+            ),
+            (
+                "fc302f000000000000fffff00506fe7a4d88b60019021743554549480000087f9f0808000000002ccbc344230000c5cc3d6f",
+                Some(false),
+                false,
+            ),
+            (
+                "fc302f000000000000fffff014054800008f7feffe7369c02efe0052ccf500000000000a0008435545490000013562dba30a",
+                Some(true),
+                true,
+            ),
+            (
+                "fc302f000000000000fffff014054800008f7f6ffe7369c02efe0052ccf500000000000a0008435545490000013562dba30a",
+                Some(false),
+                false,
+            ),
+            // Out: without auto_return, at once, without a duration.
+            (
+                "fc302f000000000000fffff014054800008f7feffe7369c02e7e0052ccf500000000000a0008435545490000013562dba30a",
+                Some(true),
+                false,
+            ),
+            ("fc302000000000000000fff00f05000000077ffffe00041eb00000000000008c5ae9b5", Some(true), true),
+            ("fc301a000000000000fffff00a05000000077fdf000000000000000000", Some(true), false),
+        ] {
+            let splice = read(&bytes(section)).unwrap();
+            assert_eq!((splice.is_out, splice.returns_by_itself), (is_out, returns_by_itself), "{section}");
+        }
+    }
+
+    #[test]
+    fn of_several_segmentations_the_one_that_begins_or_ends_something_counts() {
+        let descriptor = |event, kind| [2, 15, b'C', b'U', b'E', b'I', 0, 0, 0, event, 0x7F, 0x9F, 0, 0, kind, 0, 0];
+        let both = [descriptor(1, 0x10), descriptor(2, 0x35)].concat();
+        let splice = read(&section(0, 6, &[0xFE, 0, 0, 0, 1], &both)).unwrap();
+        assert_eq!((splice.event, splice.is_out), (Some(2), Some(false)));
+        let neither = [descriptor(1, 0x10), descriptor(2, 0x11)].concat();
+        let splice = read(&section(0, 6, &[0xFE, 0, 0, 0, 1], &neither)).unwrap();
+        assert_eq!((splice.event, splice.is_out), (Some(1), None));
     }
 
     proptest! {

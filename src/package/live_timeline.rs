@@ -113,10 +113,10 @@ pub(super) fn last_before<'a>(live: &BroadcastTrack<'a>, number: u64) -> Option<
 }
 
 /// Whether any of a mark's range lies in what manifests list. What goes on may still come to those ahead of it.
-pub(super) fn is_within(broadcast: &Broadcast<'_>, mark: &Mark) -> bool {
+/// `range`: see [`crate::media::breaks::ranges`].
+pub(super) fn is_within(broadcast: &Broadcast<'_>, mark: &Mark, (_, end): (Duration, Duration)) -> bool {
     let (grid, ended) = (broadcast.grid, broadcast.state == State::Ended);
     let start = |number| Duration::from_micros(micros(grid.start(number, grid.timescale), grid.timescale));
-    let end = mark.time.saturating_add(mark.duration.unwrap_or_default());
     end >= start(broadcast.first) && !(ended && mark.time >= start(broadcast.next))
 }
 

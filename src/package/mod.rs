@@ -26,7 +26,6 @@ mod live_timeline;
 mod name;
 mod offer;
 mod rate;
-mod scte35;
 mod timeline;
 mod xml;
 

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::base::{Ticks, Timescale};
+use crate::media::breaks;
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Mark, State};
 use crate::media::feed::Message;
 use crate::package::live_timeline::{self, Entry, micros, micros_ceil};
@@ -359,12 +360,12 @@ impl Run {
 fn push_events(xml: &mut Xml, broadcast: &Broadcast<'_>, period: &Period) {
     let end = period.end.map_or(u64::MAX, |end| time_of(broadcast, end));
     let start = time_of(broadcast, period.first);
-    let inside = |mark: &&Mark| {
-        let at = mark.time.as_micros() as u64;
-        at < end && at.saturating_add(mark.duration.unwrap_or_default().as_micros() as u64) >= start
+    let ranges = breaks::ranges(broadcast.marks, &breaks::splices(broadcast.marks));
+    let inside = |(mark, range): &(&Mark, &(Duration, Duration))| {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        micros(mark.time) < end && micros(range.1) >= start && live_timeline::is_within(broadcast, mark, **range)
     };
-    let marks: Vec<&Mark> =
-        broadcast.marks.iter().filter(inside).filter(|mark| live_timeline::is_within(broadcast, mark)).collect();
+    let marks: Vec<&Mark> = broadcast.marks.iter().zip(&ranges).filter(inside).map(|(mark, _)| mark).collect();
     let scheme = |mark: &Mark| match &mark.message {
         Message::Scte35(_) => (SCTE35_SCHEME.to_owned(), String::new()),
         Message::Event { scheme, value, .. } => (scheme.clone(), value.clone()),

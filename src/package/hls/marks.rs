@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::media::breaks::{self, Splice};
 use crate::media::broadcast::{Broadcast, Mark};
 use crate::media::feed::Message;
-use crate::package::scte35::{self, Splice};
 use crate::package::{date, live_timeline};
 
 use super::attributes::Attributes;
@@ -14,38 +14,55 @@ use super::media::push_seconds;
 /// Every mark of which something lies in the playlists. They hold the same set in all renditions, and one is kept as long as
 /// any of its range is in the window (§6.2.1, §6.2.4). What is finished is not changed by what the channel is told later.
 pub(super) fn push_date_ranges(out: &mut String, broadcast: &Broadcast<'_>) {
+    let marks = broadcast.marks;
+    let splices = breaks::splices(marks);
+    let ranges = breaks::ranges(marks, &splices);
     let mut written: Vec<&str> = Vec::new();
-    for mark in broadcast.marks {
+    for (at, mark) in marks.iter().enumerate() {
         // §4.4.5.1: one identifier names one range.
-        if live_timeline::is_within(broadcast, mark) && !written.contains(&mark.id.as_str()) {
-            push_date_range(out, mark);
+        if live_timeline::is_within(broadcast, mark, ranges[at]) && !written.contains(&mark.id.as_str()) {
+            match splices[at] {
+                Splice::In { out: Some(begun) } => push_return(out, &marks[begun], mark),
+                splice => push_date_range(out, mark, splice),
+            }
             written.push(&mark.id);
         }
     }
 }
 
-fn push_date_range(out: &mut String, mark: &Mark) {
+/// The end of a break: more of the range that its beginning has named (§4.4.5.1.1), with what has to be the same in both.
+fn push_return(out: &mut String, begun: &Mark, mark: &Mark) {
+    let mut line = Attributes::new(out, "#EXT-X-DATERANGE");
+    line.quoted("ID", &begun.id);
+    line.quoted("START-DATE", &date::iso(micros(begun.time)));
+    let mut seconds = String::new();
+    push_seconds(&mut seconds, micros(mark.time.saturating_sub(begun.time)));
+    line.plain("DURATION", &seconds);
+    if let Message::Scte35(section) = &mark.message {
+        line.plain("SCTE35-IN", &hexadecimal(section));
+    }
+    line.end();
+}
+
+fn push_date_range(out: &mut String, mark: &Mark, splice: Splice) {
     let mut line = Attributes::new(out, "#EXT-X-DATERANGE");
     line.quoted("ID", &mark.id);
     if let Message::Event { scheme, .. } = &mark.message {
         line.quoted("CLASS", scheme);
     }
     line.quoted("START-DATE", &date::iso(micros(mark.time)));
-    let splice = match &mark.message {
-        Message::Scte35(section) => scte35::splice(section),
-        Message::Event { .. } => Splice::Other,
-    };
+    let is_out = matches!(splice, Splice::Out { .. });
     if let Some(duration) = mark.duration {
         let mut seconds = String::new();
         push_seconds(&mut seconds, micros(duration));
         // What an encoder announces for a break is what it plans; the return to the network says when it ended.
-        line.plain(if splice == Splice::Out { "PLANNED-DURATION" } else { "DURATION" }, &seconds);
+        line.plain(if is_out { "PLANNED-DURATION" } else { "DURATION" }, &seconds);
     }
     match &mark.message {
         Message::Scte35(section) => {
             let name = match splice {
-                Splice::Out => "SCTE35-OUT",
-                Splice::In => "SCTE35-IN",
+                Splice::Out { .. } => "SCTE35-OUT",
+                Splice::In { .. } => "SCTE35-IN",
                 Splice::Other => "SCTE35-CMD",
             };
             line.plain(name, &hexadecimal(section));
@@ -63,10 +80,12 @@ fn push_date_range(out: &mut String, mark: &Mark) {
 
 /// EXT-X-CUE-OUT and EXT-X-CUE-IN before the segment in which a break begins or ends (`start..end`, in microseconds).
 pub(super) fn push_cues(out: &mut String, broadcast: &Broadcast<'_>, start: u64, end: u64) {
-    for mark in broadcast.marks.iter().filter(|mark| (start..end).contains(&micros(mark.time))) {
-        let Message::Scte35(section) = &mark.message else { continue };
-        match scte35::splice(section) {
-            Splice::Out => {
+    let marks = broadcast.marks;
+    let inside = |time: Duration| (start..end).contains(&micros(time));
+    let splices = breaks::splices(marks);
+    for (mark, splice) in marks.iter().zip(&splices).filter(|(mark, _)| inside(mark.time)) {
+        match splice {
+            Splice::Out { .. } => {
                 out.push_str("#EXT-X-CUE-OUT");
                 if let Some(duration) = mark.duration {
                     out.push(':');
@@ -74,16 +93,18 @@ pub(super) fn push_cues(out: &mut String, broadcast: &Broadcast<'_>, start: u64,
                 }
                 out.push('\n');
             }
-            Splice::In => out.push_str("#EXT-X-CUE-IN\n"),
+            Splice::In { .. } => out.push_str("#EXT-X-CUE-IN\n"),
             Splice::Other => {}
         }
     }
-    for mark in broadcast.marks {
-        let Some(back) = return_by_itself(mark).filter(|back| (start..end).contains(&micros(*back))) else { continue };
-        let is_told = |other: &Mark| {
-            other.time > mark.time && other.time <= back.saturating_add(RETURN_SLACK) && is_return(other)
+    for (mark, splice) in marks.iter().zip(&splices) {
+        let (Splice::Out { returns_by_itself: true, .. }, Some(duration)) = (splice, mark.duration) else { continue };
+        let Some(back) = mark.time.checked_add(duration).filter(|back| inside(*back)) else { continue };
+        let is_told = |(other, splice): (&Mark, &Splice)| {
+            let near = other.time > mark.time && other.time <= back.saturating_add(RETURN_SLACK);
+            near && matches!(splice, Splice::In { .. })
         };
-        if !broadcast.marks.iter().any(is_told) {
+        if !marks.iter().zip(&splices).any(is_told) {
             out.push_str("#EXT-X-CUE-IN\n");
         }
     }
@@ -91,18 +112,6 @@ pub(super) fn push_cues(out: &mut String, broadcast: &Broadcast<'_>, start: u64,
 
 /// A return to the network that is told so near to the end of a break that ends by itself is the same.
 const RETURN_SLACK: Duration = Duration::from_secs(1);
-
-/// When a break ends that no other mark is to end.
-fn return_by_itself(mark: &Mark) -> Option<Duration> {
-    match &mark.message {
-        Message::Scte35(section) if scte35::returns_by_itself(section) => mark.time.checked_add(mark.duration?),
-        _ => None,
-    }
-}
-
-fn is_return(mark: &Mark) -> bool {
-    matches!(&mark.message, Message::Scte35(section) if scte35::splice(section) == Splice::In)
-}
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)

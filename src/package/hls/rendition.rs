@@ -70,8 +70,10 @@ pub(super) fn audio_groups<'a>(offers: &[Offer<'a>]) -> Vec<AudioGroup<'a>> {
     let mut groups: Vec<AudioGroup<'a>> = keys
         .iter()
         .map(|&(codec, nth)| {
-            let id = name::unique(family(codec).to_owned(), &ids).replace(' ', "-");
+            // Unique before it is spelt without spaces.
+            let id = name::unique(family(codec).to_owned(), &ids);
             ids.push(id.clone());
+            let id = id.replace(' ', "-");
             let member = |choice: &Choice<'a>| {
                 let same = |at: &usize| choice.encodings[*at].track.codec == codec && rank(choice, *at) == nth;
                 let at = (0..choice.encodings.len()).find(same).unwrap_or(0);
@@ -176,7 +178,8 @@ fn push_choice<'t>(
     }
 }
 
-/// Tracks of one language, role and name are encodings of one choice.
+/// Tracks of one language, role and name are encodings of one choice; the same sound once more is not. A ladder over several
+/// connections brings its sound with every one of them.
 fn choices<'a>(offers: &[Offer<'a>], kind: Kind) -> Vec<Choice<'a>> {
     let mut choices: Vec<Choice<'a>> = Vec::new();
     let mut names = Vec::new();
@@ -185,6 +188,7 @@ fn choices<'a>(offers: &[Offer<'a>], kind: Kind) -> Vec<Choice<'a>> {
         let same =
             |other: &Track| (&other.language, other.role, &other.name) == (&track.language, track.role, &track.name);
         match choices.iter_mut().find(|choice| same(choice.encodings[0].track)) {
+            Some(choice) if choice.encodings.iter().any(|other| is_same_sound(other, &offer)) => {}
             Some(choice) => choice.encodings.push(offer),
             None => {
                 let name = name::unique(name::display(track), &names);
@@ -195,6 +199,15 @@ fn choices<'a>(offers: &[Offer<'a>], kind: Kind) -> Vec<Choice<'a>> {
     }
     choices
 }
+
+/// By format and average rate, which differs by how much of the stream has been measured.
+fn is_same_sound(a: &Offer<'_>, b: &Offer<'_>) -> bool {
+    let (Some(one), Some(other)) = (a.track.audio(), b.track.audio()) else { return false };
+    let (low, high) = (a.rate.average.min(b.rate.average), a.rate.average.max(b.rate.average));
+    a.track.codec == b.track.codec && one == other && high - low <= high / SAME_RATE
+}
+
+const SAME_RATE: u64 = 8;
 
 /// What people call the codec: the group's identifier.
 fn family(codec: &str) -> &'static str {
