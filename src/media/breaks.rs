@@ -83,7 +83,9 @@ mod tests {
     fn insert(event: u8, out: bool, duration: Option<u64>, seconds: u64) -> Mark {
         let flags = u8::from(out) << 7 | 0x5F | u8::from(duration.is_some()) << 5;
         let mut command = vec![0, 0, 0, event, 0x7F, flags];
-        command.extend(duration.iter().flat_map(|seconds| (0x7E << 32 | seconds * 90_000).to_be_bytes()[3..].to_vec()));
+        command.extend(
+            duration.iter().flat_map(|seconds| ((0x7E << 32) | (seconds * 90_000)).to_be_bytes()[3..].to_vec()),
+        );
         command.extend([0, 1, 0, 0]);
         let mut section = vec![0xFC, 0x30, (17 + command.len()) as u8, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
         section.extend([command.len() as u8, 5]);
