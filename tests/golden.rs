@@ -30,7 +30,7 @@ fn check(name: &str, fixture: &Fixture) {
     for view in presentation.tracks.iter().filter(|view| view.track.kind() == Kind::Video) {
         manifests.push((format!("{}.iframes.m3u8", view.track.id), hls::media_key_frames(view)));
     }
-    if let Some(text) = mss::manifest(&presentation, &|_| true) {
+    if let Some(text) = mss::manifest(&presentation, &presentation) {
         manifests.push(("index.ism/Manifest".to_owned(), text));
     }
     manifests.push(("single/index.m3u8".to_owned(), hls::multivariant(&presentation, &single)));
@@ -50,6 +50,33 @@ fn check_transport(name: &str, fixture: &Fixture, names: &[&str]) {
         let rendition = ts::url::Rendition::parse(name).expect("a name");
         manifests.push((format!("ts/{name}.m3u8"), ts::media(&presentation, rendition).expect("a playlist")));
     }
+    compare(name, &manifests);
+}
+
+/// The same of two segments from its middle, and without its smallest rendition.
+fn check_clip(name: &str, fixture: &Fixture, start: u64, end: u64) {
+    let whole = fixture.presentation();
+    let mut clip = whole.stretch(start, end).expect("it has something there");
+    let smallest = clip.tracks.iter().rposition(|view| view.track.kind() == Kind::Video).expect("it has pictures");
+    clip.tracks.remove(smallest);
+    let links = Links { query: "?start=4&end=12".to_owned(), ..Links::default() };
+    let single = Links { addressing: Addressing::SingleFile, ..links.clone() };
+    let video = clip.tracks[0];
+    let file = *whole.track(&video.track.id).as_ref().expect("it is of the whole");
+    let key = video.track.id.as_str();
+    let transport = ts::url::Rendition::parse(key).expect("a name");
+    let manifests = vec![
+        ("index.m3u8".to_owned(), hls::multivariant(&clip, &links)),
+        ("index.mpd".to_owned(), dash::mpd(&clip, &links)),
+        ("index.ism/Manifest".to_owned(), mss::manifest(&whole, &clip).expect("it can be expressed")),
+        ("single/index.m3u8".to_owned(), hls::multivariant(&clip, &single)),
+        ("single/index.mpd".to_owned(), dash::stretch_mpd(&clip, &whole, &single)),
+        ("ts/index.m3u8".to_owned(), ts::multivariant(&clip, &links).expect("it is carried")),
+        (format!("{key}.m3u8"), hls::media(&clip, &video)),
+        (format!("{key}.iframes.m3u8"), hls::media_key_frames(&video)),
+        (format!("{key}.single.m3u8"), hls::media_single(&clip, &video, file)),
+        (format!("ts/{key}.m3u8"), ts::media(&clip, transport).expect("it is carried")),
+    ];
     compare(name, &manifests);
 }
 
@@ -116,6 +143,7 @@ fn joc(id: &str, language: &str) -> Track {
 fn film() {
     check("film", &Fixture::film(20));
     check_transport("film_transport", &Fixture::film(20), &["v1", "v2-a2", "a1", "t1"]);
+    check_clip("film_clip", &Fixture::film(20), 5_000_000, 11_000_000);
 }
 
 /// Two video codecs, HDR, two audio codecs of which one lacks a language, and every role.

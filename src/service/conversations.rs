@@ -432,7 +432,9 @@ fn queries_select_and_links_carry_the_borders() {
         ("index.mpd?start=9&end=5", 400),
         ("{v}/v1.m3u8?end=x", 400),
         ("index.mpd?aws.manifestfilter=nonsense", 400),
-        ("index.ism/Manifest?start=1", 400),
+        ("index.ism/Manifest?start=1&end=9", 200),
+        ("index.ism/Manifest?start=30", 404),
+        ("index.ism/Manifest?start=x", 400),
         ("index.mp4?tracks=", 400),
     ] {
         let head = format!("GET /vod/a/{} HTTP/1.1\r\nHost: h\r\n\r\n", path.replace("{v}", V));
@@ -447,4 +449,30 @@ fn queries_select_and_links_carry_the_borders() {
     let (one, other) = (clip("start=5&end=9"), clip("end=12.012&start=4.004"));
     assert!(body(&one).contains(&format!("\n{V}/v1.m3u8?start=4.004&end=12.012\n")), "{}", body(&one));
     assert_eq!(field(&head(&one), "ETag"), field(&head(&other), "ETag"));
+}
+
+#[test]
+fn a_clip_of_smooth_streaming_names_the_fragments_of_the_whole() {
+    let origin = Origin::new(Fixture::film(20));
+    let manifest = |query| body(&origin.ask(&format!("GET /vod/a/index.ism/Manifest{query}"), ""));
+    let (whole, clip) = (manifest(""), manifest("?start=5&end=9"));
+    let links = |text: &str| -> Vec<String> {
+        text.split_whitespace()
+            .filter(|word| word.starts_with("Url=") || word.starts_with("Bitrate="))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(links(&whole), links(&clip));
+    // Of five fragments the second and third. Sound has priming before time 0, by which all of the timeline is later.
+    let value = |text: &str, name: &str| -> u64 {
+        let found = text.split_once(&format!(" {name}=\"")).unwrap().1;
+        found.split_once('"').unwrap().0.parse().unwrap()
+    };
+    assert_eq!(value(&clip, "t"), value(&whole, "t") + 40_040_000);
+    assert_eq!((value(&whole, "Chunks"), value(&clip, "Chunks")), (5, 2));
+    let lead_in = value(&clip, "Duration") - 80_080_000;
+    assert!(lead_in < 500_000, "{lead_in}");
+    let bitrate = value(&clip, "Bitrate");
+    let time = value(&clip, "t");
+    origin.ask(&format!("GET /vod/a/index.ism/{V}/QualityLevels({bitrate})/Fragments(video={time})"), "");
 }

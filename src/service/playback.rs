@@ -205,7 +205,6 @@ impl Playback {
     /// Answers for a manifest of what the request selects.
     fn manifest<S: Source>(&self, request: &Request<'_>, key: KeyRef<'_>, open: Option<&S>) -> Outcome {
         let takes = match key.text {
-            Text::Smooth => Takes::Filter,
             _ if key.track.is_empty() => Takes::ClipAndFilter,
             _ => Takes::Clip,
         };
@@ -301,8 +300,7 @@ impl Playback {
             Text::SingleHls => (Kind::Multivariant, HLS, hls::multivariant(&presentation, &single)),
             Text::SingleDash => (Kind::Mpd, DASH, dash::stretch_mpd(&presentation, &whole, &single)),
             Text::Smooth => {
-                let keeps = |view: &TrackView<'_>| presentation.track(&view.track.id).is_some();
-                let Some(text) = mss::manifest(&whole, &keeps) else {
+                let Some(text) = mss::manifest(&whole, &presentation) else {
                     self.refuse(key, "no Smooth Streaming: none of the tracks can be expressed in it");
                     return None;
                 };

@@ -27,8 +27,6 @@ pub struct Clip {
 pub enum Takes {
     /// Media playlists: what they are about is in their path.
     Clip,
-    /// Smooth Streaming's fragments have one time each, wherever a clip begins.
-    Filter,
     ClipAndFilter,
     /// A file of chosen tracks.
     All,
@@ -43,8 +41,6 @@ pub enum BadQuery {
     Seconds { name: &'static str, found: String },
     #[error("end is not after start")]
     Order,
-    #[error("{name} is not for Smooth Streaming, which has no clips")]
-    NoClips { name: &'static str },
     #[error("{FILTER}: {0}")]
     Filter(#[from] BadFilter),
     #[error("{name} cannot be decoded: {found:?}")]
@@ -68,12 +64,6 @@ impl Selection {
         let clip = Clip { start: seconds("start")?, end: seconds("end")? };
         if clip.end.is_some_and(|end| end <= clip.start.unwrap_or(0)) {
             return Err(BadQuery::Order);
-        }
-        let named = [("start", clip.start), ("end", clip.end)].into_iter().find(|part| part.1.is_some());
-        if takes == Takes::Filter
-            && let Some((name, _)) = named
-        {
-            return Err(BadQuery::NoClips { name });
         }
         let mut selection = Selection { clip, ..Selection::default() };
         if takes != Takes::Clip

@@ -27,6 +27,7 @@ const forms = [['hls', 'single/index.m3u8'], ['dash', 'single/index.mpd'], ['sha
   ['video', 'index.mp4'], ['rx', 'index.ism/Manifest']];
 /** Seconds of the sample from 4 s on, and what a filter leaves of its heights and languages. */
 const clipQuery = 'start=4.7&end=15.5';
+const clipStart = 4;
 const clipSeconds = 12;
 const filterQuery = 'aws.manifestfilter=video_height:200-300;audio_language:de';
 const sampleHeights = [180, 270, 360];
@@ -158,11 +159,11 @@ async function samplePlaysAndSeeks(view, from = 0, to = sampleSeconds) {
 }
 
 /** Six segments from the middle of the sample, of one rendition and one language. */
-async function clipAndFilter(view) {
+async function clipAndFilter(view, from = 0) {
   const list = (name) => view.page.evaluate((call) => window.player[call]?.(), name);
   const [heights, audio] = [await list('heights') ?? [270], await list('audio') ?? ['de']];
   check(JSON.stringify(heights) === '[270]' && JSON.stringify(audio) === '["de"]', `renditions ${heights}, audio ${audio}`);
-  return samplePlaysAndSeeks(view, 0, clipSeconds);
+  return samplePlaysAndSeeks(view, from, from + clipSeconds);
 }
 
 /** Eight times as fast, by key frames alone, and back. */
@@ -424,6 +425,9 @@ async function main() {
   for (const [player, manifest] of pairs) {
     add(stored, `form ${player} ${manifest} clip and filter`, inPage(player, `${manifest}?${clipQuery}&${filterQuery}`, 'sample', clipAndFilter));
   }
+  // Smooth Streaming keeps the times of the whole.
+  add(stored, 'form rx index.ism/Manifest clip and filter',
+    inPage('rx', `index.ism/Manifest?${clipQuery}&${filterQuery}`, 'sample', (view) => clipAndFilter(view, clipStart)));
   for (const manifest of ['index.m3u8', 'index.mpd']) {
     add(stored, `form shaka ${manifest} trick play`, inPage('shaka', manifest, 'sample', trickPlay));
   }

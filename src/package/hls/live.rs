@@ -24,7 +24,7 @@ pub struct Live {
     pub cues: bool,
 }
 
-/// In target durations: EXT-X-PART tags older than that are gone (§6.2.2).
+/// In target durations: segments that begin longer before the end have no EXT-X-PART tags any more (§6.2.2).
 const PARTS_KEPT: u64 = 3;
 /// In target durations (§4.4.3.8: at least 6).
 const SKIP_UNTIL: u64 = 6;
@@ -135,8 +135,11 @@ fn target(broadcast: &Broadcast<'_>) -> u64 {
     u64::from(broadcast.grid.target.max(1)) * 1_000_000
 }
 
-/// All playlists of a channel say the same here (§6.2.4).
+/// All playlists of a channel say the same here (§6.2.4). Where only the hold-back would be said, it is what holds anyway.
 fn push_server_control(out: &mut String, broadcast: &Broadcast<'_>) {
+    if broadcast.grid.part.is_none() && !can_skip(broadcast) {
+        return;
+    }
     let mut line = Attributes::new(out, "#EXT-X-SERVER-CONTROL");
     let target = u64::from(broadcast.grid.target.max(1));
     if broadcast.grid.part.is_some() {
@@ -186,11 +189,11 @@ impl<'a> Edge<'a> {
         let mut behind = open.as_ref().map_or(0, |open| time.saturating_sub(micros(open.time, live.track.timescale)));
         let mut parts_from = end;
         for entry in recent.iter().rev().take_while(|_| listed) {
-            if behind >= PARTS_KEPT * target(broadcast) {
+            behind += entry.end - entry.start;
+            if behind > PARTS_KEPT * target(broadcast) {
                 break;
             }
             parts_from = entry.number;
-            behind += entry.end - entry.start;
         }
         Edge { end, open, time, parts_from }
     }

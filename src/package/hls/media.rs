@@ -33,12 +33,16 @@ pub fn media(presentation: &Presentation<'_>, view: &TrackView<'_>) -> String {
     out
 }
 
-/// The same, of byte ranges of the track's one file (RFC 8216bis §4.4.4.2); text is one entry, the whole file.
+/// The same, of byte ranges of the track's one file (RFC 8216bis §4.4.4.2); text is one entry, the whole file. Of a stretch it is
+/// in segments: GStreamer 1.22 (hlsdemux2) ends itself over cues that are far outside of their segment.
 ///
 /// `whole` is the track of which `view` may be a stretch: positions are those in the whole file.
 pub fn media_single(presentation: &Presentation<'_>, view: &TrackView<'_>, whole: TrackView<'_>) -> String {
     let track = view.track.id.as_str();
     let file = url::file(track);
+    if view.track.kind() == Kind::Text && view.cuts.len() < whole.cuts.len() {
+        return media(presentation, view);
+    }
     if view.track.kind() == Kind::Text {
         let micros = u64::try_from(presentation.duration.as_micros()).unwrap_or(u64::MAX);
         let mut out = opening(*view, timeline::target_seconds(micros), |_| ());

@@ -21,8 +21,10 @@ pub use text::text_segment;
 pub(super) use text::text_segment_headed;
 
 /// What fMP4 without I-frame playlists takes: EXT-X-MAP and a target duration that is rounded, not the maximum
-/// (RFC 8216bis §8). Nothing the multivariant playlist uses asks for more.
+/// (RFC 8216bis §8). Of what the multivariant playlist uses, only services of CEA-708 ask for more.
 pub(super) const VERSION: &str = "6";
+/// INSTREAM-ID knows services from version 7 on.
+const VERSION_WITH_SERVICES: &str = "7";
 /// EXT-X-GAP came with version 8.
 pub(super) const VERSION_WITH_GAPS: &str = "8";
 /// EXT-X-SKIP came with version 9.

@@ -1,6 +1,6 @@
 //! The multivariant playlist.
 
-use crate::media::broadcast::{Broadcast, Caption};
+use crate::media::broadcast::{Broadcast, Caption, CaptionChannel};
 use crate::media::track::{Video, VideoRange};
 use crate::media::{Kind, Presentation};
 use crate::package::live_url::{self, Stretch};
@@ -8,10 +8,10 @@ use crate::package::offer::{self, Offer};
 use crate::package::rate::Rate;
 use crate::package::{Links, timeline};
 
-use super::VERSION;
 use super::attributes::Attributes;
 use super::key_frames;
 use super::rendition::{self, AudioGroup, Link};
+use super::{VERSION, VERSION_WITH_SERVICES};
 
 /// GROUP-ID of the subtitles.
 const SUBTITLES: &str = "subtitles";
@@ -111,7 +111,11 @@ fn render(
 
     let mut out = String::with_capacity(512 + 256 * (variants.len() + offers.len()));
     out.push_str("#EXTM3U\n#EXT-X-VERSION:");
-    out.push_str(VERSION);
+    let is_service = |caption: &Caption| matches!(caption.channel, CaptionChannel::Service(_));
+    out.push_str(match captions {
+        Captions::Known(captions) if captions.iter().any(is_service) => VERSION_WITH_SERVICES,
+        _ => VERSION,
+    });
     out.push('\n');
     if independent {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");

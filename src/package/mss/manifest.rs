@@ -9,7 +9,7 @@ use crate::package::xml::Xml;
 
 use super::TIMESCALE;
 use super::stream::{Level, Stream, streams};
-use super::time::Timeline;
+use super::time::{Timeline, lead_in};
 
 /// What has to be in memory to write the manifest: the stored headers.
 pub fn headers(presentation: &Presentation<'_>) -> Vec<Extent> {
@@ -17,13 +17,18 @@ pub fn headers(presentation: &Presentation<'_>) -> Vec<Extent> {
     presentation.tracks.iter().filter(of).map(|view| view.extent(0..view.init_size)).collect()
 }
 
-/// Its links are relative to `/vod/{asset}/index.ism/`. `keeps` says which tracks are shown; names and bit rates are the same
-/// whatever is kept. `None`: no track that is kept can be expressed.
-pub fn manifest(presentation: &Presentation<'_>, keeps: &dyn Fn(&TrackView<'_>) -> bool) -> Option<String> {
-    let timeline = Timeline::of(presentation);
-    let mut streams = streams(presentation, timeline);
+/// Its links are relative to `/vod/{asset}/index.ism/`. Of the whole, `shown` is what the manifest is of: some of the tracks, or a
+/// stretch. Names, bit rates and times are the same whatever is shown, and so are the URLs of fragments: a stretch begins
+/// when it does in the whole, like the archive of a broadcast. `None`: nothing that is shown can be expressed.
+pub fn manifest<'a>(whole: &Presentation<'a>, shown: &Presentation<'a>) -> Option<String> {
+    let timeline = Timeline::of(whole);
+    let mut streams = streams(whole, timeline);
     for stream in &mut streams {
-        stream.levels.retain(|level| keeps(&level.view));
+        let shown = |level: &Level<'a>| {
+            let view = shown.track(&level.view.track.id).filter(|view| !view.fragments.is_empty())?;
+            Some(Level { view, ..*level })
+        };
+        stream.levels = stream.levels.iter().filter_map(shown).collect();
     }
     let described: Vec<(Stream<'_>, Vec<(Level<'_>, PrivateData)>)> = streams
         .into_iter()
@@ -36,15 +41,15 @@ pub fn manifest(presentation: &Presentation<'_>, keeps: &dyn Fn(&TrackView<'_>) 
     if described.is_empty() {
         return None;
     }
-    let duration = u64::try_from(presentation.duration.as_nanos() / 100).unwrap_or(u64::MAX);
-    let mut xml = Xml::new(1_024 + described.len() * (1_024 + presentation.cuts.len() * 32));
+    let duration = u64::try_from(shown.duration.as_nanos() / 100).unwrap_or(u64::MAX);
+    let mut xml = Xml::new(1_024 + described.len() * (1_024 + shown.cuts.len() * 32));
     xml.open("SmoothStreamingMedia", |tag| {
         tag.integer("MajorVersion", 2).integer("MinorVersion", 2);
         tag.integer("TimeScale", TIMESCALE.per_second());
-        tag.integer("Duration", duration.saturating_add(timeline.shift()));
+        tag.integer("Duration", duration.saturating_add(lead_in(shown)));
     });
     for (stream, levels) in &described {
-        push_stream(&mut xml, presentation.version, timeline, stream, levels);
+        push_stream(&mut xml, whole.version, timeline, stream, levels);
     }
     xml.close("SmoothStreamingMedia");
     Some(xml.finish())

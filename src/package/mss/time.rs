@@ -15,11 +15,7 @@ pub struct Timeline {
 
 impl Timeline {
     pub fn of(presentation: &Presentation<'_>) -> Timeline {
-        let early = presentation.tracks.iter().filter_map(|view| {
-            let first = view.fragments.first()?.decode_time();
-            Some(presented(view, first).saturating_neg())
-        });
-        Timeline { shift: early.max().unwrap_or(0).max(0) }
+        Timeline { shift: i64::try_from(lead_in(presentation)).unwrap_or(i64::MAX) }
     }
 
     /// Of a decode time, or one with the composition offset that the stored file has: there are no negative ones, which older
@@ -27,15 +23,24 @@ impl Timeline {
     pub fn time(self, view: &TrackView<'_>, time: Ticks) -> u64 {
         u64::try_from(presented(view, time).saturating_add(self.shift)).unwrap_or(0)
     }
-
-    /// In 100 ns.
-    pub fn shift(self) -> u64 {
-        self.shift as u64
-    }
 }
 
+/// How much there is before a presentation, or a stretch of one, begins: in 100 ns, 0 if everything begins later.
+pub fn lead_in(presentation: &Presentation<'_>) -> u64 {
+    let early = presentation.tracks.iter().filter_map(|view| {
+        let first = view.fragments.first()?.decode_time();
+        u64::try_from(at(view, first, view.presentation_offset()).saturating_neg()).ok()
+    });
+    early.max().unwrap_or(0)
+}
+
+/// On the timeline of the whole, of which the view may be a stretch.
 fn presented(view: &TrackView<'_>, time: Ticks) -> i64 {
-    let ticks = Ticks(time.0.saturating_add(view.track.presentation_offset.0).saturating_sub(view.reorder.0));
+    at(view, time, view.track.presentation_offset)
+}
+
+fn at(view: &TrackView<'_>, time: Ticks, offset: Ticks) -> i64 {
+    let ticks = Ticks(time.0.saturating_add(offset.0).saturating_sub(view.reorder.0));
     rescale(ticks, view.track.timescale)
 }
 
