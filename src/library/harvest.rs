@@ -24,7 +24,7 @@ use crate::media::codec::{self, Description};
 use crate::media::fragment::Start;
 use crate::media::isobmff::{self, Chunk, Movie, chunk};
 use crate::media::track::{Details, Role};
-use crate::media::{Fragment, Kind, Sample, Track};
+use crate::media::{Fragment, Kind, Sample, Track, captions};
 use crate::store::channel_dir::{self, ChannelDir, TrackFiles};
 use crate::store::index_writer::{self, Entry};
 use crate::store::layout::FileRecord;
@@ -244,6 +244,7 @@ impl<'a> Harvested<'a> {
         let mut spool = BufWriter::with_capacity(1 << 16, spool);
         let (mut fragments, mut sample_count, mut description) = (Vec::new(), 0_u32, None);
         let (mut length, mut start) = (0_u64, None);
+        let mut captions = captions::Found::default();
         for (file, part) in recorded.parts.iter().enumerate() {
             for row in &part.rows {
                 let slot = (row.number.get() - first) as u32;
@@ -261,11 +262,15 @@ impl<'a> Harvested<'a> {
                         spool.write_all(sample.as_bytes()).map_err(failed)?;
                     }
                     let key_frame_size = key_frame_size.unwrap_or_default();
+                    let media = (at + u64::from(chunk.media_offset)) as usize;
+                    // Lies beside the header that was read; the others would have to be read from the disk.
+                    let bytes = &part.map.bytes()[media..media + key_frame_size.get() as usize];
                     if description.is_none() {
-                        let media = (at + u64::from(chunk.media_offset)) as usize;
-                        let bytes = &part.map.bytes()[media..media + key_frame_size.get() as usize];
                         let entry = source.sample_entry;
                         description = Some(codec::describe(&name, entry.bytes, entry.offset, bytes)?);
+                    }
+                    if let Some(description) = &description {
+                        description.read_captions(bytes, &mut captions);
                     }
                     let begins = at == row.offset.get();
                     fragments.push(Fragment {
@@ -296,6 +301,7 @@ impl<'a> Harvested<'a> {
             .ok_or_else(|| Error::Damaged { path: part.files.media.clone(), number: part.rows[0].number.get() })?;
         if let Details::Video(video) = &mut description.details {
             video.frame_rate = frame_rate(u64::from(sample_count), length, recorded.timescale);
+            video.captions = captions.captions();
         }
         let mut samples = spool.into_inner().map_err(|error| failed(error.into_error()))?;
         samples.rewind().map_err(failed)?;

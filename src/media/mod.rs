@@ -2,6 +2,7 @@
 //! opens a file or reads a clock.
 
 pub mod broadcast;
+pub mod captions;
 pub mod codec;
 pub mod feed;
 #[doc(hidden)]
