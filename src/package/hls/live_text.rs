@@ -71,3 +71,51 @@ fn configuration(header: &[u8]) -> Option<&str> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Piece;
+    use crate::media::fixture::{Fixture, row};
+    use crate::package::{text, wvtt};
+
+    fn bytes(payload: Option<crate::base::Payload>) -> Vec<u8> {
+        match payload.unwrap().pieces() {
+            [Piece::Inline(bytes)] => bytes.to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn samples_become_cues_that_count_from_the_segment() {
+        let video = (0..3).map(|at| row(at, u64::from(at) * 360_000, 360_000, 1_000)).collect();
+        let cues = [(500, 5_000, "over the border"), (4_500, 6_000, "<i>b</i>"), (9_000, 9_500, "c")];
+        let fixture = Fixture::default().with_video("v1", video).with_text("t1", "en", &cues).with_cuts(vec![0, 1, 2]);
+        let presentation = fixture.presentation();
+        let view = presentation.track("t1").unwrap();
+        let header = bytes(wvtt::init(&view));
+        let spans: Vec<text::Span> = text::spans(&presentation, &view).collect();
+        let head = |clock: u64| format!("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{clock},LOCAL:00:00:00.000\n\n");
+        let styles = "STYLE\n::cue { color: white }\n\n";
+        for (span, clock, want) in [
+            (spans[0], 0, "00:00:00.500 --> 00:00:04.000\nover the border\n\n"),
+            (
+                spans[1],
+                360_000,
+                "00:00:00.000 --> 00:00:01.000\nover the border\n\n00:00:00.500 --> 00:00:02.000\n<i>b</i>\n\n",
+            ),
+            (spans[2], 720_000, "00:00:01.000 --> 00:00:01.500\nc\n\n"),
+        ] {
+            let media = bytes(wvtt::segment(&view, &span));
+            let got = live_text_segment(&header, &media, span.start, Timescale::MILLIS);
+            assert_eq!(got, format!("{}{styles}{want}", head(clock)));
+            // Whatever of it is there.
+            for cut in 0..media.len() {
+                live_text_segment(&header[..cut.min(header.len())], &media[..cut], span.start, Timescale::MILLIS);
+            }
+        }
+        // 33 bits of the clock, in 2026.
+        let late = live_text_gap(Ticks(1_777_665_600_000), Timescale::MILLIS);
+        assert_eq!(late, head(1_777_665_600 * 90_000 % (1 << 33)));
+    }
+}
