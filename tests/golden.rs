@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use headwater::base::Ticks;
 use headwater::media::Kind;
-use headwater::media::broadcast::{Caption, CaptionChannel, Mark};
+use headwater::media::broadcast::Mark;
+use headwater::media::captions::{Caption, CaptionChannel};
 use headwater::media::feed::Message;
 use headwater::media::fixture::{Fixture, audio, row, video};
 use headwater::media::fragment::{Fragment, Start};

@@ -121,12 +121,72 @@ def with_decode_time(fragment, start, duration, what):
     return box(b"moof", box(b"mfhd", inner[b"mfhd"]), traf()) + box(b"mdat", mdat)
 
 
+def webvtt_fragment(fragment, start, duration, what):
+    """(start, end, words) of what each sample of a fragment of WebVTT shows (ISO/IEC 14496-30 §6.6), in track ticks."""
+    (_, moof), (_, mdat) = boxes(fragment)
+    parts = dict(boxes(dict(boxes(moof))[b"traf"]))
+    check_equal(struct.unpack_from(">IQ", parts[b"tfdt"]), (1 << 24, start), f"{what}: tfdt")
+    tfhd, trun = struct.unpack_from(">I", parts[b"tfhd"])[0], parts[b"trun"]
+    flags, count, offset = struct.unpack_from(">III", trun)
+    check_equal(offset, len(moof) + 16, f"{what}: data_offset")
+    shared = iter(struct.unpack(f">{(len(parts[b'tfhd']) - 8) // 4}I", parts[b"tfhd"][8:]))
+    defaults = {name: next(shared) for name, bit in (("duration", 0x08), ("size", 0x10), ("flags", 0x20)) if tfhd & bit}
+    columns = [name for name, bit in (("duration", 0x100), ("size", 0x200), ("flags", 0x400)) if flags & bit]
+    rows = struct.iter_unpack(f">{max(len(columns), 1)}I", trun[12:]) if columns else [()] * count
+    at, position, lines = start, 0, []
+    for row in rows:
+        sample = {**defaults, **dict(zip(columns, row))}
+        cues = list(boxes(mdat[position:position + sample["size"]]))
+        check(cues, f"{what}: a sample without a box")
+        for kind, body in cues:
+            check(kind == b"vttc" or (kind == b"vtte" and len(cues) == 1 and not body), f"{what}: box {kind}")
+            if kind == b"vttc":
+                lines.append((at, at + sample["duration"], dict(boxes(body))[b"payl"].decode().strip()))
+        at, position = at + sample["duration"], position + sample["size"]
+    check_equal((at, position), (start + duration, len(mdat)), f"{what}: what samples last and are long")
+    return lines
+
+
+def text_fragment(fragment, start, duration, what):
+    """The words of the document that a fragment holds, each with its times in the manifest's timeline, in seconds."""
+    (_, moof), (_, mdat) = boxes(fragment)
+    parts = dict(boxes(dict(boxes(moof))[b"traf"]))
+    check_equal(struct.unpack_from(">IQQ", parts[b"uuid"], 16), (1 << 24, start, duration), f"{what}: tfxd")
+    flags, count, offset, lasting, size = struct.unpack_from(">IIIII", parts[b"trun"])
+    check_equal((count, offset, lasting, size), (1, len(moof) + 16, duration, len(mdat)), f"{what}: trun")
+    ttml = "{http://www.w3.org/ns/ttml}"
+    seconds = lambda clock: sum(float(part) * 60 ** place for place, part in enumerate(reversed(clock.split(":"))))
+    for line in xml.etree.ElementTree.fromstring(mdat).iter(f"{ttml}p"):
+        for element in line.iter(f"{ttml}br"):
+            element.text = "\n"
+        words = "".join(line.itertext())
+        yield start / TIMESCALE + seconds(line.get("begin")), start / TIMESCALE + seconds(line.get("end")), words.strip()
+
+
+def read_text(server, base, stream, level, fragments):
+    """[(start, end, words)], what goes on in the next fragment joined."""
+    check_equal((level.get("FourCC"), level.get("CodecPrivateData")), ("TTML", ""), stream.get("Name"))
+    lines = []
+    for start, duration in fragments:
+        url = base + stream.get("Url").replace("{bitrate}", level.get("Bitrate")).replace("{start time}", str(start))
+        answer = server.fetch(url)
+        check_equal((answer.status, answer.field("content-type")), (200, "application/mp4"), url)
+        for begin, end, words in text_fragment(answer.body, start, duration, url):
+            goes_on = next((at for at, line in enumerate(lines) if line[2] == words and abs(line[1] - begin) < 0.0005), None)
+            if goes_on is None:
+                lines.append((begin, end, words))
+            else:
+                lines[goes_on] = (lines[goes_on][0], end, words)
+    return lines
+
+
 def download(server, asset, directory):
-    """([file], seconds by which the timeline is later than the presentation's) of everything the manifest lists."""
+    """([file], seconds by which the timeline is later than the presentation's, [(language, [(start, end, words)])]) of
+    everything the manifest lists."""
     base = f"/vod/{asset}/index.ism/"
     manifest = xml.etree.ElementTree.fromstring(server.text(base + "Manifest"))
     check_equal((manifest.get("MajorVersion"), manifest.get("TimeScale")), ("2", str(TIMESCALE)), "manifest")
-    files, names = [], set()
+    files, texts, names = [], [], set()
     for stream in manifest.findall("StreamIndex"):
         check(stream.get("Name") not in names, f"two streams {stream.get('Name')}")
         names.add(stream.get("Name"))
@@ -139,6 +199,10 @@ def download(server, asset, directory):
         check_equal(len(fragments), int(stream.get("Chunks")), f"{stream.get('Name')}: fragments")
         levels = stream.findall("QualityLevel")
         check_equal(len({level.get("Bitrate") for level in levels}), len(levels), f"{stream.get('Name')}: bit rates")
+        if stream.get("Type") == "text":
+            for level in levels:
+                texts.append((stream.get("Language"), read_text(server, base, stream, level, fragments)))
+            continue
         for level in levels:
             path = directory / f"{stream.get('Name')}-{level.get('Bitrate')}.mp4"
             with open(path, "wb") as file:
@@ -149,4 +213,4 @@ def download(server, asset, directory):
                     check_equal(answer.status, 200, url)
                     file.write(with_decode_time(answer.body, start, duration, url))
             files.append(path)
-    return files, int(manifest.get("Duration")) / TIMESCALE
+    return files, int(manifest.get("Duration")) / TIMESCALE, texts

@@ -191,6 +191,15 @@ pub const DERIVED_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A subtitle file.
 pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Cues that a segment of text is made of where it has to be made: more than anybody reads in one.
+pub const SEGMENT_CUES_MAX: usize = 4_096;
+
+/// Cues that are shown at once in such a segment.
+pub const CUES_AT_ONCE_MAX: usize = 64;
+
+/// Bytes of such a segment, about: a cue that goes on while others change is repeated with each change.
+pub const SEGMENT_TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 // Live.
 
 /// Segments a snapshot holds with their parts, at least, and whose chunks are looked up after a restart. Parts are listed for

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod payload;
 pub mod units;
 pub mod watch;
+pub mod xml;
 
 pub use growing::Growing;
 pub use payload::{Extent, Payload, Piece, Stored};

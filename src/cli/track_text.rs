@@ -6,8 +6,8 @@ use indicatif::HumanBytes;
 use serde_json::{Map, Value, json};
 
 use crate::library::import::input::role_name;
-use crate::media::Track;
 use crate::media::track::{Details, Role, VideoRange};
+use crate::media::{Track, captions};
 
 /// `v1  video  avc1.64001f  1280x720  25 fps  …`
 pub fn track_line(track: &Track, bytes: u64, fragments: usize, duration: Duration) -> String {
@@ -44,6 +44,7 @@ pub fn track_json(track: &Track) -> Map<String, Value> {
                 VideoRange::Pq => "PQ",
             },
             "bit_depth": video.bit_depth,
+            "captions": captions::write(&video.captions),
         }),
         Details::Audio(audio) => json!({ "sample_rate": audio.sample_rate, "channels": audio.channels }),
         Details::Text => json!({}),
@@ -82,7 +83,10 @@ pub fn details(track: &Track) -> String {
                 VideoRange::Hlg => "  HLG",
                 VideoRange::Pq => "  PQ",
             };
-            format!("{}x{}  {rate} fps{range}", video.width, video.height)
+            // None of a language that is not known.
+            let captions = captions::write(&video.captions).replace("=und", "");
+            let captions = if captions.is_empty() { captions } else { format!("  captions {captions}") };
+            format!("{}x{}  {rate} fps{range}{captions}", video.width, video.height)
         }
         Details::Audio(audio) => {
             let rate = f64::from(audio.sample_rate) / 1_000.0;

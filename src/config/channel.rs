@@ -7,7 +7,8 @@ use toml::de::{DeTable, DeValue};
 use super::section::{Notes, Section};
 use super::{days, millis, minutes, value};
 use crate::base::limits;
-use crate::intake::{ChannelSetup, captions, is_channel_name, is_publish_key};
+use crate::intake::{ChannelSetup, is_channel_name, is_publish_key};
+use crate::media::captions;
 
 /// Every channel of the file that has no mistake.
 pub fn channels(root: &mut Section<'_, '_>) -> Vec<ChannelSetup> {
@@ -78,7 +79,7 @@ fn channel(section: &mut Section<'_, '_>) -> Option<ChannelSetup> {
     let end = switch(section, "end", false);
     let anchor = section.text("anchor", ANCHOR, anchor).flatten();
     let (cue_tags, enabled) = (switch(section, "cue_tags", false), switch(section, "enabled", true));
-    let captions = section.text("captions", CAPTIONS, captions).unwrap_or_default();
+    let captions = section.text("captions", CAPTIONS, captions::read).unwrap_or_default();
     Some(ChannelSetup {
         name: name?,
         publish_key: publish_key?,

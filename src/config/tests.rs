@@ -1,5 +1,5 @@
 use super::*;
-use crate::media::broadcast::{Caption, CaptionChannel};
+use crate::media::captions::{Caption, CaptionChannel};
 use crate::store::objects::Container;
 
 #[test]

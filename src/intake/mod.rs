@@ -55,7 +55,7 @@ pub use control::Options as IngestOptions;
 use control::{Command, Control, Orders};
 pub use exposition::{Exposition, Labels};
 use harvest_api::HarvestApi;
-pub use setup::{ChannelSetup, captions, is_channel_name, is_publish_key};
+pub use setup::{ChannelSetup, is_channel_name, is_publish_key};
 use stored::Stored;
 
 #[derive(Clone, Debug, Default)]

@@ -11,6 +11,7 @@ use super::exposition::Exposition;
 use super::figures::Recorded;
 use crate::live;
 use crate::media::broadcast::{Broadcast, BroadcastTrack, State};
+use crate::media::captions;
 
 /// One line of a list.
 pub fn summary(origin: Origin, channel: &Channel, readers: &live::Channel) -> Value {
@@ -59,7 +60,7 @@ pub fn channel(origin: Origin, channel: &Channel, readers: &live::Channel) -> Va
         "standby": setup.standby,
         "end": setup.end,
         "cue_tags": setup.cue_tags,
-        "captions": super::setup::written(&setup.captions),
+        "captions": captions::write(&setup.captions),
         "publishers": publishers,
         "bit_rate": figures.bit_rate.value(),
         "bytes": figures.bytes.value(),

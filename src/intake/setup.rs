@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::limits;
 use crate::live;
-use crate::media::broadcast::{Caption, CaptionChannel};
+use crate::media::captions::Caption;
 
 /// One channel, from the configuration file or from the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct ChannelSetup {
     pub anchor: Option<Duration>,
     /// Write `EXT-X-CUE-OUT` and `EXT-X-CUE-IN` beside `EXT-X-DATERANGE`.
     pub cue_tags: bool,
-    /// What captions there are in the pictures: [`captions`].
+    /// What captions there are in the pictures: [`crate::media::captions::read`].
     pub captions: Vec<Caption>,
 }
 
@@ -89,60 +89,12 @@ pub fn is_publish_key(key: &str) -> bool {
     (1..=PUBLISH_KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(allowed)
 }
 
-/// `CC1=en CC3=es SERVICE1=en`: each channel of captions once, with the language of what is said in it.
-pub fn captions(text: &str) -> Option<Vec<Caption>> {
-    let mut captions: Vec<Caption> = Vec::new();
-    for word in text.split_ascii_whitespace() {
-        let (channel, language) = word.split_once('=')?;
-        let channel = CaptionChannel::read(channel)?;
-        let is_tag =
-            |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let is_known = captions.iter().any(|caption| caption.channel == channel);
-        if is_known || language.len() > LANGUAGE_BYTES_MAX || !language.split('-').all(is_tag) {
-            return None;
-        }
-        captions.push(Caption { channel, language: language.to_owned() });
-    }
-    captions.sort_by_key(|caption| caption.channel);
-    Some(captions)
-}
-
-/// As [`captions`] reads it.
-pub fn written(captions: &[Caption]) -> String {
-    let words = captions.iter().map(|caption| format!("{}={}", caption.channel, caption.language));
-    words.collect::<Vec<_>>().join(" ")
-}
-
-/// RFC 5646 §4.4.1.
-const LANGUAGE_BYTES_MAX: usize = 35;
 pub const CHANNEL_NAME_BYTES_MAX: usize = 64;
 pub const PUBLISH_KEY_BYTES_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn captions_have_a_channel_and_a_language() {
-        for (text, want) in [
-            ("", Some("")),
-            ("CC1=en", Some("CC1=en")),
-            (" SERVICE63=pt-BR  CC3=es CC1=eng ", Some("CC1=eng CC3=es SERVICE63=pt-BR")),
-            ("CC0=en", None),
-            ("CC5=en", None),
-            ("CC01=en", None),
-            ("cc1=en", None),
-            ("SERVICE64=en", None),
-            ("SERVICE=en", None),
-            ("CC1", None),
-            ("CC1=", None),
-            ("CC1=e\"n", None),
-            ("CC1=en;CC3=es", None),
-            ("CC1=en CC1=es", None),
-        ] {
-            assert_eq!(captions(text).map(|captions| written(&captions)).as_deref(), want, "{text:?}");
-        }
-    }
 
     #[test]
     fn names_and_keys() {

@@ -5,6 +5,8 @@
 //! states where that is on its clock (`presentation_offset`, `presentationTimeOffset` of an MPD). HLS needs nothing: players
 //! take the first time they find as the beginning (hls.js, AVPlayer and ffmpeg do).
 
+mod text;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use zerocopy::IntoBytes;
 
 use super::asset::recorded_file_name;
 use super::folder::{self, Folder, Published, Staging};
+use super::import::{Text, write_text};
 use super::version::Version;
 use crate::base::limits::{TRACK_FILES_MAX, TRACKS_MAX};
 use crate::base::units::rescale_nearest;
@@ -24,7 +27,7 @@ use crate::media::codec::{self, Description};
 use crate::media::fragment::Start;
 use crate::media::isobmff::{self, Chunk, Movie, chunk};
 use crate::media::track::{Details, Role};
-use crate::media::{Fragment, Kind, Sample, Track};
+use crate::media::{Fragment, Kind, Sample, Track, captions};
 use crate::store::channel_dir::{self, ChannelDir, TrackFiles};
 use crate::store::index_writer::{self, Entry};
 use crate::store::layout::FileRecord;
@@ -118,11 +121,13 @@ pub fn harvest(options: &Options) -> Result<Summary, Error> {
         track.parts.retain(|part| !part.rows.is_empty());
         check_format(&options.channel, track)?;
     }
-    recorded.retain(|track| !track.parts.is_empty() && track.kind != Kind::Text);
+    recorded.retain(|track| !track.parts.is_empty());
+    check_count("tracks", &options.channel, recorded.len(), TRACKS_MAX)?;
+    let (texts, recorded): (Vec<Recorded>, Vec<Recorded>) =
+        recorded.into_iter().partition(|track| track.kind == Kind::Text);
     if recorded.is_empty() {
         return Err(nothing());
     }
-    check_count("tracks", &options.channel, recorded.len(), TRACKS_MAX)?;
 
     let folder = Folder::create(&options.library)?;
     let staging = folder.stage()?;
@@ -141,7 +146,13 @@ pub fn harvest(options: &Options) -> Result<Summary, Error> {
     }
     let start = place(&mut tracks);
     tracks.iter().try_for_each(|track| track.link(&staging.content()))?;
-    publish(options, &folder, staging, tracks, start)
+    let texts: Vec<Text> =
+        texts.iter().filter_map(|track| text::read(track, start).transpose()).collect::<Result<_, _>>()?;
+    let named =
+        |(number, text): (usize, Text)| Text { track: Track { id: format!("t{}", number + 1), ..text.track }, ..text };
+    let texts: Vec<Text> = texts.into_iter().enumerate().map(named).collect();
+    texts.iter().try_for_each(|text| write_text(&staging.content(), text))?;
+    publish(options, &folder, staging, tracks, texts, start)
 }
 
 /// All that the channel has in complete segments.
@@ -244,6 +255,7 @@ impl<'a> Harvested<'a> {
         let mut spool = BufWriter::with_capacity(1 << 16, spool);
         let (mut fragments, mut sample_count, mut description) = (Vec::new(), 0_u32, None);
         let (mut length, mut start) = (0_u64, None);
+        let mut captions = captions::Found::default();
         for (file, part) in recorded.parts.iter().enumerate() {
             for row in &part.rows {
                 let slot = (row.number.get() - first) as u32;
@@ -261,11 +273,15 @@ impl<'a> Harvested<'a> {
                         spool.write_all(sample.as_bytes()).map_err(failed)?;
                     }
                     let key_frame_size = key_frame_size.unwrap_or_default();
+                    let media = (at + u64::from(chunk.media_offset)) as usize;
+                    // Lies beside the header that was read; the others would have to be read from the disk.
+                    let bytes = &part.map.bytes()[media..media + key_frame_size.get() as usize];
                     if description.is_none() {
-                        let media = (at + u64::from(chunk.media_offset)) as usize;
-                        let bytes = &part.map.bytes()[media..media + key_frame_size.get() as usize];
                         let entry = source.sample_entry;
                         description = Some(codec::describe(&name, entry.bytes, entry.offset, bytes)?);
+                    }
+                    if let Some(description) = &description {
+                        description.read_captions(bytes, &mut captions);
                     }
                     let begins = at == row.offset.get();
                     fragments.push(Fragment {
@@ -296,6 +312,7 @@ impl<'a> Harvested<'a> {
             .ok_or_else(|| Error::Damaged { path: part.files.media.clone(), number: part.rows[0].number.get() })?;
         if let Details::Video(video) = &mut description.details {
             video.frame_rate = frame_rate(u64::from(sample_count), length, recorded.timescale);
+            video.captions = captions.captions();
         }
         let mut samples = spool.into_inner().map_err(|error| failed(error.into_error()))?;
         samples.rewind().map_err(failed)?;
@@ -378,6 +395,7 @@ fn publish(
     folder: &Folder,
     staging: Staging,
     tracks: Vec<Harvested<'_>>,
+    texts: Vec<Text>,
     start: Duration,
 ) -> Result<Summary, Error> {
     let files: Vec<Vec<FileRecord>> = tracks.iter().map(Harvested::files).collect();
@@ -395,6 +413,7 @@ fn publish(
             cues: &[],
             files,
         })
+        .chain(texts.iter().map(Text::entry))
         .collect();
     let path = staging.content().join(index::FILE_NAME);
     let digest = index_writer::write(&path, &mut entries).map_err(|error| folder::Error::io("write", &path, error))?;
@@ -417,7 +436,7 @@ fn publish(
         start,
         duration: duration.max().unwrap_or_default(),
         bytes: tracks.iter().map(Harvested::bytes).sum(),
-        tracks: tracks.into_iter().map(|track| track.track).collect(),
+        tracks: tracks.into_iter().map(|track| track.track).chain(texts.into_iter().map(|text| text.track)).collect(),
     })
 }
 
@@ -535,6 +554,82 @@ mod tests {
         // The channel goes on without them: the asset keeps its files.
         fs::remove_dir_all(&options.live).unwrap();
         assert!(Asset::open(&path, Duration::from_secs(4), summary.version).is_ok());
+    }
+
+    /// A cue a second, of which every other goes on into the next segment of 2 s.
+    fn record_text(directory: &ChannelDir, segments: u64) {
+        directory.create_track("subtitles").unwrap();
+        let files = directory.files("subtitles", FIRST, Kind::Text).unwrap();
+        let mut entry = Vec::new();
+        write::boxed(&mut entry, b"wvtt", |out| {
+            out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
+            write::boxed(out, b"vttC", |out| out.extend_from_slice(b"WEBVTT"));
+        });
+        let mut media = write::header(&Header {
+            timescale: Timescale::MILLIS,
+            sample_entry: &entry,
+            kind: Kind::Text,
+            language: "fr",
+            name: None,
+            media_start: 0,
+            width: 0,
+            height: 0,
+            matrix: Matrix::default(),
+            default_duration: 0,
+            fragment_duration_hint: None,
+        });
+        let journal = Journal::create(&files.journal).unwrap();
+        for number in 0..segments {
+            let (offset, time) = (media.len(), (FIRST + number) * 2_000);
+            let mut cues = [number, number + 1].map(|said| {
+                let mut cue = Vec::new();
+                write::boxed(&mut cue, b"vttc", |out| {
+                    write::boxed(out, b"payl", |out| out.extend_from_slice(format!("cue {said}").as_bytes()));
+                });
+                cue
+            });
+            if number == 4 {
+                cues[1] = b"\0\0\0\x08vtte".to_vec();
+            }
+            let samples = cues.each_ref().map(|cue| Sample {
+                size: (cue.len() as u32).into(),
+                duration: 1_000.into(),
+                flags: 0x0200_0000.into(),
+                ..Sample::default()
+            });
+            fragment_header(1, time, &samples, &mut media).unwrap();
+            cues.iter().for_each(|cue| media.extend_from_slice(cue));
+            let row = SegmentRow {
+                number: (FIRST + number).into(),
+                offset: (offset as u64).into(),
+                time: time.into(),
+                size: ((media.len() - offset) as u32).into(),
+                duration: 2_000.into(),
+                flags: SegmentRow::INDEPENDENT.into(),
+                ..SegmentRow::default()
+            };
+            journal.append(row).unwrap();
+        }
+        fs::write(&files.media, media).unwrap();
+    }
+
+    #[test]
+    fn text_becomes_a_file_that_counts_from_the_beginning() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = ChannelDir::new(&root.path().join("live"), "news").unwrap();
+        let _held = directory.hold().unwrap();
+        record(&directory, "a1", 8, |_| init("en"));
+        record_text(&directory, 8);
+        let options = options(root.path(), 4.0, 12.0);
+        let summary = harvest(&options).unwrap();
+        assert_eq!(summary.tracks.iter().map(|track| track.id.as_str()).collect::<Vec<_>>(), ["a1", "t1"]);
+        let path = options.library.join("evening").join(summary.version.as_str());
+        let words = [(0, 1, 2), (1, 3, 3), (3, 5, 4), (6, 7, 5), (7, 8, 6)]
+            .map(|(start, end, said)| format!("00:00:0{start}.000 --> 00:00:0{end}.000\ncue {said}\n\n"));
+        assert_eq!(fs::read_to_string(path.join("t1.vtt")).unwrap(), format!("WEBVTT\n\n{}", words.concat()));
+        let asset = Asset::open(&path, Duration::from_secs(4), summary.version).unwrap();
+        let track = asset.track("t1").unwrap();
+        assert_eq!((track.track.language.as_str(), track.cues.len()), ("fr", 5));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::media::broadcast::Caption;
+use crate::media::captions::Caption;
 
 /// One channel.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::base::growing::Progress;
 use crate::base::{Extent, Growing, Ticks, Watch, Watermark};
 use crate::media::broadcast::{
-    Bitrate, Broadcast, BroadcastTrack, Caption, Grid, Mark, Position, Run, SegmentRow, State, TailSegment,
+    Bitrate, Broadcast, BroadcastTrack, Grid, Mark, Position, Run, SegmentRow, State, TailSegment,
 };
+use crate::media::captions::Caption;
 use crate::media::{Kind, Track};
 
 use super::op::Opened;

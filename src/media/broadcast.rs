@@ -15,6 +15,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::base::units::{rescale_ceil, rescale_floor};
 use crate::base::{Ticks, Timescale};
 
+use super::captions::Caption;
 use super::track::{Kind, Track};
 
 /// Where segments begin; fixed when a channel first publishes, and kept.
@@ -125,45 +126,6 @@ pub struct Broadcast<'a> {
     pub marks: &'a [Mark],
     /// What the operator says of captions in the pictures; empty if nothing is known of them.
     pub captions: &'a [Caption],
-}
-
-/// Captions that are carried in the video itself (CEA-608 and CEA-708).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caption {
-    pub channel: CaptionChannel,
-    /// BCP 47.
-    pub language: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CaptionChannel {
-    /// CEA-608: 1 to 4.
-    Cc(u8),
-    /// CEA-708: 1 to 63.
-    Service(u8),
-}
-
-impl CaptionChannel {
-    /// As HLS calls them: `CC1` to `CC4`, `SERVICE1` to `SERVICE63` (RFC 8216bis §4.4.6.1, INSTREAM-ID).
-    pub fn read(name: &str) -> Option<CaptionChannel> {
-        let number = |digits: &str, max: u8| {
-            let canonical = !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
-            digits.parse::<u8>().ok().filter(|number| canonical && (1..=max).contains(number))
-        };
-        match name.strip_prefix("CC") {
-            Some(digits) => Some(CaptionChannel::Cc(number(digits, 4)?)),
-            None => Some(CaptionChannel::Service(number(name.strip_prefix("SERVICE")?, 63)?)),
-        }
-    }
-}
-
-impl std::fmt::Display for CaptionChannel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            CaptionChannel::Cc(number) => write!(f, "CC{number}"),
-            CaptionChannel::Service(number) => write!(f, "SERVICE{number}"),
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

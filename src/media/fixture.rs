@@ -308,6 +308,7 @@ pub fn video(id: &str, codec: &str, width: u32, height: u32) -> Track {
             bit_depth: 8,
             colour: (1, 1, 1),
             supplemental_codec: None,
+            captions: Vec::new(),
         }),
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod breaks;
 pub mod broadcast;
+pub mod captions;
 pub mod codec;
 pub mod feed;
 #[doc(hidden)]

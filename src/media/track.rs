@@ -2,6 +2,8 @@
 
 use crate::base::{Ticks, Timescale};
 
+use super::captions::Caption;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     Video,
@@ -81,6 +83,8 @@ pub struct Video {
     pub colour: (u8, u8, u8),
     /// HLS `SUPPLEMENTAL-CODECS` and DASH `scte214:supplementalCodecs`: `dvh1.08.07/db4h`.
     pub supplemental_codec: Option<String>,
+    /// Found in the pictures when they were imported.
+    pub captions: Vec<Caption>,
 }
 
 /// HLS `VIDEO-RANGE` (RFC 8216bis §4.4.6.2), from the transfer characteristics.

@@ -82,6 +82,25 @@ pub fn normalise(file: &str, bytes: &[u8]) -> Result<Normalised, Error> {
     Ok(write(header, &cues))
 }
 
+/// What a cue says besides when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said<'a> {
+    pub identifier: Option<&'a str>,
+    /// `align:start line:0`; empty for none.
+    pub settings: &'a str,
+    /// Cue text (§4.2.2) without empty lines; may be empty.
+    pub text: &'a str,
+}
+
+/// Reads the block of one [`Cue`] of a file in normal form. `None` for anything else: zeros of a file that was cut, say.
+pub fn said(block: &[u8]) -> Option<Said<'_>> {
+    let mut lines = Lines { text: std::str::from_utf8(block).ok()?, at: 0, number: 1 };
+    match Block::read(&mut lines) {
+        Ok(Some(Block::Cue(ParsedCue { identifier, settings, text, .. }))) => Some(Said { identifier, settings, text }),
+        _ => None,
+    }
+}
+
 const ARROW: &str = "-->";
 
 struct ParsedCue<'a> {
@@ -199,7 +218,8 @@ fn write(header: String, cues: &[ParsedCue<'_>]) -> Normalised {
     Normalised { text: text.into_bytes(), cues: table }
 }
 
-pub(super) fn write_timestamp(text: &mut String, millis: u64) {
+/// `hh:mm:ss.ttt`.
+pub fn write_timestamp(text: &mut String, millis: u64) {
     let (seconds, millis) = (millis / 1_000, millis % 1_000);
     let (minutes, seconds) = (seconds / 60, seconds % 60);
     // Writing to a String cannot fail.
@@ -337,6 +357,26 @@ mod tests {
     }
 
     #[test]
+    fn blocks_say_what_they_say() {
+        let said = |block: &[u8]| {
+            super::said(block)
+                .map(|said| (said.identifier.unwrap_or("-").to_owned(), said.settings.to_owned(), said.text.to_owned()))
+        };
+        for (block, want) in [
+            (&b"00:00:01.000 --> 00:00:02.000\na\nb\n\n"[..], Some(("-", "", "a\nb"))),
+            (b"id 1\n00:00:01.000 --> 00:00:02.000 line:0 align:start\n\n", Some(("id 1", "line:0 align:start", ""))),
+            (b"NOTE a\n\n", None),
+            (&[0; 40], None),
+            (b"\xff", None),
+            (b"", None),
+        ] {
+            let want =
+                want.map(|(identifier, settings, text)| (identifier.to_owned(), settings.to_owned(), text.to_owned()));
+            assert_eq!(said(block), want, "{}", block.escape_ascii());
+        }
+    }
+
+    #[test]
     fn timestamps_are_strict() {
         for (text, want) in [
             ("00:00.000", Some(0)),
@@ -372,6 +412,14 @@ mod tests {
             // A segment is a header and blocks: each must stand on its own.
             let alone = normalise("cue", format!("WEBVTT\n\n{block}").as_bytes()).unwrap();
             assert_eq!((alone.cues.len(), alone.cues[0].start.get(), alone.cues[0].end.get()), (1, start, end));
+            let said = said(block.as_bytes()).unwrap();
+            let identifier = said.identifier.map(|identifier| format!("{identifier}\n")).unwrap_or_default();
+            let (mut timing, gap) = (String::new(), if said.settings.is_empty() { "" } else { " " });
+            write_timestamp(&mut timing, start);
+            timing.push_str(" --> ");
+            write_timestamp(&mut timing, end);
+            let text = if said.text.is_empty() { String::new() } else { format!("{}\n", said.text) };
+            assert_eq!(format!("{identifier}{timing}{gap}{}\n{text}\n", said.settings), block);
         }
         assert_eq!(offset.unwrap_or(normalised.text.len()), normalised.text.len());
         assert_eq!(normalise("again", &normalised.text).as_ref(), Ok(normalised));
@@ -380,6 +428,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_refused_or_normalised(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = said(&bytes);
             let _ = normalise("s.vtt", &bytes);
         }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::base::units::rescale_ceil;
 use crate::base::{Ticks, Timescale};
 use crate::media::broadcast::{
-    Bitrate, Broadcast, BroadcastTrack, Caption, Grid, Mark, Part, Run, SegmentRow, State, TailSegment,
+    Bitrate, Broadcast, BroadcastTrack, Grid, Mark, Part, Run, SegmentRow, State, TailSegment,
 };
+use crate::media::captions::Caption;
 use crate::media::{Kind, Track, fixture};
 
 /// Owns what a [`Broadcast`] borrows.

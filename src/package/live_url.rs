@@ -9,6 +9,7 @@
 //! | `{track}.m3u8` | HLS media playlist |
 //! | `{track}/{init}.mp4` | CMAF header, by a hash of its bytes |
 //! | `{track}/{number}.m4s` | CMAF segment, by slot number |
+//! | `{track}/{number}.vtt` | WebVTT segment of a track of WebVTT |
 //! | `{track}/{number}.{part}.m4s` | CMAF chunk (an HLS part), counted from 0 within the segment |
 //!
 //! Manifests and media playlists take `?start=…&end=…`: a [`Stretch`].
@@ -25,6 +26,7 @@ pub enum Resource<'a> {
     MediaPlaylist { track: &'a str },
     Init { track: &'a str, init: &'a str },
     Segment { track: &'a str, number: u64 },
+    TextSegment { track: &'a str, number: u64 },
     Part { track: &'a str, number: u64, part: u32 },
 }
 
@@ -53,6 +55,9 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
     let track = name(track)?;
     if let Some(init) = file.strip_suffix(".mp4") {
         return Some(Resource::Init { track, init: name(init)? });
+    }
+    if let Some(number) = file.strip_suffix(".vtt") {
+        return Some(Resource::TextSegment { track, number: decimal(number)? });
     }
     let stem = file.strip_suffix(".m4s")?;
     match stem.split_once('.') {
@@ -95,6 +100,13 @@ pub fn push_segment(out: &mut String, track: &str, number: u64) {
     out.push('/');
     out.push_str(itoa::Buffer::new().format(number));
     out.push_str(".m4s");
+}
+
+pub fn push_text_segment(out: &mut String, track: &str, number: u64) {
+    out.push_str(track);
+    out.push('/');
+    out.push_str(itoa::Buffer::new().format(number));
+    out.push_str(".vtt");
 }
 
 pub fn push_part(out: &mut String, track: &str, number: u64, part: u32) {

@@ -13,8 +13,10 @@ pub mod live_url;
 pub mod mss;
 pub mod progressive;
 pub mod single;
+pub mod text;
 pub mod ts;
 pub mod url;
+pub mod wvtt;
 
 pub use filter::{BadFilter, Filter};
 pub use links::{Addressing, Links};

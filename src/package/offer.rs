@@ -1,6 +1,7 @@
 //! Tracks as manifests list them, whether they are of an asset or of a channel.
 
 use crate::media::broadcast::Broadcast;
+use crate::media::captions::Caption;
 use crate::media::{Kind, Presentation, Track};
 
 use super::filter::Filter;
@@ -37,6 +38,18 @@ pub fn kept<'a>(presentation: &Presentation<'a>, filter: &Filter) -> Vec<&'a str
     let offers = of_presentation(presentation, target);
     let kept = offers.iter().filter(|offer| filter.keeps(offer.track, offer.rate.peak));
     kept.map(|offer| offer.track.id.as_str()).collect()
+}
+
+/// What is in the pictures of any of them: playlists have one list for all (RFC 8216bis §4.4.6.2, CLOSED-CAPTIONS).
+pub(super) fn captions(offers: &[Offer<'_>]) -> Vec<Caption> {
+    let mut captions: Vec<Caption> = Vec::new();
+    for caption in offers.iter().filter_map(|offer| offer.track.video()).flat_map(|video| &video.captions) {
+        if captions.iter().all(|other| other.channel != caption.channel) {
+            captions.push(caption.clone());
+        }
+    }
+    captions.sort_by_key(|caption| caption.channel);
+    captions
 }
 
 /// In the order of the channel's tracks.

@@ -233,12 +233,6 @@ proptest! {
                 }
                 let view = presentation.track(&id).unwrap();
                 seen.push(id.clone());
-                if view.track.kind() == Kind::Text {
-                    let link = &representation.BaseURL[0].base;
-                    let whole = Resource::Text { version: presentation.version, track: &id };
-                    prop_assert_eq!(url::parse(link), Some(whole));
-                    continue;
-                }
                 let template = representation.SegmentTemplate.as_ref().or(set.SegmentTemplate.as_ref()).unwrap();
                 let init = template.initialization.as_ref().unwrap().replace("$RepresentationID$", &id);
                 let version = presentation.version;
@@ -253,11 +247,22 @@ proptest! {
                         at += run.d;
                     }
                 }
+                let media = template.media.as_ref().unwrap().replace("$RepresentationID$", &id);
+                let links: Vec<String> = rows.iter().map(|row| media.replace("$Time$", &row.0.to_string())).collect();
+                if view.track.kind() == Kind::Text {
+                    // One name, as fragments and as WebVTT.
+                    for (row, link) in rows.iter().zip(&links) {
+                        let time = Ticks(row.0 as i64);
+                        prop_assert_eq!(url::parse(link), Some(Resource::Segment { version, track: &id, time }));
+                        let span = super::text::span_at(&presentation, &view, time).unwrap();
+                        prop_assert_eq!(span.end, Ticks((row.0 + row.1) as i64));
+                        prop_assert!(hls::text_segment(&presentation, &view, time).is_some());
+                    }
+                    continue;
+                }
                 let table: Vec<(u64, u64)> =
                     view.segments().map(|segment| (segment.time.0 as u64, segment.duration.0 as u64)).collect();
                 prop_assert_eq!(&rows, &table);
-                let media = template.media.as_ref().unwrap().replace("$RepresentationID$", &id);
-                let links: Vec<String> = rows.iter().map(|row| media.replace("$Time$", &row.0.to_string())).collect();
                 prop_assert_eq!(links, segment_urls(&presentation, &view));
             }
         }

@@ -11,7 +11,7 @@
 //! | `index.mp4` | progressive MP4 of some of the tracks |
 //! | `{version}/{track}.m3u8` | HLS media playlist |
 //! | `{version}/{track}/init.mp4` | CMAF header |
-//! | `{version}/{track}/{time}.m4s` | CMAF segment, by decode time of its first sample in track ticks |
+//! | `{version}/{track}/{time}.m4s` | CMAF segment, by decode time of its first sample in track ticks; of text, by presentation time of its start |
 //! | `{version}/{track}/{time}.vtt` | WebVTT segment, by presentation time of its start in track ticks |
 //! | `{version}/{track}.iframes.m3u8` | HLS I-frame playlist |
 //! | `{version}/{track}/{time}.iframe.m4s` | a key frame by itself |

@@ -115,6 +115,8 @@ fn whole_answers() {
         ("{v}/a2/0.m4s", Kind::Segment, "audio/mp4", "immutable", "-a2-0", false),
         ("{v}/v2/120120.m4s", Kind::Segment, "video/mp4", "immutable", "-v2-120120", false),
         ("{v}/t1/0.vtt", Kind::Text, "text/vtt; charset=utf-8", "immutable", "-t1-0", false),
+        ("{v}/t1/init.mp4", Kind::Init, "application/mp4", "immutable", "-t1-init", false),
+        ("{v}/t1/4004.m4s", Kind::Segment, "application/mp4", "immutable", "-t1-4004-wvtt", false),
         ("{v}/t1.vtt", Kind::Text, "text/vtt; charset=utf-8", "immutable", "-t1", false),
         ("single/index.m3u8", Kind::Multivariant, "application/vnd.apple.mpegurl", "max-age=5", "-single-hls-", true),
         ("single/index.mpd", Kind::Mpd, "application/dash+xml", "max-age=5", "-single-dash-", true),
@@ -184,7 +186,7 @@ fn names_that_nothing_has() {
         "index.ism/QualityLevels(1)/Fragments(video=213333)",
         "index.ism/{v}/QualityLevels(1)/Fragments(audio=0)",
         "{v}/v9.mp4",
-        "{v}/t1.mp4", // text has no header and no index
+        "{v}/t1.mp4", // there is no file of text in fragments
         "{v}/v9/init.mp4",
         "{v}/v9/0.m4s",
         "{v}/v1/1.m4s",
@@ -192,8 +194,9 @@ fn names_that_nothing_has() {
         "{v}/v1/9223372036854775807.m4s",
         "{v}/v1/0.vtt",
         "{v}/v1.vtt",
-        "{v}/t1/init.mp4",
-        "{v}/t1/0.m4s",
+        "{v}/t9/init.mp4",
+        "{v}/t1/1.m4s",
+        "index.ism/{v}/QualityLevels(1)/Fragments(text_en=0)",
         "{v}/t1/1.vtt",
         "index.html",
     ] {

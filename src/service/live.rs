@@ -26,12 +26,15 @@ use crate::media::{isobmff, track};
 use crate::package::live_url::{Resource, Stretch};
 use crate::package::{dash, date, hls};
 
+use crate::sys::residency;
+
 use super::Wait;
 use super::manifest::{Label, Manifest};
 use super::representation::{Coding, Description, Representation};
 
 const HLS: &str = "application/vnd.apple.mpegurl";
 const DASH: &str = "application/dash+xml";
+const VTT: &str = "text/vtt; charset=utf-8";
 const NO_STORE_FIELD: &str = "Cache-Control: no-store\r\n";
 /// The name of an initialisation segment is a hash of its bytes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -67,6 +70,9 @@ pub trait Source {
 
     fn watch(&self, track: &str) -> Option<&Arc<Watch>>;
 
+    /// Whether a stretch of one of its files can be read without waiting for the disk: a system call.
+    fn is_resident(&self, extent: &Extent) -> bool;
+
     /// EXT-X-CUE-OUT and EXT-X-CUE-IN beside EXT-X-DATERANGE.
     fn cue_tags(&self) -> bool;
 }
@@ -78,6 +84,8 @@ pub enum Outcome {
     /// Ask again when it has come so far.
     Wait(Wait),
     Compress(Arc<Manifest>),
+    /// What it would be made of is not in memory.
+    Read(Vec<Extent>),
 }
 
 /// Why a query is refused; the display is the body of the answer.
@@ -147,6 +155,7 @@ impl Live {
                 let etag = format_args!("{track}-{number}");
                 Ok(self.located(request, snapshot, track, snapshot.segment(track, number), etag))
             }
+            Resource::TextSegment { track, number } => Ok(self.text(request, snapshot, track, number)),
             Resource::Part { track, number, part } => {
                 let etag = format_args!("{track}-{number}.{part}");
                 Ok(self.located(request, snapshot, track, snapshot.part(track, number, part), etag))
@@ -219,6 +228,54 @@ impl Live {
         })
     }
 
+    /// A segment of WebVTT, made of the one that is stored.
+    fn text<S: Source>(&self, request: &Request<'_>, source: &S, track: &str, number: u64) -> Outcome {
+        let Some((broadcast, _)) = source.broadcast(None).zip(source.edge()) else { return Outcome::Missing };
+        let found = broadcast.track(track).filter(|live| hls::is_webvtt(live.track));
+        let Some(live) = found else { return Outcome::Missing };
+        let (scale, target) = (live.track.timescale, target_duration(&broadcast));
+        let wait = |until| {
+            Outcome::Wait(Wait {
+                until,
+                patience: target * PATIENCE_TARGETS,
+                otherwise: Box::new(self.missing.clone()),
+            })
+        };
+        let text = match source.segment(track, number) {
+            Located::Whole(extent) => {
+                let segment = live.segments(number).next().filter(|segment| segment.number == number);
+                let init = segment.and_then(|segment| Some((segment.time, source.init(track, segment.init)?)));
+                let Some((time, init)) = init else { return Outcome::Missing };
+                let absent: Vec<Extent> =
+                    [&init, &extent].into_iter().filter(|extent| !source.is_resident(extent)).cloned().collect();
+                if !absent.is_empty() {
+                    return Outcome::Read(absent);
+                }
+                hls::live_text_segment(mapped(&init), mapped(&extent), time, scale)
+            }
+            Located::Gap { time, .. } => hls::live_text_gap(time, scale),
+            // It is asked for before it is listed: when it is whole.
+            Located::Growing(_) => {
+                let target = Position { number: number.saturating_add(1), parts: 0 }.mark();
+                let Some(watch) = source.watch(track) else { return Outcome::Missing };
+                return wait(Watermark { watch: watch.clone(), target });
+            }
+            Located::Later(until) => return wait(until),
+            Located::Missing => return Outcome::Missing,
+        };
+        let cache_control = segment_cache_control(&broadcast);
+        let description = Description {
+            kind: Kind::Text,
+            content_type: VTT,
+            coding: Coding::Only,
+            etag: format_args!("{track}-{number}-vtt"),
+            last_modified: None,
+            cache_control: &cache_control,
+        };
+        let body = Payload::from(Bytes::from(text));
+        Outcome::Ready(Representation::new(description, body).respond(request))
+    }
+
     fn located<S: Source>(
         &self,
         request: &Request<'_>,
@@ -230,11 +287,7 @@ impl Live {
         let Some((broadcast, _)) = source.edge() else { return Outcome::Missing };
         let Some(live) = broadcast.track(track) else { return Outcome::Missing };
         let target = target_duration(&broadcast);
-        // A number never means other bytes, but it is gone with the window: nobody need keep it for longer than that.
-        let window = broadcast.next.saturating_sub(broadcast.first) as u128 * broadcast.grid.slot_duration().as_nanos();
-        let window = u64::try_from(window / 1_000_000_000).unwrap_or(u64::MAX);
-        let age = window.max(target.as_secs() * BLOCKED_AGE_TARGETS);
-        let cache_control = format!("public, max-age={age}, immutable");
+        let cache_control = segment_cache_control(&broadcast);
         match located {
             Located::Whole(extent) => {
                 let body = Payload::from(extent);
@@ -345,6 +398,20 @@ fn whole(
     let description =
         Description { kind, content_type, coding: Coding::Only, etag, last_modified: None, cache_control };
     Representation::new(description, body)
+}
+
+/// A number never means other bytes, but it is gone with the window: nobody need keep it for longer than that.
+fn segment_cache_control(broadcast: &Broadcast<'_>) -> String {
+    let window = broadcast.next.saturating_sub(broadcast.first) as u128 * broadcast.grid.slot_duration().as_nanos();
+    let window = u64::try_from(window / 1_000_000_000).unwrap_or(u64::MAX);
+    let age = window.max(target_duration(broadcast).as_secs() * BLOCKED_AGE_TARGETS);
+    format!("public, max-age={age}, immutable")
+}
+
+/// Zeros where the file was cut; nothing where it is not mapped.
+fn mapped(extent: &Extent) -> &[u8] {
+    let file = extent.file.mapped().unwrap_or_default();
+    file.get(extent.offset as usize..extent.end() as usize).unwrap_or_default()
 }
 
 fn target_duration(broadcast: &Broadcast<'_>) -> Duration {
@@ -531,6 +598,10 @@ impl Source for Snapshot {
 
     fn part(&self, track: &str, number: u64, part: u32) -> Located {
         Snapshot::part(self, track, number, part)
+    }
+
+    fn is_resident(&self, extent: &Extent) -> bool {
+        residency::is_resident(extent.file.fd(), extent.offset, extent.len)
     }
 
     fn watch(&self, track: &str) -> Option<&Arc<Watch>> {

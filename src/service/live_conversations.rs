@@ -100,6 +100,10 @@ impl Source for Snapshot {
         Some(&self.watch)
     }
 
+    fn is_resident(&self, _: &Extent) -> bool {
+        true
+    }
+
     fn cue_tags(&self) -> bool {
         false
     }
@@ -162,6 +166,7 @@ fn name(outcome: &Outcome) -> String {
             format!("wait {}.{parts} {}s {}", number - FIRST, patience.as_secs(), otherwise.status.0)
         }
         Outcome::Compress(_) => "compress".into(),
+        Outcome::Read(_) => "read".into(),
     }
 }
 

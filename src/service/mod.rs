@@ -266,6 +266,7 @@ impl Service {
             live::Outcome::Missing => Answer::Ready(self.missing.clone()),
             live::Outcome::Wait(wait) => Answer::Wait(wait),
             live::Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
+            live::Outcome::Read(extents) => Answer::Load(Load::Read(extents)),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::media::{Presentation, TrackView};
 use crate::package::key_frame::{self, key_frame_at};
 use crate::package::ts::url::Rendition;
 use crate::package::url::Resource;
-use crate::package::{Addressing, Links, cmaf, dash, hls, mss, single, ts};
+use crate::package::{Addressing, Links, cmaf, dash, hls, mss, single, text, ts, wvtt};
 use crate::store::derived::{self, Derived};
 use crate::sys::residency;
 
@@ -34,6 +34,8 @@ const HLS: &str = "application/vnd.apple.mpegurl";
 const DASH: &str = "application/dash+xml";
 const XML: &str = "text/xml; charset=utf-8";
 const VTT: &str = "text/vtt; charset=utf-8";
+/// RFC 4337 §2: neither pictures nor sound.
+const TEXT_FRAGMENTS: &str = "application/mp4";
 /// Refusals that are remembered.
 const REFUSED_MAX: usize = 1_024;
 
@@ -177,6 +179,14 @@ impl Playback {
             }
             Resource::Progressive => {
                 return open().map_or_else(|outcome| outcome, |source| self.movie(request, asset, version, source));
+            }
+            Resource::Init { track, .. } if is_text(track) => {
+                let answer = |source: &S| made_init(source, version, track).answer(request, source);
+                return open().map_or_else(|outcome| outcome, answer);
+            }
+            Resource::Segment { track, time, .. } if is_text(track) => {
+                let answer = |source: &S| made_segment(source, version, track, time).answer(request, source);
+                return open().map_or_else(|outcome| outcome, answer);
             }
             Resource::Init { track, .. } => open().map(|source| (source, init(source, version, track))),
             Resource::Segment { track, time, .. } => {
@@ -455,14 +465,22 @@ fn key_frame<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Des
 fn smooth_fragment<S: Source>(source: &S, version: &str, name: (u64, &str, u64), cache_control: &str) -> Described {
     let (bitrate, stream, time) = name;
     let presentation = source.presentation();
-    let Some((view, segment, timeline)) = mss::find(&presentation, bitrate, stream, time) else {
+    let Some((view, content, timeline)) = mss::find(&presentation, bitrate, stream, time) else {
         return Described::Missing;
     };
-    if let Some(absent) = absent(source, source.sample_rows(&view.track.id, mss::sample_rows(&view, &segment))) {
+    let needed = match &content {
+        mss::Content::Media(segment) => source.sample_rows(&view.track.id, mss::sample_rows(&view, segment)),
+        mss::Content::Text(span) => text::source(&view, span),
+    };
+    if let Some(absent) = absent(source, needed) {
         return Described::Absent(absent);
     }
-    let body = mss::fragment(&view, &segment, timeline);
-    let Some((body, content_type)) = body.zip(media_type(&view)) else { return Described::Missing };
+    let body = match &content {
+        mss::Content::Media(segment) => mss::fragment(&view, segment, timeline),
+        mss::Content::Text(span) => mss::text_fragment(&view, span, timeline),
+    };
+    let Some(body) = body else { return Described::Missing };
+    let content_type = media_type(&view).unwrap_or(TEXT_FRAGMENTS);
     let description = Description {
         kind: Kind::Segment,
         content_type,
@@ -472,6 +490,29 @@ fn smooth_fragment<S: Source>(source: &S, version: &str, name: (u64, &str, u64),
         cache_control,
     };
     Described::Ready(Representation::new(description, body))
+}
+
+/// The initialisation segment of text in fragments, of which only the words are stored.
+fn made_init<S: Source>(source: &S, version: &str, id: &str) -> Described {
+    let Some(view) = text_track(source, id) else { return Described::Missing };
+    if let Some(absent) = absent(source, [wvtt::header_source(&view)]) {
+        return Described::Absent(absent);
+    }
+    let Some(body) = wvtt::init(&view) else { return Described::Missing };
+    Described::Ready(immutable(source, Kind::Init, TEXT_FRAGMENTS, format_args!("{version}-{id}-init"), body))
+}
+
+fn made_segment<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Described {
+    let presentation = source.presentation();
+    let found = text_track(source, id).and_then(|view| Some((view, text::span_at(&presentation, &view, time)?)));
+    let Some((view, span)) = found else { return Described::Missing };
+    if let Some(absent) = absent(source, text::source(&view, &span)) {
+        return Described::Absent(absent);
+    }
+    let Some(body) = wvtt::segment(&view, &span) else { return Described::Missing };
+    // Unlike the WebVTT segment of that name.
+    let etag = format_args!("{version}-{id}-{}-wvtt", time.0);
+    Described::Ready(immutable(source, Kind::Segment, TEXT_FRAGMENTS, etag, body))
 }
 
 fn text_segment<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Option<Representation> {
@@ -491,7 +532,12 @@ fn text_track<'s, S: Source>(source: &'s S, id: &str) -> Option<TrackView<'s>> {
     source.track(id).filter(|view| view.track.kind() == track::Kind::Text)
 }
 
-/// RFC 4337 §2; `None` for text, which is not in ISO files here.
+/// Tracks are named by what they are.
+fn is_text(id: &str) -> bool {
+    id.starts_with('t')
+}
+
+/// RFC 4337 §2; `None` for text, which is not stored in ISO files.
 fn media_type(view: &TrackView<'_>) -> Option<&'static str> {
     match view.track.kind() {
         track::Kind::Video => Some("video/mp4"),

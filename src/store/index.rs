@@ -12,7 +12,7 @@ use crate::base::limits::{TRACK_FILES_MAX, TRACKS_MAX};
 use crate::base::{Extent, Stored, Ticks, Timescale};
 use crate::media::fragment::Start;
 use crate::media::track::{Audio, Details, Kind, Role, Video, VideoRange};
-use crate::media::{Cue, Fragment, Sample, Track};
+use crate::media::{Cue, Fragment, Sample, Track, captions};
 use crate::sys::{MappedFile, populate, residency};
 
 /// Name of the index within a version's directory.
@@ -212,6 +212,12 @@ fn record(record: &TrackRecord, strings: &str, bytes: &[u8]) -> Result<IndexedTr
                 supplemental_codec: has(present::SUPPLEMENTAL_CODEC)
                     .then(|| text(&record.supplemental_codec))
                     .transpose()?,
+                captions: {
+                    let said =
+                        Text { offset: record.captions.offset, len: u32::from(record.captions.len.get()).into() };
+                    let said = text(&said)?;
+                    captions::read(&said).ok_or_else(|| format!("captions {said:?}"))?
+                },
             })
         }
         Kind::Audio => Details::Audio(Audio {

@@ -7,9 +7,11 @@ use std::path::Path;
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::layout::{CHECKED_FROM, FileRecord, Header, MAGIC, READ_VERSION, Table, Text, TrackRecord, present};
+use super::layout::{
+    CHECKED_FROM, FileRecord, Header, MAGIC, READ_VERSION, ShortText, Table, Text, TrackRecord, present,
+};
 use crate::media::track::{Details, Role, VideoRange};
-use crate::media::{Cue, Fragment, Sample, Track};
+use crate::media::{Cue, Fragment, Sample, Track, captions};
 
 /// One track to be written.
 pub struct Entry<'a> {
@@ -151,6 +153,11 @@ fn record(entry: &Entry<'_>, strings: &mut String) -> TrackRecord {
                 record.supplemental_codec = text(codec);
                 record.present |= present::SUPPLEMENTAL_CODEC;
             }
+            if !video.captions.is_empty() {
+                // At most 67 channels of at most 45 bytes each.
+                let Text { offset, len } = text(&captions::write(&video.captions));
+                record.captions = ShortText { offset, len: (len.get() as u16).into() };
+            }
         }
         Details::Audio(audio) => {
             record.kind = 1;
@@ -203,6 +210,7 @@ mod tests {
                     bit_depth: 10,
                     colour: (9, 18, 9),
                     supplemental_codec: Some("dvh1.08.07/db4h".into()),
+                    captions: captions::read("CC1=en SERVICE2=pt-BR").unwrap(),
                 }),
             ),
             track(

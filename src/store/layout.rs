@@ -27,7 +27,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::media::{Cue, Fragment, Sample};
 
 pub const MAGIC: [u8; 8] = *b"HWINDEX\n";
-/// What this build writes and reads; an index without file tables is the same to builds before there were any. Another format: the asset has to be imported again.
+/// What this build writes and reads; an index without file tables is the same to builds before there were any, and captions are nothing to those that do not know of them. Another format: the asset has to be imported again.
 pub const READ_VERSION: u16 = 1;
 /// First byte that the checksum covers.
 pub const CHECKED_FROM: usize = 16;
@@ -80,7 +80,8 @@ pub struct TrackRecord {
     pub present: u8,
     /// Empty for an imported track, which has the one file of `file_size` and `digest`.
     pub files: Table,
-    pub reserved: [u8; 6],
+    /// Of the pictures, as [`crate::media::captions::write`] writes them; empty if there are none.
+    pub captions: ShortText,
 }
 
 /// One file of a track that was recorded to several, as a channel does. They may hold more than the track: fragments lie
@@ -117,6 +118,14 @@ pub struct Table {
 pub struct Text {
     pub offset: U32,
     pub len: U32,
+}
+
+/// The same, of less than 64 KiB.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct ShortText {
+    pub offset: U32,
+    pub len: U16,
 }
 
 const _: () = assert!(size_of::<Header>() == 32);

@@ -95,6 +95,9 @@ export async function startOrigin() {
     assets.push(name);
   };
   add('sample', readdirSync(samples).filter((file) => /\.(mp4|vtt)$/.test(file)).map((file) => join(samples, file)));
+  const captioned = join(directory, 'captions.mp4');
+  execFileSync('python3', [join(root, 'tests/captions.py'), join(samples, 'video-180p.mp4'), captioned], { stdio: ['ignore', 'ignore', 'inherit'] });
+  add('captions', [captioned]);
   for (const [name, parameters] of Object.entries(made)) {
     const file = join(directory, `${name}.mp4`);
     execFileSync('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-y', ...parameters, file],

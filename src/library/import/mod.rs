@@ -42,7 +42,7 @@ pub use input::Input;
 use output::{Finished, Output};
 use rewrite::Clock;
 use slots::Slots;
-use text::Text;
+pub(super) use text::Text;
 
 use super::asset::file_name;
 use super::folder::{self, Folder, Published, Staging};
@@ -363,17 +363,7 @@ fn finish(
             fragments: 0,
             duration: Duration::from_millis(last),
         });
-        entries.push(Entry {
-            track: &text.track,
-            file_size: text.bytes.len() as u64,
-            init_size: 0,
-            digest: blake3::hash(&text.bytes).into(),
-            fragments: &[],
-            samples: Box::new(std::io::empty()),
-            sample_count: 0,
-            cues: &text.cues,
-            files: &[],
-        });
+        entries.push(text.entry());
     }
     let path = content.join(index::FILE_NAME);
     let digest = index_writer::write(&path, &mut entries).map_err(|error| folder::Error::io("write", &path, error))?;
@@ -403,7 +393,8 @@ fn summary(finished: &Finished) -> TrackSummary {
     }
 }
 
-fn write_text(content: &Path, text: &Text) -> Result<(), Error> {
+/// The file of a text, with its id.
+pub(super) fn write_text(content: &Path, text: &Text) -> Result<(), folder::Error> {
     let path = content.join(file_name(&text.track));
     let failed = |error| folder::Error::io("write", &path, error);
     let mut file = TrackFile::create(&path).map_err(failed)?;

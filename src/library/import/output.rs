@@ -21,7 +21,7 @@ use crate::media::fragment::Start;
 use crate::media::isobmff::write::{self, Header};
 use crate::media::isobmff::{Samples, SourceSample};
 use crate::media::track::{Details, Kind};
-use crate::media::{Fragment, Sample, Track};
+use crate::media::{Fragment, Sample, Track, captions};
 use crate::store::TrackFile;
 use crate::sys::writeback;
 
@@ -50,6 +50,7 @@ pub struct Output<'a> {
     spool: BufWriter<File>,
     /// Up to where the source was asked for.
     prefetched: u64,
+    captions: captions::Found,
 }
 
 /// How far the source is read ahead of what is copied. Both directions are then busy at once.
@@ -113,6 +114,7 @@ impl<'a> Output<'a> {
             filled: 0,
             spool: BufWriter::with_capacity(1 << 16, spool),
             prefetched: 0,
+            captions: captions::Found::default(),
         };
         output.write(&init, follower)?;
         output.advance()?;
@@ -257,7 +259,25 @@ impl<'a> Output<'a> {
         for run in &gathered.runs {
             self.copy(run.clone(), follower)?;
         }
+        self.read_captions(&gathered);
         Ok(gathered.bytes)
+    }
+
+    /// Looks at the beginning of each picture, which was read to be copied a moment ago.
+    fn read_captions(&mut self, gathered: &Gathered) {
+        if self.track.kind() != Kind::Video {
+            return;
+        }
+        let source = self.source.map.bytes();
+        let mut sizes = gathered.samples.iter().map(|sample| sample.size.get() as usize);
+        for run in &gathered.runs {
+            let mut rest = source.get(run.start as usize..run.end as usize).unwrap_or_default();
+            while !rest.is_empty() {
+                let Some((picture, behind)) = sizes.next().and_then(|size| rest.split_at_checked(size)) else { return };
+                self.candidate.description.read_captions(picture, &mut self.captions);
+                rest = behind;
+            }
+        }
     }
 
     fn write(&mut self, mut bytes: &[u8], follower: &Follower) -> Result<(), Error> {
@@ -329,8 +349,12 @@ impl<'a> Output<'a> {
         let failed = |error| Error::from(folder::Error::io("write", &path, error));
         let mut samples = self.spool.into_inner().map_err(|error| failed(error.into_error()))?;
         samples.rewind().map_err(failed)?;
+        let mut track = self.track;
+        if let Details::Video(video) = &mut track.details {
+            video.captions = self.captions.captions();
+        }
         Ok(Finished {
-            track: self.track,
+            track,
             fragments: self.fragments,
             sample_count: self.sample_count,
             samples,

@@ -13,6 +13,7 @@ use crate::media::isobmff::{Handler, Movie, SourceTrack, TrackRole};
 use crate::media::subtitles::{self, Coding, Samples, Subtitles};
 use crate::media::track::{Details, Role};
 use crate::media::{Cue, Track};
+use crate::store::index_writer::Entry;
 
 /// A subtitle track in normal form.
 pub struct Text {
@@ -123,6 +124,21 @@ impl Text {
             },
             bytes: subtitles.normalised.text,
             cues: subtitles.normalised.cues,
+        }
+    }
+
+    /// Its part of an index.
+    pub fn entry(&self) -> Entry<'_> {
+        Entry {
+            track: &self.track,
+            file_size: self.bytes.len() as u64,
+            init_size: 0,
+            digest: blake3::hash(&self.bytes).into(),
+            fragments: &[],
+            samples: Box::new(std::io::empty()),
+            sample_count: 0,
+            cues: &self.cues,
+            files: &[],
         }
     }
 

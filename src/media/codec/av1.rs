@@ -75,6 +75,7 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
             bit_depth: sequence.bit_depth,
             colour: colour.triple,
             supplemental_codec: dolby.filter(|_| &kind == b"av01").and_then(|dolby| dolby.supplemental("av01")),
+            captions: Vec::new(),
         }),
         sample_entry: entry.normal_visual(
             &kind,

@@ -110,6 +110,7 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
             bit_depth: sps.bit_depth,
             colour: colour.triple,
             supplemental_codec: dolby.filter(|_| !is_dolby).and_then(|dolby| dolby.supplemental(&name)),
+            captions: Vec::new(),
         }),
         sample_entry: entry.normal_visual(
             &kind,

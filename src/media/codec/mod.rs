@@ -35,6 +35,7 @@ mod vp9;
 use thiserror::Error;
 
 use crate::base::cursor::{Cursor, Short};
+use crate::media::captions;
 use crate::media::fragment::Start;
 use crate::media::track::{Details, Kind};
 
@@ -266,6 +267,29 @@ fn unsupported(kind: &[u8; 4]) -> (String, &'static str) {
 }
 
 impl Description {
+    /// Adds the captions that a picture carries. Looks at what comes before its first slice only.
+    pub fn read_captions(&self, sample: &[u8], found: &mut captions::Found) {
+        let Framing::Nal { length_size, codec } = self.framing else { return };
+        // H.264 table 7-1, H.265 table 7-1.
+        let kind = |header: u8| match codec {
+            NalCodec::Avc => header & 0x1F,
+            NalCodec::Hevc => header >> 1 & 0x3F,
+        };
+        let (slices, message, header_size) = match codec {
+            NalCodec::Avc => (1..=5, 6, 1),
+            NalCodec::Hevc => (0..=31, 39, 2),
+        };
+        for unit in nal_units(sample, length_size).take(LEADING_UNITS_MAX) {
+            let Some(kind) = unit.first().map(|&header| kind(header)).filter(|kind| !slices.contains(kind)) else {
+                return;
+            };
+            if kind == message {
+                let messages = sei::messages(unit, header_size);
+                messages.filter(|(kind, _)| *kind == sei::REGISTERED_USER_DATA).for_each(|(_, data)| found.read(data));
+            }
+        }
+    }
+
     /// What kind of random access point a sample is, by its bitstream. `flagged_sync` is what the container says, which
     /// counts only where the bitstream leaves it open. `None` for a sample that decoding cannot start at.
     ///

@@ -17,9 +17,14 @@ pub struct PrivateData {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media {
     /// Bytes of a NAL unit's length.
-    Video { length_size: u8 },
+    Video {
+        length_size: u8,
+    },
     /// Of WAVEFORMATEX.
-    Audio { tag: u16 },
+    Audio {
+        tag: u16,
+    },
+    Text,
 }
 
 const WAVE_FORMAT_RAW_AAC: u16 = 255;

@@ -7,19 +7,31 @@ pub const RECOVERY_POINT: u32 = 6;
 /// payloadType of alternative transfer characteristics in both (H.264 §D.1.38, H.265 §D.2.38).
 pub const ALTERNATIVE_TRANSFER: u32 = 147;
 
+/// payloadType of registered user data in both (H.264 §D.1.6, H.265 §D.2.6): captions, among others.
+pub const REGISTERED_USER_DATA: u32 = 4;
+
 /// The payload of the first message of a type in a SEI unit, whose header is `header_size` bytes.
 pub fn find(unit: &[u8], header_size: usize, wanted: u32) -> Option<Bits<'_>> {
-    let mut bits = Bits::of_nal(unit.get(header_size..)?);
-    // A message is at least two bytes; the trailing bits are one.
-    while bits.remaining() > 16 {
+    messages(unit, header_size).find(|(kind, _)| *kind == wanted).map(|(_, payload)| payload)
+}
+
+/// Type and payload of each message in a SEI unit. A payload goes on behind its end: what is in it says how long it is.
+pub fn messages(unit: &[u8], header_size: usize) -> impl Iterator<Item = (u32, Bits<'_>)> {
+    let mut bits = Bits::of_nal(unit.get(header_size..).unwrap_or_default());
+    std::iter::from_fn(move || {
+        // A message is at least two bytes; the trailing bits are one.
+        if bits.remaining() <= 16 {
+            return None;
+        }
         let kind = number(&mut bits)?;
         let size = number(&mut bits)?;
-        if kind == wanted {
-            return Some(bits);
+        let payload = bits.clone();
+        // One that ends behind the unit is the last.
+        if size.checked_mul(8).and_then(|size| bits.skip(size)).is_none() {
+            bits = Bits::of_nal(&[]);
         }
-        bits.skip(size.checked_mul(8)?)?;
-    }
-    None
+        Some((kind, payload))
+    })
 }
 
 /// `payloadType` and `payloadSize`: a run of 255s and a last byte.

@@ -40,6 +40,7 @@ fn video() {
             bit_depth: *bit_depth,
             colour: *colour,
             supplemental_codec: None,
+            captions: Vec::new(),
         };
         assert_eq!(got.details, Details::Video(want), "{name}");
     }
@@ -318,6 +319,27 @@ fn broadcast_hlg_is_hlg() {
     assert_eq!(range(&entry, &[]), VideoRange::Sdr);
     let sei: &[u8] = &[39 << 1, 1, 147, 1, 18, 0x80];
     assert_eq!(range(&entry, &sample(&[sei, &[19 << 1, 1]])), VideoRange::Hlg);
+}
+
+#[test]
+fn captions_are_before_the_first_slice() {
+    let found = |fixture: &Fixture, units: &[&[u8]]| {
+        let mut found = captions::Found::default();
+        described(fixture).unwrap().read_captions(&sample(units), &mut found);
+        captions::write(&found.captions())
+    };
+    // A message of another type, and one that says so little of CC1 that it needs an emulation prevention byte.
+    let messages = [&[5, 1, 7, 4, 14][..], b"\xB5\0\x31GA94\x03\x41\xFF\xFC\x94\x20\xFF\x80"].concat();
+    let (avc, hevc) = ([&[6][..], &messages].concat(), [&[39 << 1, 1][..], &messages].concat());
+    for (name, fixture, units, want) in [
+        ("H.264", &from::H264, vec![&[9, 0xF0][..], &avc, &[0x65, 0x88]], "CC1=und"),
+        ("behind a slice", &from::H264, vec![&[0x65, 0x88], &avc], ""),
+        ("of HEVC", &from::H264, vec![&hevc, &[0x65, 0x88]], ""),
+        ("HEVC", &from::HEVC, vec![&[35 << 1, 1, 0x50], &hevc, &[19 << 1, 1]], "CC1=und"),
+        ("an empty unit", &from::HEVC, vec![&[], &hevc], ""),
+    ] {
+        assert_eq!(found(fixture, &units), want, "{name}");
+    }
 }
 
 /// NAL units behind four bytes of length each.

@@ -55,6 +55,7 @@ pub fn describe(entry: &Entry<'_>, sample: &[u8]) -> Result<Description, Fault> 
             bit_depth: configuration.bit_depth,
             colour: colour.triple,
             supplemental_codec: None,
+            captions: Vec::new(),
         }),
         sample_entry: entry.normal_visual(b"vp09", (width, height), "VPC Coding", atom.whole, colour.colr.as_deref()),
         framing: Framing::Vp9,

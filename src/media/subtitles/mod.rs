@@ -17,6 +17,7 @@ use super::webvtt::{self, Normalised};
 
 pub use sample::{Coding, Samples};
 pub use srt::cue_text as subrip_text;
+pub use ttml::write::{Line, document as ttml_document};
 
 /// What a subtitle file is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 mod style;
 mod time;
+pub mod write;
 
 use std::collections::HashMap;
 

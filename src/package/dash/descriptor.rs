@@ -1,6 +1,6 @@
 //! Descriptors: a scheme and a value (ISO/IEC 23009-1 §5.8.2).
 
-use crate::media::broadcast::{Caption, CaptionChannel};
+use crate::media::captions::{Caption, CaptionChannel};
 use crate::media::track::{Audio, Kind, Role, Track, Video, VideoRange};
 
 use crate::package::xml::Xml;

@@ -2,8 +2,8 @@
 
 use crate::media::track::Track;
 use crate::media::{Kind, Presentation, TrackView};
-use crate::package::offer::Offer;
-use crate::package::{Addressing, timeline, url};
+use crate::package::offer::{self, Offer};
+use crate::package::{Addressing, timeline, url, wvtt};
 
 use super::{descriptor, timeline as segments};
 use crate::package::xml::{Tag, Xml};
@@ -66,6 +66,8 @@ pub(super) fn push(
     let views: Vec<TrackView<'_>> = set.iter().map(|&at| presentation.tracks[at]).collect();
     let Some(&head) = views.first() else { return };
     let is_text = head.track.kind() == Kind::Text;
+    // There is no file of fragments of text: as one file it is WebVTT.
+    let is_text_file = is_text && addressing == Addressing::SingleFile;
     let borders = Borders {
         addressing,
         aligned: views.iter().all(|view| segments::aligned(head, *view)),
@@ -73,24 +75,32 @@ pub(super) fn push(
     };
     let tracks: Vec<&Track> = views.iter().map(|view| view.track).collect();
     // A whole subtitle file has no segments that could be aligned.
-    open(xml, id, &tracks, if is_text { "text/vtt" } else { mime(head.track) }, (!is_text).then_some(borders), |_| ());
-    let shared = addressing == Addressing::Segments && !is_text && views.iter().all(|view| segments::same(head, *view));
-    if shared {
+    let mime = if is_text_file { "text/vtt" } else { mime(head.track) };
+    open(xml, id, &tracks, mime, (!is_text_file).then_some(borders), |xml| {
+        let of_set: Vec<Offer<'_>> = set.iter().map(|&at| offers[at]).collect();
+        descriptor::push_captions(xml, &offer::captions(&of_set));
+    });
+    let shared = addressing == Addressing::Segments && views.iter().all(|view| segments::same(head, *view));
+    if shared && is_text {
+        segments::push_text(xml, presentation, whole, head);
+    } else if shared {
         segments::push(xml, presentation.version, head);
     }
     for (view, &at) in views.iter().zip(set) {
         let (version, id) = (presentation.version, &view.track.id);
-        if is_text {
+        if is_text_file {
             // A file of WebVTT is its media type, and has no codec.
             let content = |xml: &mut Xml| {
-                let link = url::versioned(version, &url::text(id));
-                let link = if addressing == Addressing::SingleFile { url::from_single(&link) } else { link };
-                xml.text("BaseURL", &link);
+                xml.text("BaseURL", &url::from_single(&url::versioned(version, &url::text(id))));
                 segments::push_text_base(xml, *view);
             };
             push_representation(xml, offers[at], None, Some(&content));
         } else if shared {
-            push_representation(xml, offers[at], Some(&view.track.codec), None);
+            let mut offer = offers[at];
+            if is_text {
+                offer.rate.peak = wvtt::bit_rate(whole, view);
+            }
+            push_representation(xml, offer, Some(&view.track.codec), None);
         } else {
             let content = |xml: &mut Xml| match addressing {
                 Addressing::Segments => segments::push(xml, version, *view),

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::media::{Segment, TrackView};
-use crate::package::{single, url};
+use crate::media::{Presentation, Segment, TrackView};
+use crate::package::{single, text, url};
 
 use crate::package::xml::{Tag, Xml};
 
@@ -27,12 +27,26 @@ struct Run {
 /// time by the priming (21 ms for AAC), well within what players allow for in choosing segments; and the append window at
 /// the start of the Period cuts the priming off.
 pub(super) fn push(xml: &mut Xml, version: &str, view: TrackView<'_>) {
+    let rows = view.segments().map(|segment| (segment.time.0 as u64, segment.duration.0 as u64));
+    push_template(xml, version, view, rows);
+}
+
+/// Text is cut where the reference is, and named by presentation time. `presentation` may be a stretch of `whole`.
+pub(super) fn push_text(xml: &mut Xml, presentation: &Presentation<'_>, whole: &Presentation<'_>, view: TrackView<'_>) {
+    let first = presentation.cuts.first().map_or(0, |first| whole.cuts.partition_point(|cut| cut < first));
+    let numbers = first..first + presentation.cuts.len();
+    let spans = text::spans(whole, &view).filter(|span| numbers.contains(&(span.number as usize)));
+    let rows = spans.map(|span| (span.start.0 as u64, span.end.0.saturating_sub(span.start.0) as u64));
+    push_template(xml, presentation.version, view, rows);
+}
+
+fn push_template(xml: &mut Xml, version: &str, view: TrackView<'_>, rows: impl Iterator<Item = (u64, u64)>) {
     xml.open("SegmentTemplate", |tag| {
         tag.integer("timescale", view.track.timescale.per_second());
         push_offset(tag, view);
         tag.set("initialization", &url::init_template(version)).set("media", &url::segment_template(version));
     });
-    push_runs(xml, view.segments().map(|segment| (segment.time.0 as u64, segment.duration.0 as u64)));
+    push_runs(xml, rows);
     xml.close("SegmentTemplate");
 }
 

@@ -9,6 +9,7 @@ use crate::package::live_timeline::{self, Entry, TOGETHER, micros, micros_ceil};
 use crate::package::live_url::{self, Stretch};
 
 use super::attributes::Attributes;
+use super::live_text::is_webvtt;
 use super::media::push_seconds;
 use super::{VERSION, VERSION_WITH_GAPS, VERSION_WITH_SKIP, marks};
 
@@ -93,7 +94,7 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
     }
     if !ended {
         push_server_control(&mut out, broadcast);
-        if broadcast.grid.part.is_some() {
+        if lists_parts(broadcast, live) {
             out.push_str("#EXT-X-PART-INF:PART-TARGET=");
             push_seconds(&mut out, micros_ceil(live.part_target, live.track.timescale));
             out.push('\n');
@@ -115,6 +116,11 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
         out.push_str("#EXT-X-ENDLIST\n");
     }
     out
+}
+
+/// Segments of WebVTT are whole.
+fn lists_parts(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>) -> bool {
+    broadcast.grid.part.is_some() && !is_webvtt(live.track)
 }
 
 /// Whether delta updates are offered: the window is longer than what they may not skip. The same for all tracks (§6.2.4).
@@ -172,7 +178,7 @@ struct Edge<'a> {
 impl<'a> Edge<'a> {
     fn of(broadcast: &Broadcast<'a>, live: &BroadcastTrack<'a>) -> Edge<'a> {
         let end = live_timeline::end(broadcast, live);
-        let listed = broadcast.grid.part.is_some() && broadcast.state == State::Ongoing;
+        let listed = lists_parts(broadcast, live) && broadcast.state == State::Ongoing;
         let open = live_timeline::open(live).filter(|open| listed && open.number == end && !open.parts.is_empty());
         let time = match &open {
             Some(open) => open.parts.last().map(|part| after(part.time, part.duration, live.track.timescale)),
@@ -275,7 +281,10 @@ impl<'a> Body<'_, 'a> {
         self.out.push_str("#EXTINF:");
         self.out.push_str(&self.duration);
         self.out.push_str(",\n");
-        live_url::push_segment(&mut self.out, &self.live.track.id, entry.number);
+        match is_webvtt(self.live.track) {
+            true => live_url::push_text_segment(&mut self.out, &self.live.track.id, entry.number),
+            false => live_url::push_segment(&mut self.out, &self.live.track.id, entry.number),
+        }
         self.out.push('\n');
     }
 
@@ -327,10 +336,13 @@ impl<'a> Body<'_, 'a> {
     }
 
     fn push_map(&mut self, init: &'a str) {
+        self.init = Some(init);
+        if is_webvtt(self.live.track) {
+            return;
+        }
         self.out.push_str("#EXT-X-MAP:URI=\"");
         live_url::push_init(&mut self.out, &self.live.track.id, init);
         self.out.push_str("\"\n");
-        self.init = Some(init);
     }
 
     fn push_parts(&mut self, segment: &SegmentView<'a>) {
@@ -365,7 +377,7 @@ impl<'a> Body<'_, 'a> {
             self.push_tags(open.number, start, self.edge.time, follows, open.discontinuities, Some(&open));
             self.push_parts(&open);
         }
-        if let Some((number, part)) = self.next_part() {
+        if let Some((number, part)) = self.next_part().filter(|_| lists_parts(self.broadcast, self.live)) {
             self.out.push_str("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"");
             live_url::push_part(&mut self.out, &self.live.track.id, number, part);
             self.out.push_str("\"\n");
@@ -375,8 +387,13 @@ impl<'a> Body<'_, 'a> {
             let (number, part) = report(self.broadcast, other, self.edge.time);
             let mut line = Attributes::new(&mut self.out, "#EXT-X-RENDITION-REPORT");
             line.quoted("URI", &live_url::media_playlist(&other.track.id, self.stretch));
-            line.integer("LAST-MSN", number);
-            line.integer("LAST-PART", u64::from(part));
+            if lists_parts(self.broadcast, other) {
+                line.integer("LAST-MSN", number);
+                line.integer("LAST-PART", u64::from(part));
+            } else {
+                // Of what is whole.
+                line.integer("LAST-MSN", number.saturating_sub(1).max(self.broadcast.first));
+            }
             line.end();
         }
     }

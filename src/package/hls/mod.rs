@@ -3,6 +3,7 @@
 mod attributes;
 mod key_frames;
 mod live;
+mod live_text;
 mod marks;
 mod media;
 mod multivariant;
@@ -13,6 +14,7 @@ mod text;
 
 pub use key_frames::media_key_frames;
 pub use live::{Live, advance_part_limit, can_skip, live_media};
+pub use live_text::{is_webvtt, live_text_gap, live_text_segment};
 pub(super) use media::push_seconds;
 pub use media::{media, media_single};
 pub(super) use multivariant::{Sound, sound, transport_multivariant};

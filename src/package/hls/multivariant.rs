@@ -1,6 +1,7 @@
 //! The multivariant playlist.
 
-use crate::media::broadcast::{Broadcast, Caption, CaptionChannel};
+use crate::media::broadcast::Broadcast;
+use crate::media::captions::{Caption, CaptionChannel};
 use crate::media::track::{Video, VideoRange};
 use crate::media::{Kind, Presentation};
 use crate::package::live_url::{self, Stretch};
@@ -10,6 +11,7 @@ use crate::package::{Links, timeline};
 
 use super::attributes::Attributes;
 use super::key_frames;
+use super::live_text::is_webvtt;
 use super::rendition::{self, AudioGroup, Link};
 use super::{VERSION, VERSION_WITH_SERVICES};
 
@@ -58,20 +60,29 @@ enum Captions<'a> {
     Known(&'a [Caption]),
 }
 
+impl<'a> Captions<'a> {
+    /// Of pictures that were looked through.
+    fn of(found: &'a [Caption]) -> Captions<'a> {
+        if found.is_empty() { Captions::None } else { Captions::Known(found) }
+    }
+}
+
 /// The multivariant playlist of an asset; its links are relative to `/vod/{asset}/`, or to `single/` below it.
 pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> String {
     let target = timeline::target_seconds(timeline::longest(presentation));
     let offers = offer::of_presentation(presentation, target);
     let independent = presentation.tracks.iter().all(|view| timeline::is_independent(*view));
     let link = |track: &str| links.media_playlist(presentation.version, track);
-    let mut out = render(&offers, &link, independent, Captions::None, Text::Files, Sound::Renditions);
+    let found = offer::captions(&offers);
+    let mut out = render(&offers, &link, independent, Captions::of(&found), Text::Files, Sound::Renditions);
     key_frames::push_streams(&mut out, presentation, links);
     out
 }
 
 /// The multivariant playlist of transport streams. `link` takes a track, or the tracks of a muxed variant: `v1-a1`.
 pub fn transport_multivariant(offers: &[Offer<'_>], link: Link<'_>, independent: bool, sound: Sound) -> String {
-    render(offers, link, independent, Captions::None, Text::Files, sound)
+    let found = offer::captions(offers);
+    render(offers, link, independent, Captions::of(&found), Text::Files, sound)
 }
 
 /// Where the sound of transport streams is: with the pictures unless a viewer has a choice.
@@ -129,7 +140,8 @@ fn render(
     }
     let mut text_codecs: Vec<&str> = Vec::new();
     for Offer { track, .. } in offer::of_kind(offers, Kind::Text).filter(|_| text == Text::Samples) {
-        if !text_codecs.contains(&track.codec.as_str()) {
+        // Segments of WebVTT are of no codec.
+        if !is_webvtt(track) && !text_codecs.contains(&track.codec.as_str()) {
             text_codecs.push(&track.codec);
         }
     }

@@ -1,7 +1,7 @@
 //! Renditions and the groups they form (RFC 8216bis §4.4.6.1).
 
 use crate::media::Kind;
-use crate::media::broadcast::Caption;
+use crate::media::captions::Caption;
 use crate::media::track::{Role, Track};
 use crate::package::name;
 use crate::package::offer::{self, Offer};
@@ -130,12 +130,17 @@ pub(super) fn push_captions(out: &mut String, captions: &[Caption], group: &str)
     let mut names = Vec::new();
     let mut languages: Vec<&str> = Vec::new();
     for Caption { channel, language } in captions {
-        let name = name::unique(name::of_language(language).to_owned(), &names);
+        // Nothing but the channel is known of some.
+        let is_known = language != "und";
+        let name = if is_known { name::of_language(language).to_owned() } else { channel.to_string() };
+        let name = name::unique(name, &names);
         let mut line = Attributes::new(out, "#EXT-X-MEDIA");
         line.plain("TYPE", "CLOSED-CAPTIONS");
         line.quoted("GROUP-ID", group);
         line.quoted("NAME", &name);
-        line.quoted("LANGUAGE", language);
+        if is_known {
+            line.quoted("LANGUAGE", language);
+        }
         line.plain("DEFAULT", "NO");
         // One of a language (§4.4.6.1.1).
         line.plain("AUTOSELECT", if languages.contains(&language.as_str()) { "NO" } else { "YES" });

@@ -16,7 +16,9 @@ use bytes::Bytes;
 
 use crate::base::{Payload, Piece, Ticks};
 use crate::media::isobmff::write::{boxed, full_boxed};
+use crate::media::subtitles::{Line, ttml_document};
 use crate::media::{Segment, TrackView};
+use crate::package::text::{self, Span};
 
 use super::time::Timeline;
 
@@ -27,6 +29,8 @@ const TFHD_BASE_IS_MOOF: u32 = 0x02_0000;
 const TRUN_DATA_OFFSET: u32 = 0x01;
 const TRUN_COLUMNS: u32 = 0x100 | 0x200 | 0x400;
 const TRUN_COMPOSITION: u32 = 0x800;
+/// `sample_flags` of ISO/IEC 14496-12 §8.8.3.1.
+const FLAGS_SYNC: u32 = 0x0200_0000;
 const TRACK_ID: u32 = 1;
 
 /// The rows of the track's sample table that a fragment is described from.
@@ -51,54 +55,32 @@ pub fn fragment(view: &TrackView<'_>, segment: &Segment, timeline: Timeline) -> 
     let end = Ticks(segment.time.0.saturating_add(segment.duration.0));
     let (start, end) = (timeline.time(view, segment.time), timeline.time(view, end));
     let composed = samples.iter().any(|sample| view.stored_offset(sample) != 0);
-    let mut out = Vec::with_capacity(160 + samples.len() * 16);
-    let mut offset_at = 0;
-    let put = |out: &mut Vec<u8>, value: u32| out.extend_from_slice(&value.to_be_bytes());
-    boxed(&mut out, b"moof", |out| {
-        full_boxed(out, b"mfhd", 0, 0, |out| put(out, segment.number.wrapping_add(1)));
-        boxed(out, b"traf", |out| {
-            full_boxed(out, b"tfhd", 0, TFHD_BASE_IS_MOOF, |out| put(out, TRACK_ID));
-            let flags = TRUN_DATA_OFFSET | TRUN_COLUMNS | if composed { TRUN_COMPOSITION } else { 0 };
-            full_boxed(out, b"trun", 1, flags, |out| {
-                put(out, samples.len() as u32);
-                offset_at = out.len();
-                put(out, 0);
-                for (at, row) in fragments.iter().enumerate() {
-                    let mut time = row.decode_time();
-                    let mut border = timeline.time(view, time);
-                    // Zeros are read of an index that was cut meanwhile: whoever asked finds out.
-                    let first = row.first_sample.get().wrapping_sub(rows.start) as usize;
-                    let of =
-                        samples.get(first..first.saturating_add(row.sample_count.get() as usize)).unwrap_or_default();
-                    for (number, sample) in of.iter().enumerate() {
-                        let next = Ticks(time.0.saturating_add(i64::from(sample.duration.get())));
-                        // Each border is rounded by itself. A hole before the next stored fragment belongs to the last sample.
-                        let until = match fragments.get(at + 1) {
-                            Some(following) if number + 1 == of.len() => following.decode_time(),
-                            _ => next,
-                        };
-                        let next_border = timeline.time(view, until);
-                        put(out, next_border.saturating_sub(border) as u32);
-                        put(out, sample.size.get());
-                        put(out, sample.flags.get());
-                        if composed {
-                            let shown = Ticks(time.0.saturating_add(i64::from(view.stored_offset(sample))));
-                            put(out, (timeline.time(view, shown) as i64 - border as i64) as u32);
-                        }
-                        (time, border) = (until, next_border);
-                    }
+    let mut out = head(segment.number, (start, end), composed, samples.len(), |out| {
+        for (at, row) in fragments.iter().enumerate() {
+            let mut time = row.decode_time();
+            let mut border = timeline.time(view, time);
+            // Zeros are read of an index that was cut meanwhile: whoever asked finds out.
+            let first = row.first_sample.get().wrapping_sub(rows.start) as usize;
+            let of = samples.get(first..first.saturating_add(row.sample_count.get() as usize)).unwrap_or_default();
+            for (number, sample) in of.iter().enumerate() {
+                let next = Ticks(time.0.saturating_add(i64::from(sample.duration.get())));
+                // Each border is rounded by itself. A hole before the next stored fragment belongs to the last sample.
+                let until = match fragments.get(at + 1) {
+                    Some(following) if number + 1 == of.len() => following.decode_time(),
+                    _ => next,
+                };
+                let next_border = timeline.time(view, until);
+                put(out, next_border.saturating_sub(border) as u32);
+                put(out, sample.size.get());
+                put(out, sample.flags.get());
+                if composed {
+                    let shown = Ticks(time.0.saturating_add(i64::from(view.stored_offset(sample))));
+                    put(out, (timeline.time(view, shown) as i64 - border as i64) as u32);
                 }
-            });
-            boxed(out, b"uuid", |out| {
-                out.extend_from_slice(&TFXD);
-                put(out, 1 << 24);
-                out.extend_from_slice(&start.to_be_bytes());
-                out.extend_from_slice(&end.saturating_sub(start).to_be_bytes());
-            });
-        });
+                (time, border) = (until, next_border);
+            }
+        }
     });
-    let data_offset = out.len() as u32 + 8;
-    out[offset_at..offset_at + 4].copy_from_slice(&data_offset.to_be_bytes());
     put(&mut out, media);
     out.extend_from_slice(b"mdat");
     let mut payload = Payload::from(Bytes::from(out));
@@ -107,4 +89,57 @@ pub fn fragment(view: &TrackView<'_>, segment: &Segment, timeline: Timeline) -> 
         payload.push(Piece::Extent(view.extent_of(row.file.get(), offset..row.end_offset())));
     }
     Some(payload)
+}
+
+/// A fragment of text: one sample, which is a document whose times count from its beginning.
+pub fn text_fragment(view: &TrackView<'_>, span: &Span, timeline: Timeline) -> Option<Payload> {
+    let begin = span.start.0 as u64;
+    let lines = text::words(view, span).into_iter().map(|words| Line {
+        start: words.start - begin,
+        end: words.end - begin,
+        said: words.said,
+    });
+    let document = ttml_document(&view.track.language, lines);
+    let (start, end) = (timeline.time(view, span.start), timeline.time(view, span.end));
+    let mut out = head(span.number, (start, end), false, 1, |out| {
+        put(out, u32::try_from(end.saturating_sub(start)).unwrap_or(u32::MAX));
+        put(out, document.len() as u32);
+        put(out, FLAGS_SYNC);
+    });
+    put(&mut out, u32::try_from(document.len() + 8).ok()?);
+    out.extend_from_slice(b"mdat");
+    out.extend_from_slice(document.as_bytes());
+    Some(Payload::from(Bytes::from(out)))
+}
+
+/// `moof`; `rows` writes those of `trun`. `times` are of the manifest.
+fn head(number: u32, times: (u64, u64), composed: bool, samples: usize, rows: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::with_capacity(160 + samples * 16);
+    let mut offset_at = 0;
+    boxed(&mut out, b"moof", |out| {
+        full_boxed(out, b"mfhd", 0, 0, |out| put(out, number.wrapping_add(1)));
+        boxed(out, b"traf", |out| {
+            full_boxed(out, b"tfhd", 0, TFHD_BASE_IS_MOOF, |out| put(out, TRACK_ID));
+            let flags = TRUN_DATA_OFFSET | TRUN_COLUMNS | if composed { TRUN_COMPOSITION } else { 0 };
+            full_boxed(out, b"trun", 1, flags, |out| {
+                put(out, samples as u32);
+                offset_at = out.len();
+                put(out, 0);
+                rows(out);
+            });
+            boxed(out, b"uuid", |out| {
+                out.extend_from_slice(&TFXD);
+                put(out, 1 << 24);
+                out.extend_from_slice(&times.0.to_be_bytes());
+                out.extend_from_slice(&times.1.saturating_sub(times.0).to_be_bytes());
+            });
+        });
+    });
+    let data_offset = out.len() as u32 + 8;
+    out[offset_at..offset_at + 4].copy_from_slice(&data_offset.to_be_bytes());
+    out
+}
+
+fn put(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_be_bytes());
 }

@@ -3,9 +3,10 @@
 use crate::base::{Extent, Ticks};
 use crate::media::codec::private_data::{Media, PrivateData, is_expressible, private_data};
 use crate::media::isobmff::stored;
-use crate::media::{Kind, Presentation, TrackView};
-use crate::package::url;
+use crate::media::track::Role;
+use crate::media::{Kind, Presentation, Segment, TrackView};
 use crate::package::xml::Xml;
+use crate::package::{text, url};
 
 use super::TIMESCALE;
 use super::stream::{Level, Stream, streams};
@@ -38,7 +39,8 @@ pub fn manifest<'a>(whole: &Presentation<'a>, shown: &Presentation<'a>) -> Optio
         })
         .filter(|(_, levels): &(_, Vec<_>)| !levels.is_empty())
         .collect();
-    if described.is_empty() {
+    // Text by itself is nothing to play.
+    if described.iter().all(|(stream, _)| stream.levels[0].view.track.kind() == Kind::Text) {
         return None;
     }
     let duration = u64::try_from(shown.duration.as_nanos() / 100).unwrap_or(u64::MAX);
@@ -49,7 +51,7 @@ pub fn manifest<'a>(whole: &Presentation<'a>, shown: &Presentation<'a>) -> Optio
         tag.integer("Duration", duration.saturating_add(lead_in(shown)));
     });
     for (stream, levels) in &described {
-        push_stream(&mut xml, whole.version, timeline, stream, levels);
+        push_stream(&mut xml, shown, timeline, stream, levels);
     }
     xml.close("SmoothStreamingMedia");
     Some(xml.finish())
@@ -57,6 +59,9 @@ pub fn manifest<'a>(whole: &Presentation<'a>, shown: &Presentation<'a>) -> Optio
 
 /// `None`, and why in the log, where the header says nothing that the protocol has words for.
 fn private(view: &TrackView<'_>) -> Option<PrivateData> {
+    if view.track.kind() == Kind::Text {
+        return Some(PrivateData { four_cc: "TTML", bytes: Vec::new(), media: Media::Text });
+    }
     let header = view.files.first()?.mapped()?.get(..view.init_size as usize)?;
     let channels = view.track.audio().map_or(0, |audio| audio.channels);
     let left_out = |why: &dyn std::fmt::Display| {
@@ -68,20 +73,30 @@ fn private(view: &TrackView<'_>) -> Option<PrivateData> {
 
 fn push_stream(
     xml: &mut Xml,
-    version: &str,
+    presentation: &Presentation<'_>,
     timeline: Timeline,
     stream: &Stream<'_>,
     levels: &[(Level<'_>, PrivateData)],
 ) {
     let head = levels[0].0.view;
     let track = head.track;
+    let borders = borders(presentation, &head, timeline);
     xml.open("StreamIndex", |tag| {
-        tag.set("Type", if track.kind() == Kind::Video { "video" } else { "audio" });
+        let kind = match track.kind() {
+            Kind::Video => "video",
+            Kind::Audio => "audio",
+            Kind::Text => "text",
+        };
+        tag.set("Type", kind);
+        if track.kind() == Kind::Text {
+            // §2.2.2.3: captions are for those who do not hear, subtitles for those who do not understand.
+            tag.set("Subtype", if track.role == Role::Caption { "CAPT" } else { "SUBT" });
+        }
         tag.set("Name", &stream.name);
         if track.language != "und" && !track.language.is_empty() {
             tag.set("Language", &track.language);
         }
-        tag.integer("Chunks", head.segments().count()).integer("QualityLevels", levels.len());
+        tag.integer("Chunks", borders.len()).integer("QualityLevels", levels.len());
         let videos = || levels.iter().filter_map(|(level, _)| level.view.track.video());
         if let Some(largest) = videos().max_by_key(|video| video.height) {
             let (wide, high) = (u64::from(largest.pixel_aspect.0.max(1)), u64::from(largest.pixel_aspect.1.max(1)));
@@ -89,7 +104,7 @@ fn push_stream(
             tag.integer("DisplayWidth", (u64::from(largest.width) * wide + high / 2) / high);
             tag.integer("DisplayHeight", largest.height);
         }
-        tag.set("Url", &url::smooth_template(version, &stream.name));
+        tag.set("Url", &url::smooth_template(presentation.version, &stream.name));
     });
     for (index, (level, data)) in levels.iter().enumerate() {
         xml.empty("QualityLevel", |tag| {
@@ -110,15 +125,29 @@ fn push_stream(
                 Media::Audio { tag: format } => {
                     tag.integer("AudioTag", format);
                 }
+                Media::Text => {}
             }
         });
     }
-    push_fragments(xml, timeline, head);
+    push_fragments(xml, &borders);
     xml.close("StreamIndex");
 }
 
+/// When each fragment begins and ends, in ticks of the manifest.
+fn borders(presentation: &Presentation<'_>, view: &TrackView<'_>, timeline: Timeline) -> Vec<(u64, u64)> {
+    if view.track.kind() == Kind::Text {
+        let spans = text::spans(presentation, view);
+        return spans.map(|span| (timeline.time(view, span.start), timeline.time(view, span.end))).collect();
+    }
+    let times = |segment: Segment| {
+        let end = Ticks(segment.time.0.saturating_add(segment.duration.0));
+        (timeline.time(view, segment.time), timeline.time(view, end))
+    };
+    view.segments().map(times).collect()
+}
+
 /// Consecutive fragments of one duration are one element (§2.2.2.6).
-fn push_fragments(xml: &mut Xml, timeline: Timeline, view: TrackView<'_>) {
+fn push_fragments(xml: &mut Xml, borders: &[(u64, u64)]) {
     let mut run: Option<(Option<u64>, u64, u32)> = None;
     let mut end = None;
     let mut push = |run: (Option<u64>, u64, u32)| {
@@ -133,9 +162,7 @@ fn push_fragments(xml: &mut Xml, timeline: Timeline, view: TrackView<'_>) {
             }
         });
     };
-    for segment in view.segments() {
-        let time = timeline.time(&view, segment.time);
-        let until = timeline.time(&view, Ticks(segment.time.0.saturating_add(segment.duration.0)));
+    for &(time, until) in borders {
         let follows = end == Some(time);
         end = Some(until);
         match &mut run {

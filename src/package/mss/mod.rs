@@ -2,16 +2,17 @@
 //!
 //! A client manifest lists streams, each with its quality levels and one list of fragments for all of them. A fragment is
 //! asked for by bit rate, stream and time; its `moof` is made here, as its times are in the manifest's timescale, and the media
-//! are extents. There are no headers: clients make them of what the manifest says of the codec.
+//! are extents. There are no headers: clients make them of what the manifest says of the codec. Text is TTML, a document for
+//! each fragment.
 
 mod fragment;
 mod manifest;
 mod stream;
 mod time;
 
-pub use fragment::{fragment, sample_rows};
+pub use fragment::{fragment, sample_rows, text_fragment};
 pub use manifest::{headers, manifest};
-pub use stream::find;
+pub use stream::{Content, find};
 
 use crate::base::Timescale;
 

@@ -3,11 +3,15 @@
 //! A quality level is found again by its bit rate and its stream's name without looking at other tracks' tables: bit rates are
 //! different over all tracks of a kind, and a name begins with what its tracks alone say.
 
+use crate::base::Ticks;
+use crate::base::units::rescale_floor;
 use crate::media::codec::private_data::is_expressible;
 use crate::media::track::Track;
 use crate::media::{Kind, Presentation, Segment, TrackView};
+use crate::package::text::{self, Span};
 
-use super::time::Timeline;
+use super::TIMESCALE;
+use super::time::{Timeline, lead_in};
 
 /// A StreamIndex (§2.2.2.3).
 pub(super) struct Stream<'a> {
@@ -27,11 +31,14 @@ pub struct Level<'a> {
 fn levels<'a>(presentation: &Presentation<'a>) -> Vec<Level<'a>> {
     let mut levels: Vec<Level<'a>> = Vec::new();
     for view in &presentation.tracks {
-        if view.fragments.is_empty() || !is_expressible(&view.track.codec) {
-            continue;
-        }
         let kind = view.track.kind();
-        let mut bitrate = average(view);
+        let bitrate = match kind {
+            // There is no text without something that it is cut by.
+            Kind::Text => presentation.reference().map(|_| text_average(presentation, view)),
+            _ if view.fragments.is_empty() || !is_expressible(&view.track.codec) => None,
+            _ => Some(average(view)),
+        };
+        let Some(mut bitrate) = bitrate else { continue };
         // Two tracks of one rate are told apart by a bit.
         while levels.iter().any(|other| other.view.track.kind() == kind && other.bitrate == bitrate) {
             bitrate += 1;
@@ -54,6 +61,11 @@ fn average(view: &TrackView<'_>) -> u64 {
     let ticks = last.decode_end().0.saturating_sub(first.decode_time().0).max(1) as u128;
     let bits = u128::from(bytes) * 8 * u128::from(view.track.timescale.per_second());
     u64::try_from(bits / ticks).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX) / 2)
+}
+
+fn text_average(presentation: &Presentation<'_>, view: &TrackView<'_>) -> u64 {
+    let millis = presentation.duration.as_millis().max(1) as u64;
+    (view.size().saturating_mul(8_000) / millis).clamp(1, u64::from(u32::MAX) / 2)
 }
 
 pub(super) fn streams<'a>(presentation: &Presentation<'a>, timeline: Timeline) -> Vec<Stream<'a>> {
@@ -79,10 +91,14 @@ pub(super) fn streams<'a>(presentation: &Presentation<'a>, timeline: Timeline) -
 
 /// What a stream's name begins with.
 fn base(track: &Track) -> String {
+    let named = |kind: &str| match track.language.as_str() {
+        "und" | "" => kind.to_owned(),
+        language => format!("{kind}_{language}"),
+    };
     match track.kind() {
         Kind::Video => "video".to_owned(),
-        _ if track.language == "und" || track.language.is_empty() => "audio".to_owned(),
-        _ => format!("audio_{}", track.language),
+        Kind::Audio => named("audio"),
+        Kind::Text => named("text"),
     }
 }
 
@@ -102,19 +118,26 @@ fn same_choice(a: &Track, b: &Track) -> bool {
 /// One list of fragments is for all levels of a stream.
 fn same_fragments(a: &TrackView<'_>, b: &TrackView<'_>, timeline: Timeline) -> bool {
     let times = |view: &TrackView<'_>, segment: Segment| {
-        let end = crate::base::Ticks(segment.time.0.saturating_add(segment.duration.0));
+        let end = Ticks(segment.time.0.saturating_add(segment.duration.0));
         (timeline.time(view, segment.time), timeline.time(view, end))
     };
     a.segments().map(|segment| times(a, segment)).eq(b.segments().map(|segment| times(b, segment)))
 }
 
-/// The quality level and the segment that a request names; times as in the manifest. In steps of the number of tracks.
+/// What a fragment is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    Media(Segment),
+    Text(Span),
+}
+
+/// The quality level and the fragment that a request names; times as in the manifest. In steps of the number of tracks.
 pub fn find<'a>(
     presentation: &Presentation<'a>,
     bitrate: u64,
     stream: &str,
     time: u64,
-) -> Option<(TrackView<'a>, Segment, Timeline)> {
+) -> Option<(TrackView<'a>, Content, Timeline)> {
     let named = |level: &&Level<'a>| {
         let rest = stream.strip_prefix(base(level.view.track).as_str());
         level.bitrate == bitrate && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
@@ -122,7 +145,14 @@ pub fn find<'a>(
     let levels = levels(presentation);
     let view = levels.iter().find(named)?.view;
     let timeline = Timeline::of(presentation);
+    if view.track.kind() == Kind::Text {
+        // Ticks of the manifest are finer than those of text.
+        let start = Ticks(i64::try_from(time.checked_sub(lead_in(presentation))?).ok()?);
+        let start = rescale_floor(start, TIMESCALE, view.track.timescale)?;
+        let span = text::span_at(presentation, &view, start).filter(|span| timeline.time(&view, span.start) == time)?;
+        return Some((view, Content::Text(span), timeline));
+    }
     let at = view.fragments.partition_point(|row| timeline.time(&view, row.decode_time()) < time);
     let found = view.fragments.get(at).filter(|row| timeline.time(&view, row.decode_time()) == time)?;
-    Some((view, view.segment_at(found.decode_time())?, timeline))
+    Some((view, Content::Media(view.segment_at(found.decode_time())?), timeline))
 }

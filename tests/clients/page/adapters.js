@@ -106,6 +106,11 @@ const players = {
       // Media time of a channel is the time of day.
       latency: () => (Date.now() - player.playingDate.getTime()) / 1000,
       text: () => player.subtitleTracks.map((track) => track.lang),
+      // Of captions in the pictures hls.js makes text tracks, named as the playlist names them, when it finds some.
+      captions: () => [...video.textTracks].filter((track) => track.kind === 'captions').map((track) => track.label),
+      showCaptions: (label) => {
+        for (const track of video.textTracks) if (track.label === label) track.mode = 'showing';
+      },
       chooseText: (language) => {
         player.subtitleTrack = player.subtitleTracks.findIndex((track) => track.lang === language);
         player.subtitleDisplay = true;
@@ -169,6 +174,8 @@ const players = {
       currentAudio: () => player.getAudioTracks().find((track) => track.active)?.language,
       latency: () => (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000,
       text: () => player.getTextTracks().map((track) => track.language),
+      captions: () => player.getTextTracks().filter((track) => /cea-?[67]08/.test(track.mimeType ?? '')).map((track) => track.originalTextId),
+      showCaptions: (name) => player.selectTextTrack(player.getTextTracks().find((track) => track.originalTextId === name)),
       trickPlay: (rate) => (rate === 1 ? player.cancelTrickPlay() : player.trickPlay(rate, true)),
       chooseText: (language) => player.selectTextTrack(player.getTextTracks().find((track) => track.language === language)),
     };
@@ -186,13 +193,19 @@ players.video = () => ({
 
 players.rx = () => {
   const player = new RxPlayer({ videoElement: video });
+  // Among the browser's own text tracks rx-player's is not to be found: it takes it out of the page when it begins to load text.
+  const words = document.body.appendChild(document.createElement('div'));
+  setInterval(() => { if (words.innerText.trim()) record.cues.add(words.innerText.trim()); }, 50);
   player.addEventListener('error', (error) => record.errors.push(`rx ${error.code} ${error.message}`));
   return {
     open: (url) => new Promise((resolve) => {
       player.addEventListener('playerStateChange', (state) => { if (state === 'LOADED') resolve(); });
       player.addEventListener('error', resolve);
-      player.loadVideo({ url, transport: 'smooth', autoPlay: false });
+      const transport = url.includes('.mpd') ? 'dash' : 'smooth';
+      player.loadVideo({ url, transport, autoPlay: false, textTrackMode: 'html', textTrackElement: words });
     }),
+    text: () => player.getAvailableTextTracks().map((track) => track.language),
+    chooseText: (language) => player.setTextTrack(player.getAvailableTextTracks().find((track) => track.language === language).id),
   };
 };
 

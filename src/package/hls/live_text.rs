@@ -1,0 +1,121 @@
+//! WebVTT segments of a channel, made of the samples that are stored: HLS has no WebVTT in fragments (RFC 8216bis §3.1.4).
+
+use crate::base::cursor::Cursor;
+use crate::base::units::rescale_nearest;
+use crate::base::{Ticks, Timescale};
+use crate::media::isobmff::{Chunk, stored};
+use crate::media::subtitles::{Coding, Samples};
+use crate::media::webvtt::SIGNATURE;
+use crate::media::{Kind, Track};
+
+/// Whether a track of a channel is listed as segments of WebVTT, which have no parts, and not as it is stored.
+pub fn is_webvtt(track: &Track) -> bool {
+    track.kind() == Kind::Text && track.codec == "wvtt"
+}
+
+/// The clock of MPEG-2, on which X-TIMESTAMP-MAP says where cues belong: 33 bits of it.
+const CLOCK_TURN: i128 = 1 << 33;
+
+/// The segment that begins at `time`: cues count from there. `header` is its initialisation segment and `media` its chunks; what
+/// is wrong with those is left out, as players would.
+pub fn live_text_segment(header: &[u8], media: &[u8], time: Ticks, timescale: Timescale) -> String {
+    let clock = i128::from(time.0) * 90_000 / i128::from(timescale.per_second());
+    let mut out = format!("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{},LOCAL:00:00:00.000\n\n", clock.rem_euclid(CLOCK_TURN));
+    if let Some(configuration) = configuration(header) {
+        out.push_str(configuration);
+        out.push_str("\n\n");
+    }
+    let millis = |at: i64| {
+        let since = rescale_nearest(Ticks(at.saturating_sub(time.0)), timescale, Timescale::MILLIS);
+        since.and_then(|since| u64::try_from(since.0).ok()).unwrap_or(0)
+    };
+    let mut gathered = Samples::new(Coding::WebVtt, 0);
+    let mut at = 0;
+    while let Ok(chunk) = Chunk::read(media, at) {
+        let (mut start, mut offset) = (chunk.time.0, at + u64::from(chunk.media_offset));
+        for sample in chunk.samples() {
+            let end = start.saturating_add(i64::from(sample.duration.get()));
+            let next = offset + u64::from(sample.size.get());
+            if let Some(data) = media.get(offset as usize..next as usize) {
+                let _ = gathered.push("", millis(start), millis(end), data);
+            }
+            (start, offset) = (end, next);
+        }
+        at = chunk.end();
+    }
+    if let Ok(subtitles) = gathered.finish("") {
+        let text = String::from_utf8_lossy(&subtitles.normalised.text).into_owned();
+        out.push_str(text.strip_prefix(SIGNATURE).unwrap_or(&text));
+    }
+    out
+}
+
+/// Where nothing was sent.
+pub fn live_text_gap(time: Ticks, timescale: Timescale) -> String {
+    live_text_segment(&[], &[], time, timescale)
+}
+
+/// Styles and regions of the decoder's configuration (ISO/IEC 14496-30 §6.4).
+fn configuration(header: &[u8]) -> Option<&str> {
+    let mut entry = Cursor::new(stored::sample_entry(header).ok()?, 0);
+    entry.skip(16).ok()?;
+    while !entry.is_empty() {
+        let (size, kind) = (entry.u32().ok()?, entry.u32().ok()?);
+        let mut body = entry.section((size as usize).checked_sub(8)?).ok()?;
+        if kind == u32::from_be_bytes(*b"vttC") {
+            let text = std::str::from_utf8(body.rest()).ok()?;
+            // Its first lines are the signature and what stands beside it, up to an empty one.
+            let (_, styles) = text.split_once("\n\n")?;
+            return (!styles.contains("-->")).then_some(styles.trim_matches('\n')).filter(|styles| !styles.is_empty());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Piece;
+    use crate::media::fixture::{Fixture, row};
+    use crate::package::{text, wvtt};
+
+    fn bytes(payload: Option<crate::base::Payload>) -> Vec<u8> {
+        match payload.unwrap().pieces() {
+            [Piece::Inline(bytes)] => bytes.to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn samples_become_cues_that_count_from_the_segment() {
+        let video = (0..3).map(|at| row(at, u64::from(at) * 360_000, 360_000, 1_000)).collect();
+        let cues = [(500, 5_000, "over the border"), (4_500, 6_000, "<i>b</i>"), (9_000, 9_500, "c")];
+        let fixture = Fixture::default().with_video("v1", video).with_text("t1", "en", &cues).with_cuts(vec![0, 1, 2]);
+        let presentation = fixture.presentation();
+        let view = presentation.track("t1").unwrap();
+        let header = bytes(wvtt::init(&view));
+        let spans: Vec<text::Span> = text::spans(&presentation, &view).collect();
+        let head = |clock: u64| format!("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{clock},LOCAL:00:00:00.000\n\n");
+        let styles = "STYLE\n::cue { color: white }\n\n";
+        for (span, clock, want) in [
+            (spans[0], 0, "00:00:00.500 --> 00:00:04.000\nover the border\n\n"),
+            (
+                spans[1],
+                360_000,
+                "00:00:00.000 --> 00:00:01.000\nover the border\n\n00:00:00.500 --> 00:00:02.000\n<i>b</i>\n\n",
+            ),
+            (spans[2], 720_000, "00:00:01.000 --> 00:00:01.500\nc\n\n"),
+        ] {
+            let media = bytes(wvtt::segment(&view, &span));
+            let got = live_text_segment(&header, &media, span.start, Timescale::MILLIS);
+            assert_eq!(got, format!("{}{styles}{want}", head(clock)));
+            // Whatever of it is there.
+            for cut in 0..media.len() {
+                live_text_segment(&header[..cut.min(header.len())], &media[..cut], span.start, Timescale::MILLIS);
+            }
+        }
+        // 33 bits of the clock, in 2026.
+        let late = live_text_gap(Ticks(1_777_665_600_000), Timescale::MILLIS);
+        assert_eq!(late, head(1_777_665_600 * 90_000 % (1 << 33)));
+    }
+}
