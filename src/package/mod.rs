@@ -19,6 +19,7 @@ pub mod url;
 pub use filter::{BadFilter, Filter};
 pub use links::{Addressing, Links};
 pub use offer::kept;
+pub use thumbnails::thumbnail_map;
 
 #[cfg(test)]
 mod live_tests;
@@ -27,6 +28,7 @@ mod name;
 mod offer;
 mod rate;
 mod scte35;
+mod thumbnails;
 mod timeline;
 mod xml;
 

@@ -12,6 +12,7 @@ use super::VERSION;
 use super::attributes::Attributes;
 use super::key_frames;
 use super::rendition::{self, AudioGroup, Link};
+use super::thumbnails::push_thumbnail_stream;
 
 /// GROUP-ID of the subtitles.
 const SUBTITLES: &str = "subtitles";
@@ -66,6 +67,7 @@ pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> String {
     let link = |track: &str| links.media_playlist(presentation.version, track);
     let mut out = render(&offers, &link, independent, Captions::None, Text::Files, Sound::Renditions);
     key_frames::push_streams(&mut out, presentation, links);
+    push_thumbnail_stream(&mut out, presentation, |id| links.thumbnail_playlist(presentation.version, id));
     out
 }
 
