@@ -40,15 +40,10 @@ impl<'a> Feed<'a> {
         self.track.fragments.iter().map(key).collect()
     }
 
-    /// How many samples of a fragment a decoder needs for the first picture that is shown at a time (in microseconds) or
-    /// later; for the last one, if there is none.
-    pub fn reach(&self, fragment: usize, time: i64) -> io::Result<u32> {
-        let fragment = &self.track.fragments[fragment];
-        let rows = self.rows(fragment, fragment.sample_count.get())?;
-        let shown = self.shown(fragment, rows.iter());
-        let first = shown.iter().position(|&shown| shown >= time);
-        let last = || shown.iter().enumerate().max_by_key(|(_, shown)| **shown).map_or(0, |(at, _)| at);
-        Ok(first.unwrap_or_else(last) as u32 + 1)
+    /// Samples of a fragment. Pictures are shown in another order than they are decoded in, so that none can be left out before
+    /// the end.
+    pub fn count(&self, fragment: usize) -> u32 {
+        self.track.fragments[fragment].sample_count.get()
     }
 
     /// Bytes of media that go with so many samples of each fragment.

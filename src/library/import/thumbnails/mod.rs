@@ -95,7 +95,7 @@ pub fn make(
     let file = File::open(content.join(file_name(&track.track))).map_err(Error::Read)?;
     let feed = Feed::new(track, file).map_err(Error::Read)?;
     let keys = feed.keys().map_err(Error::Read)?;
-    let samples = plan::samples(&grid, &keys, &mut |fragment, time| feed.reach(fragment, time)).map_err(Error::Read)?;
+    let samples = plan::samples(&grid, &keys, &|fragment| feed.count(fragment));
     let total = feed.size(&samples).map_err(Error::Read)?;
 
     let path = content.join(sheets_file_name(ID));

@@ -124,14 +124,9 @@ fn sides(longer: u32, video: &Video) -> (u32, u32) {
 /// How many samples of each fragment have to be decoded, in decode order from the key frame on; 0 for most.
 ///
 /// A thumbnail shows a picture of its own interval: the key frame that is nearest to the middle, if there is one. Only where
-/// key frames are further apart are the pictures behind one decoded, up to the first that is shown in the middle or later, or
-/// else all of them: what is shown last goes on being shown. `keys` are the times of the key frames in microseconds, in
-/// order; `reach` says how many samples of a fragment there are up to the picture of a time.
-pub fn samples<E>(
-    grid: &Grid,
-    keys: &[i64],
-    reach: &mut dyn FnMut(usize, i64) -> Result<u32, E>,
-) -> Result<Vec<u32>, E> {
+/// key frames are further apart is all behind one decoded, which `count` says for a fragment. `keys` are the times of the key
+/// frames in microseconds, in order.
+pub fn samples(grid: &Grid, keys: &[i64], count: &dyn Fn(usize) -> u32) -> Vec<u32> {
     let mut samples = vec![0; keys.len()];
     let interval = i64::try_from(grid.interval_micros()).unwrap_or(i64::MAX);
     for number in 0..i64::from(grid.count) {
@@ -141,14 +136,14 @@ pub fn samples<E>(
         let nearest = within.min_by_key(|&key| keys[key].abs_diff(middle));
         // Nothing is shown before the first key frame.
         let before = || keys.partition_point(|&key| key <= middle).checked_sub(1);
-        let (fragment, count) = match (nearest, before()) {
+        let (fragment, taken) = match (nearest, before()) {
             (Some(fragment), _) => (fragment, 1),
-            (None, Some(fragment)) => (fragment, reach(fragment, middle)?),
+            (None, Some(fragment)) => (fragment, count(fragment)),
             (None, None) => continue,
         };
-        samples[fragment] = count.max(samples[fragment]);
+        samples[fragment] = taken.max(samples[fragment]);
     }
-    Ok(samples)
+    samples
 }
 
 #[cfg(test)]
@@ -217,19 +212,15 @@ mod tests {
         for (keys, interval, length, want) in [
             // The key frame nearest to the middle.
             (&[0, 2, 4, 6, 8, 10, 12, 14][..], "10", 16, &[0, 0, 1, 0, 0, 0, 0, 1][..]),
-            // Further apart than thumbnails: 7.5 s is reached from the first.
-            (&[0, 10], "5", 15, &[9, 1]),
+            // Further apart than thumbnails: what is shown at 7.5 s is behind the first.
+            (&[0, 10], "5", 15, &[18, 1]),
             // Later than the first thumbnails, and with nothing behind.
-            (&[12], "5", 30, &[17]),
+            (&[12], "5", 30, &[18]),
         ] {
             let wanted = format!("interval={interval}").parse().unwrap();
             let grid = grid(wanted, Duration::from_secs(length), &hd).unwrap();
             let keys = seconds(keys);
-            // A sample a second, and one for the key frame.
-            let mut reach = |fragment: usize, time: i64| {
-                Ok::<_, ()>((((time - keys[fragment]) as f64 / 1e6).ceil() as u32 + 1).min(18))
-            };
-            assert_eq!(samples(&grid, &keys, &mut reach).unwrap(), want, "{keys:?}");
+            assert_eq!(samples(&grid, &keys, &|_| 18), want, "{keys:?}");
         }
     }
 
