@@ -32,6 +32,10 @@ impl Source for Film {
         self.0.presentation().track(id)
     }
 
+    fn thumbnails(&self) -> Option<headwater::media::Thumbnails<'_>> {
+        None
+    }
+
     fn sample_rows(&self, _: &str, _: std::ops::Range<u32>) -> Option<headwater::base::Extent> {
         None
     }

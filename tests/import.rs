@@ -35,6 +35,7 @@ fn options(library: &Path, asset: &str, inputs: &[String]) -> ImportOptions {
         inputs: inputs.iter().map(|input| input.parse().unwrap()).collect(),
         segment: Duration::from_secs(4),
         now: 1_000,
+        thumbnails: None,
         stop: Default::default(),
     }
 }

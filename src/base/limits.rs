@@ -164,6 +164,13 @@ pub const PRESENTATION_MAX: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 pub const FRAGMENT_SAMPLES_MAX: usize = 1 << 20;
 /// Tracks in one asset.
 pub const TRACKS_MAX: usize = 64;
+/// Thumbnails of one asset: a day of them every ten seconds.
+pub const THUMBNAILS_MAX: u32 = 10_000;
+/// How often there is one, at most and at least.
+pub const THUMBNAIL_INTERVAL_MIN: Duration = Duration::from_secs(1);
+pub const THUMBNAIL_INTERVAL_MAX: Duration = Duration::from_secs(600);
+/// Width and height of a sheet of thumbnails, in pixels.
+pub const SHEET_PIXELS_MAX: u32 = 4_096;
 /// Files that one track of an asset was recorded to: those of a month by the hour.
 pub const TRACK_FILES_MAX: usize = 1_000;
 /// An asset name in bytes: one path element, which leaves room for suffixes below the file systems' 255.

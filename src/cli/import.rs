@@ -11,8 +11,9 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Failure;
 use super::signals::Signals;
-use super::track_text::{clock, track_line};
+use super::track_text::{clock, thumbnails_line, track_line};
 use crate::library::folder::Published;
+use crate::library::import::thumbnails::Wanted;
 use crate::library::import::{Event, Input, Options, import};
 
 /// Add an asset to a library, or replace one.
@@ -50,6 +51,10 @@ pub struct Args {
     /// Audio without video is cut into pieces of this length.
     #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = seconds)]
     segment: Duration,
+    /// Make thumbnails for scrubbing, with ffmpeg: one every interval= seconds, whose longer side has size= pixels
+    /// [default: every 1 to 10 s by the length, 320 pixels].
+    #[arg(long, value_name = "interval=SECONDS,size=PIXELS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    thumbnails: Option<Wanted>,
     /// A source file, directory or manifest, with options: FILE[:lang=TAG,name=TEXT,role=ROLE].
     #[arg(required = true, value_name = "FILE")]
     files: Vec<Input>,
@@ -84,6 +89,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         asset: args.asset,
         inputs: args.files,
         segment: args.segment,
+        thumbnails: args.thumbnails,
         now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
         stop,
     };
@@ -93,6 +99,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let summary = result?;
     for track in &summary.tracks {
         println!("  {}", track_line(&track.track, track.bytes, track.fragments, track.duration));
+    }
+    if let Some(thumbnails) = &summary.thumbnails {
+        println!("  {}", thumbnails_line(&thumbnails.id, &thumbnails.grid, thumbnails.bytes));
     }
     let took = started.elapsed();
     let what = match summary.published {
@@ -163,13 +172,8 @@ impl Shown {
         match (event, &mut self.plain) {
             (Event::Note(text), Some(_)) => eprintln!("{text}"),
             (Event::Note(text), None) => self.bar.println(text),
-            (Event::Progress { done, total }, Some(plain)) => {
-                if plain.last.elapsed() >= PLAIN_INTERVAL && total > 0 {
-                    plain.last = Instant::now();
-                    let percent = done * 100 / total;
-                    eprintln!("importing {}: {percent}%, {} of {}", plain.asset, HumanBytes(done), HumanBytes(total));
-                }
-            }
+            (Event::Progress { done, total }, Some(plain)) => plain.line("importing", done, total),
+            (Event::Thumbnails { done, total }, Some(plain)) => plain.line("thumbnails of", done, total),
             (Event::Progress { done, total }, None) => {
                 self.bar.set_length(total);
                 self.bar.set_position(done);
@@ -177,11 +181,26 @@ impl Shown {
                     self.bar.set_message("writing to disk");
                 }
             }
+            (Event::Thumbnails { done, total }, None) => {
+                self.bar.set_length(total);
+                self.bar.set_position(done);
+                self.bar.set_message(if done == total { "writing to disk" } else { "making thumbnails" });
+            }
         }
     }
 
     fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+impl Plain {
+    fn line(&mut self, what: &str, done: u64, total: u64) {
+        if self.last.elapsed() >= PLAIN_INTERVAL && total > 0 {
+            self.last = Instant::now();
+            let percent = done * 100 / total;
+            eprintln!("{what} {}: {percent}%, {} of {}", self.asset, HumanBytes(done), HumanBytes(total));
+        }
     }
 }
 

@@ -8,7 +8,9 @@ use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::track_text::{bit_rate, clock, details, kind_name, track_json, track_line};
+use super::track_text::{
+    bit_rate, clock, details, kind_name, thumbnails_json, thumbnails_line, track_json, track_line,
+};
 use crate::base::limits::SEGMENT_DEFAULT;
 use crate::library::import::Examined;
 use crate::library::import::examine::{ExaminedTrack, Form};
@@ -178,7 +180,9 @@ fn open_text(open: usize, count: usize) -> String {
 
 fn of_asset(path: &Path, version: Version, asset: &Asset) -> (Vec<String>, Value) {
     let presentation = asset.presentation();
-    let total: u64 = presentation.tracks.iter().map(|view| view.size()).sum();
+    let thumbnails = presentation.thumbnails;
+    let sheets = thumbnails.map_or(0, |thumbnails| thumbnails.size());
+    let total = presentation.tracks.iter().map(|view| view.size()).sum::<u64>() + sheets;
     let mut lines = vec![format!(
         "{}: version {version}, {} tracks, {}, {}",
         path.display(),
@@ -215,6 +219,9 @@ fn of_asset(path: &Path, version: Version, asset: &Asset) -> (Vec<String>, Value
         document.insert("fragment_seconds".into(), lengths.map_or(Value::Null, Lengths::json));
         tracks.push(Value::Object(document));
     }
+    if let Some(thumbnails) = &thumbnails {
+        lines.push(format!("  {}", thumbnails_line(thumbnails.id, &thumbnails.grid, thumbnails.size())));
+    }
     let (aligned, alignment) = alignment(&presentation);
     lines.extend(aligned);
     let document = json!({
@@ -224,6 +231,7 @@ fn of_asset(path: &Path, version: Version, asset: &Asset) -> (Vec<String>, Value
         "duration_seconds": presentation.duration.as_secs_f64(),
         "bytes": total,
         "tracks": tracks,
+        "thumbnails": thumbnails.as_ref().map(thumbnails_json),
         "alignment": alignment,
     });
     (lines, document)

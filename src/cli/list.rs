@@ -7,7 +7,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::Failure;
-use super::track_text::{clock, track_json};
+use super::track_text::{clock, thumbnails_json, track_json};
 use crate::library::{Asset, Library, Options, Version};
 
 /// List the assets of a library: name, version, length, tracks, size.
@@ -35,8 +35,16 @@ struct Row {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum State {
-    Open { duration_seconds: f64, bytes: u64, published: u64, tracks: Vec<serde_json::Map<String, serde_json::Value>> },
-    Damaged { error: String },
+    Open {
+        duration_seconds: f64,
+        bytes: u64,
+        published: u64,
+        tracks: Vec<serde_json::Map<String, serde_json::Value>>,
+        thumbnails: Option<serde_json::Value>,
+    },
+    Damaged {
+        error: String,
+    },
 }
 
 pub fn run(args: Args) -> Result<(), Failure> {
@@ -67,17 +75,21 @@ pub fn run(args: Args) -> Result<(), Failure> {
             None => continue,
         };
         let presentation = asset.presentation();
-        let bytes: u64 = presentation.tracks.iter().map(|view| view.size()).sum();
+        let sheets = presentation.thumbnails.map_or(0, |thumbnails| thumbnails.size());
+        let bytes = presentation.tracks.iter().map(|view| view.size()).sum::<u64>() + sheets;
         if args.json {
             let state = State::Open {
                 duration_seconds: presentation.duration.as_secs_f64(),
                 bytes,
                 published: asset.published(),
                 tracks: presentation.tracks.iter().map(|view| track_json(view.track)).collect(),
+                thumbnails: presentation.thumbnails.as_ref().map(thumbnails_json),
             };
             rows.push(Row { name: entry.name().to_owned(), version, state });
         } else {
-            let ids: Vec<&str> = presentation.tracks.iter().map(|view| view.track.id.as_str()).collect();
+            let thumbnails = presentation.thumbnails.map(|thumbnails| thumbnails.id);
+            let tracks = presentation.tracks.iter().map(|view| view.track.id.as_str());
+            let ids: Vec<&str> = tracks.chain(thumbnails).collect();
             let (length, size) = (clock(presentation.duration), HumanBytes(bytes));
             writeln!(out, "{}  {version}  {length}  {}  {size}", entry.name(), ids.join(" "))?;
         }

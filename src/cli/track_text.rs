@@ -6,8 +6,9 @@ use indicatif::HumanBytes;
 use serde_json::{Map, Value, json};
 
 use crate::library::import::input::role_name;
+use crate::media::thumbnails::Grid;
 use crate::media::track::{Details, Role, VideoRange};
-use crate::media::{Track, captions};
+use crate::media::{Thumbnails, Track, captions};
 
 /// `v1  video  avc1.64001f  1280x720  25 fps  …`
 pub fn track_line(track: &Track, bytes: u64, fragments: usize, duration: Duration) -> String {
@@ -28,6 +29,38 @@ pub fn track_line(track: &Track, bytes: u64, fragments: usize, duration: Duratio
     parts.push(HumanBytes(bytes).to_string());
     parts.retain(|part| !part.is_empty());
     parts.join("  ")
+}
+
+/// `i1  thumbnails  jpeg  320x180  every 10 s  1080 on 60 sheets of 3x6  7.9 MiB`
+pub fn thumbnails_line(id: &str, grid: &Grid, bytes: u64) -> String {
+    format!(
+        "{id:<3} thumbnails  jpeg  {}x{}  every {} s  {} on {} {} of {}x{}  {}",
+        grid.width,
+        grid.height,
+        grid.interval.as_secs_f64(),
+        grid.count,
+        grid.sheets(),
+        if grid.sheets() == 1 { "sheet" } else { "sheets" },
+        grid.columns,
+        grid.rows,
+        HumanBytes(bytes),
+    )
+}
+
+/// Thumbnails as JSON has them, in `list` and `inspect`.
+pub fn thumbnails_json(thumbnails: &Thumbnails<'_>) -> Value {
+    let grid = thumbnails.grid;
+    json!({
+        "id": thumbnails.id,
+        "width": grid.width,
+        "height": grid.height,
+        "interval_seconds": grid.interval.as_secs_f64(),
+        "count": grid.count,
+        "sheets": grid.sheets(),
+        "columns": grid.columns,
+        "rows": grid.rows,
+        "bytes": thumbnails.size(),
+    })
 }
 
 /// A track as JSON has it, in `list` and `inspect`.

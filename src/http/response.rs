@@ -19,6 +19,8 @@ pub enum Kind {
     Init,
     Segment,
     Text,
+    /// Thumbnails.
+    Image,
     /// A progressive file.
     Movie,
     Page,
@@ -30,7 +32,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Multivariant,
         Kind::MediaPlaylist,
         Kind::Mpd,
@@ -38,6 +40,7 @@ impl Kind {
         Kind::Init,
         Kind::Segment,
         Kind::Text,
+        Kind::Image,
         Kind::Movie,
         Kind::Page,
         Kind::Object,
@@ -54,6 +57,7 @@ impl Kind {
             Kind::Init => "init",
             Kind::Segment => "segment",
             Kind::Text => "text",
+            Kind::Image => "image",
             Kind::Movie => "movie",
             Kind::Page => "page",
             Kind::Object => "object",

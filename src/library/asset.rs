@@ -12,17 +12,19 @@ use super::version::Version;
 use crate::base::{Extent, Stored, Ticks};
 use crate::media::isobmff::stored::media_start;
 use crate::media::presentation::group;
-use crate::media::{Fragment, Kind, Presentation, Track, TrackView};
-use crate::store::index::{Error, FILE_NAME, Index, IndexedTrack};
+use crate::media::{Fragment, Kind, Presentation, Thumbnails, Track, TrackView};
+use crate::store::index::{Error, FILE_NAME, Index, IndexedThumbnails, IndexedTrack};
 use crate::sys::MappedFile;
 
 /// Immutable; whoever holds it can serve it, whatever happens to the catalog meanwhile.
 pub struct Asset {
     index: Index,
-    /// In the order of the index's tracks and their files.
+    /// In the order of the index's tracks and their files, then the file of sheets.
     files: Vec<Arc<MappedFile>>,
     /// The same files, as payloads hold them, by track.
     stored: Vec<Vec<Arc<dyn Stored>>>,
+    /// The file of sheets, if there are thumbnails.
+    sheets: Option<Arc<dyn Stored>>,
     /// As in [`TrackView`], by track.
     reorders: Vec<Ticks>,
     cuts: Vec<u32>,
@@ -44,8 +46,26 @@ pub fn files(indexed: &IndexedTrack) -> Vec<(String, u64)> {
     }
 }
 
+/// What the file of all sheets of thumbnails is called within its version's directory.
+pub fn sheets_file_name(id: &str) -> String {
+    format!("{id}.jpgs")
+}
+
+/// Whether a version's directory holds all that its index tells of.
+pub fn is_whole(directory: &Path, index: &Index) -> bool {
+    let len = |name: &str| fs::metadata(directory.join(name)).map(|file| file.len());
+    let is_track_whole = |indexed: &IndexedTrack| {
+        let mut files = files(indexed).into_iter();
+        files.all(|(name, size)| len(&name).is_ok_and(|found| has_length(indexed, size, found)))
+    };
+    let has_sheets = |thumbnails: &IndexedThumbnails| {
+        len(&sheets_file_name(&thumbnails.id)).is_ok_and(|found| found == thumbnails.file_size)
+    };
+    index.tracks().iter().all(is_track_whole) && index.thumbnails().is_none_or(has_sheets)
+}
+
 /// Whether a file is as it was published.
-pub fn has_length(indexed: &IndexedTrack, published: u64, found: u64) -> bool {
+fn has_length(indexed: &IndexedTrack, published: u64, found: u64) -> bool {
     if indexed.recorded.is_some() { found >= published } else { found == published }
 }
 
@@ -92,8 +112,19 @@ impl Asset {
                 of_track.push(file.clone());
                 files.push(file);
             }
-            reorders.push(of_track.first().map_or(Ticks(0), |file| reorder(indexed, &**file)));
+            reorders.push(of_track.first().map_or(Ticks(0), |file| reorder_of(indexed, &**file)));
             stored.push(of_track);
+        }
+        let mut sheets: Option<Arc<dyn Stored>> = None;
+        if let Some(thumbnails) = index.thumbnails() {
+            let path = directory.join(sheets_file_name(&thumbnails.id));
+            let file = MappedFile::open(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+            if file.len() != thumbnails.file_size {
+                return Err(Error::Length { path, found: file.len(), expected: thumbnails.file_size });
+            }
+            let file = Arc::new(file);
+            sheets = Some(file.clone());
+            files.push(file);
         }
         let (cuts, duration) = (cuts(&index, segment), duration(&index));
         if index.tracks().iter().all(|indexed| indexed.track.kind() == Kind::Text) {
@@ -104,6 +135,7 @@ impl Asset {
             index,
             files,
             stored,
+            sheets,
             reorders,
             cuts,
             version,
@@ -118,7 +150,15 @@ impl Asset {
             tracks: (0..self.stored.len()).filter_map(|number| self.view(number)).collect(),
             cuts: &self.cuts,
             duration: self.duration,
+            thumbnails: self.thumbnails(),
         }
+    }
+
+    /// Without building a [`Presentation`].
+    pub fn thumbnails(&self) -> Option<Thumbnails<'_>> {
+        let indexed = self.index.thumbnails()?;
+        let file = self.sheets.as_ref()?;
+        Some(Thumbnails { id: &indexed.id, grid: indexed.grid, sheets: self.index.sheets(indexed), file, cut_off: 0 })
     }
 
     /// The track of this id, without building a [`Presentation`].
@@ -181,20 +221,23 @@ impl Asset {
         self.published
     }
 
-    /// Open track files, for limits and figures.
+    /// Open files beside the index, for limits and figures.
     pub fn track_count(&self) -> usize {
         self.files.len()
     }
 }
 
-/// The part of the header's edit that is not priming (see `import::timeline`). Recorded tracks are as their encoder made them.
-fn reorder(indexed: &IndexedTrack, file: &dyn Stored) -> Ticks {
+/// The part of a video track's edit that is not priming (see `import::timeline`), by its initialisation segment.
+pub(super) fn reorder(header: &[u8], presentation_offset: Ticks) -> Ticks {
+    let start = media_start(header).unwrap_or(0);
+    Ticks(start.saturating_add(presentation_offset.0).clamp(0, i64::from(i32::MAX)))
+}
+
+/// The same. Recorded tracks are as their encoder made them.
+fn reorder_of(indexed: &IndexedTrack, file: &dyn Stored) -> Ticks {
     let header = file.mapped().and_then(|bytes| bytes.get(..usize::try_from(indexed.init_size).ok()?));
     match (&indexed.recorded, indexed.track.kind(), header) {
-        (None, Kind::Video, Some(header)) => {
-            let start = media_start(header).unwrap_or(0);
-            Ticks(start.saturating_add(indexed.track.presentation_offset.0).clamp(0, i64::from(i32::MAX)))
-        }
+        (None, Kind::Video, Some(header)) => reorder(header, indexed.track.presentation_offset),
         _ => Ticks(0),
     }
 }

@@ -447,13 +447,7 @@ impl Replaced {
 
 /// Whether a version can be opened and its files have their lengths.
 fn is_whole(path: &Path) -> bool {
-    Index::open(&path.join(index::FILE_NAME)).is_ok_and(|index| {
-        index.tracks().iter().all(|indexed| {
-            asset::files(indexed).into_iter().all(|(name, size)| {
-                fs::metadata(path.join(name)).is_ok_and(|file| asset::has_length(indexed, size, file.len()))
-            })
-        })
-    })
+    Index::open(&path.join(index::FILE_NAME)).is_ok_and(|index| asset::is_whole(path, &index))
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {

@@ -416,7 +416,8 @@ fn publish(
         .chain(texts.iter().map(Text::entry))
         .collect();
     let path = staging.content().join(index::FILE_NAME);
-    let digest = index_writer::write(&path, &mut entries).map_err(|error| folder::Error::io("write", &path, error))?;
+    let digest =
+        index_writer::write(&path, &mut entries, None).map_err(|error| folder::Error::io("write", &path, error))?;
     drop(entries);
     for part in tracks.iter().flat_map(|track| &track.recorded.parts) {
         if part.map.is_damaged() {

@@ -12,6 +12,7 @@ use super::codec::make;
 use super::fragment::{Cue, Fragment, Sample, Start};
 use super::isobmff::{Matrix, write};
 use super::presentation::{Presentation, TrackView, group};
+use super::thumbnails::{Grid, Sheet, Thumbnails};
 use super::track::{Audio, Details, Kind, Role, Track, Video, VideoRange};
 use super::webvtt;
 
@@ -22,6 +23,13 @@ pub struct Fixture {
     pub cuts: Vec<u32>,
     /// Of the longest track, unless set.
     pub duration: Option<Duration>,
+    pub thumbnails: Option<OwnedThumbnails>,
+}
+
+pub struct OwnedThumbnails {
+    pub grid: Grid,
+    pub sheets: Vec<Sheet>,
+    pub file: Arc<dyn Stored>,
 }
 
 pub struct OwnedTrack {
@@ -38,7 +46,13 @@ pub const INIT_SIZE: u64 = 700;
 
 impl Default for Fixture {
     fn default() -> Fixture {
-        Fixture { version: "0123456789abcdef".to_owned(), tracks: Vec::new(), cuts: vec![0], duration: None }
+        Fixture {
+            version: "0123456789abcdef".to_owned(),
+            tracks: Vec::new(),
+            cuts: vec![0],
+            duration: None,
+            thumbnails: None,
+        }
     }
 }
 
@@ -181,6 +195,22 @@ impl Fixture {
         self
     }
 
+    /// Sheets of 3 × 6 thumbnails of 320 × 180 for as long as the presentation lasts now.
+    pub fn with_thumbnails(mut self, interval: Duration) -> Fixture {
+        let count = self.presentation().duration.as_millis().div_ceil(interval.as_millis().max(1)) as u32;
+        let grid = Grid { width: 320, height: 180, columns: 3, rows: 6, interval, count };
+        let mut offset = 0_u64;
+        let sheet = |number: u32| {
+            let size = varied(u64::from(number), 120_000);
+            let sheet = Sheet { offset: offset.into(), size: size.into(), reserved: 0.into() };
+            offset += u64::from(size);
+            sheet
+        };
+        let sheets = (0..grid.sheets()).map(sheet).collect();
+        self.thumbnails = Some(OwnedThumbnails { grid, sheets, file: Memory::stored("i1", offset, None) });
+        self
+    }
+
     pub fn with_cuts(mut self, cuts: Vec<u32>) -> Fixture {
         self.cuts = cuts;
         self
@@ -206,6 +236,13 @@ impl Fixture {
             tracks: self.tracks.iter().map(view).collect(),
             cuts: &self.cuts,
             duration,
+            thumbnails: self.thumbnails.as_ref().map(|owned| Thumbnails {
+                id: "i1",
+                grid: owned.grid,
+                sheets: &owned.sheets,
+                file: &owned.file,
+                cut_off: 0,
+            }),
         }
     }
 }

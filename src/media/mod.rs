@@ -11,14 +11,17 @@ pub mod fixture;
 pub mod flv;
 pub mod fragment;
 pub mod isobmff;
+pub mod jpeg;
 pub mod matroska;
 pub mod mpegts;
 pub mod presentation;
 pub mod scte35;
 pub mod subtitles;
+pub mod thumbnails;
 pub mod track;
 pub mod webvtt;
 
 pub use fragment::{Cue, Fragment, Sample};
 pub use presentation::{Presentation, Segment, TrackView};
+pub use thumbnails::Thumbnails;
 pub use track::{Kind, Track};

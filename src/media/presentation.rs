@@ -8,6 +8,7 @@ use crate::base::units::rescale_nearest;
 use crate::base::{Extent, Stored, Ticks, Timescale};
 
 use super::fragment::{Cue, Fragment, Sample, Start};
+use super::thumbnails::Thumbnails;
 use super::track::{Kind, Track};
 
 /// One asset as a packager sees it: borrowed from the open index.
@@ -21,6 +22,8 @@ pub struct Presentation<'a> {
     pub cuts: &'a [u32],
     /// Presented length of the longest track.
     pub duration: Duration,
+    /// For scrubbing, if there are any.
+    pub thumbnails: Option<Thumbnails<'a>>,
 }
 
 /// One track with its index.
@@ -109,6 +112,7 @@ impl<'a> Presentation<'a> {
             tracks: tracks.collect(),
             cuts: &self.cuts[numbers.clone()],
             duration,
+            thumbnails: self.thumbnails.map(|thumbnails| thumbnails.from(from)),
         })
     }
 

@@ -27,6 +27,13 @@ impl Links {
         link + &self.query
     }
 
+    /// From a multivariant playlist to an image playlist, which is the same for both.
+    pub(super) fn thumbnail_playlist(&self, version: &str, id: &str) -> String {
+        let link = url::media_playlist(version, id);
+        let link = if self.addressing == Addressing::SingleFile { url::from_single(&link) } else { link };
+        link + &self.query
+    }
+
     /// From a multivariant playlist to a media playlist.
     pub(super) fn media_playlist(&self, version: &str, track: &str) -> String {
         let link = match self.addressing {

@@ -21,6 +21,7 @@ pub mod wvtt;
 pub use filter::{BadFilter, Filter};
 pub use links::{Addressing, Links};
 pub use offer::kept;
+pub use thumbnails::thumbnail_map;
 
 #[cfg(test)]
 mod live_tests;
@@ -28,6 +29,7 @@ mod live_timeline;
 mod name;
 mod offer;
 mod rate;
+mod thumbnails;
 mod timeline;
 mod xml;
 

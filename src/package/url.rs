@@ -16,6 +16,9 @@
 //! | `{version}/{track}.iframes.m3u8` | HLS I-frame playlist |
 //! | `{version}/{track}/{time}.iframe.m4s` | a key frame by itself |
 //! | `{version}/{track}.vtt` | a whole subtitle file |
+//! | `{version}/{thumbnails}.m3u8` | HLS image playlist |
+//! | `{version}/{thumbnails}/{number}.jpg` | a sheet of thumbnails |
+//! | `thumbnails.vtt` | where in the sheets each thumbnail is, as WebVTT |
 //! | `{version}/{track}.mp4` | a whole track as one indexed file |
 //! | `{version}/{track}.single.m3u8` | HLS media playlist of byte ranges of that file |
 //! | `ts/index.m3u8` | the same with MPEG-TS segments |
@@ -81,6 +84,14 @@ pub enum Resource<'a> {
         version: &'a str,
         track: &'a str,
     },
+    /// The map of thumbnails.
+    Thumbnails,
+    /// Counted from 0.
+    Sheet {
+        version: &'a str,
+        thumbnails: &'a str,
+        number: u32,
+    },
     /// With MPEG-TS segments.
     Ts(ts::url::Resource<'a>),
 }
@@ -126,6 +137,7 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
             "index.m3u8" => Some(Resource::Multivariant),
             "index.mpd" => Some(Resource::Mpd),
             "index.mp4" => Some(Resource::Progressive),
+            "thumbnails.vtt" => Some(Resource::Thumbnails),
             _ => None,
         };
     };
@@ -159,6 +171,10 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
         "iframe.m4s" => Some(Resource::KeyFrame { version, track, time: time(stem)? }),
         "m4s" => Some(Resource::Segment { version, track, time: time(stem)? }),
         "vtt" => Some(Resource::TextSegment { version, track, time: time(stem)? }),
+        "jpg" => {
+            let number = u32::try_from(time(stem)?.0).ok()?;
+            Some(Resource::Sheet { version, thumbnails: track, number })
+        }
         _ => None,
     }
 }
@@ -200,7 +216,7 @@ pub fn versioned(version: &str, link: &str) -> String {
     format!("{version}/{link}")
 }
 
-/// From the manifests below `single/`, what is relative to the unversioned manifests.
+/// From the manifests below `single/` or `ts/`, what is relative to the unversioned manifests.
 pub fn from_single(link: &str) -> String {
     format!("../{link}")
 }
@@ -255,6 +271,16 @@ pub fn push_text_segment(out: &mut String, track: &str, time: Ticks) {
     push_timed(out, track, time, ".vtt");
 }
 
+/// `SegmentTemplate@media`, relative to the versioned media playlists.
+pub fn sheet_template(id: &str) -> String {
+    format!("{id}/$Number$.jpg")
+}
+
+/// Relative to the versioned media playlists.
+pub fn push_sheet(out: &mut String, id: &str, number: u32) {
+    push_timed(out, id, Ticks(number.into()), ".jpg");
+}
+
 fn push_timed(out: &mut String, track: &str, time: Ticks, extension: &str) {
     out.push_str(track);
     out.push('/');
@@ -285,6 +311,12 @@ mod tests {
                 Some(Resource::Segment { version, track, time: Ticks(i64::MAX) }),
             ),
             ("00ff00ff00ff00ff/v1/4004.vtt", Some(Resource::TextSegment { version, track, time: Ticks(4_004) })),
+            ("thumbnails.vtt", Some(Resource::Thumbnails)),
+            ("00ff00ff00ff00ff/i1.m3u8", Some(Resource::MediaPlaylist { version, track: "i1" })),
+            ("00ff00ff00ff00ff/i1/0.jpg", Some(Resource::Sheet { version, thumbnails: "i1", number: 0 })),
+            ("00ff00ff00ff00ff/i1/4294967296.jpg", None),
+            ("00ff00ff00ff00ff/i1/01.jpg", None),
+            ("00ff00ff00ff00ff/thumbnails.vtt", Some(Resource::Text { version, track: "thumbnails" })),
             ("00ff00ff00ff00ff/v1.mp4", Some(Resource::File { version, track })),
             ("00ff00ff00ff00ff/v1.single.m3u8", Some(Resource::SinglePlaylist { version, track })),
             ("single/index.m3u8", Some(Resource::SingleMultivariant)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::{Extent, Piece};
 use crate::http::{Framing, Kind, Response, request, uri};
 use crate::media::fixture::Fixture;
-use crate::media::{Presentation, TrackView};
+use crate::media::{Presentation, Thumbnails, TrackView};
 
 use super::Load;
 use super::manifest::Manifest;
@@ -26,6 +26,10 @@ impl Source for Fixture {
 
     fn track(&self, id: &str) -> Option<TrackView<'_>> {
         Fixture::presentation(self).track(id)
+    }
+
+    fn thumbnails(&self) -> Option<Thumbnails<'_>> {
+        Fixture::presentation(self).thumbnails
     }
 
     fn sample_rows(&self, _: &str, _: Range<u32>) -> Option<Extent> {

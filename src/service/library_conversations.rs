@@ -43,6 +43,7 @@ impl Origin {
             inputs: files.iter().map(|file| media.join(file).to_str().unwrap().parse().unwrap()).collect(),
             segment: Duration::from_secs(4),
             now: NOW.unix,
+            thumbnails: None,
             stop: Default::default(),
         };
         import::import(&options, &mut |_| {}).unwrap();

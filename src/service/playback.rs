@@ -14,11 +14,11 @@ use crate::base::{Extent, Payload, Ticks};
 use crate::http::{Kind, Request, Response, Status};
 use crate::library::Asset;
 use crate::media::track;
-use crate::media::{Presentation, TrackView};
+use crate::media::{Presentation, Thumbnails, TrackView};
 use crate::package::key_frame::{self, key_frame_at};
 use crate::package::ts::url::Rendition;
 use crate::package::url::Resource;
-use crate::package::{Addressing, Links, cmaf, dash, hls, mss, single, text, ts, wvtt};
+use crate::package::{Addressing, Links, cmaf, dash, hls, mss, single, text, thumbnail_map, ts, wvtt};
 use crate::store::derived::{self, Derived};
 use crate::sys::residency;
 
@@ -33,6 +33,7 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const HLS: &str = "application/vnd.apple.mpegurl";
 const DASH: &str = "application/dash+xml";
 const XML: &str = "text/xml; charset=utf-8";
+const JPEG: &str = "image/jpeg";
 const VTT: &str = "text/vtt; charset=utf-8";
 /// RFC 4337 §2: neither pictures nor sound.
 const TEXT_FRAGMENTS: &str = "application/mp4";
@@ -55,6 +56,8 @@ pub trait Source {
     fn presentation(&self) -> Presentation<'_>;
 
     fn track(&self, id: &str) -> Option<TrackView<'_>>;
+
+    fn thumbnails(&self) -> Option<Thumbnails<'_>>;
     /// Where some rows of a track's sample table lie on disk, if they do.
     fn sample_rows(&self, track: &str, rows: Range<u32>) -> Option<Extent>;
     /// Whether a stretch of one of its files can be read without waiting for the disk: a system call.
@@ -106,6 +109,7 @@ pub fn version<'a>(resource: &Resource<'a>) -> Option<&'a str> {
         | Resource::SingleMultivariant
         | Resource::SingleMpd
         | Resource::Progressive
+        | Resource::Thumbnails
         | Resource::SmoothManifest => None,
         Resource::SmoothFragment { version, .. } => version,
         Resource::MediaPlaylist { version, .. }
@@ -116,6 +120,7 @@ pub fn version<'a>(resource: &Resource<'a>) -> Option<&'a str> {
         | Resource::Init { version, .. }
         | Resource::Segment { version, .. }
         | Resource::TextSegment { version, .. }
+        | Resource::Sheet { version, .. }
         | Resource::Text { version, .. } => Some(version),
         Resource::Ts(resource) => resource.version(),
     }
@@ -166,6 +171,7 @@ impl Playback {
             Resource::SingleMpd => return manifest(Text::SingleDash, ""),
             Resource::SinglePlaylist { track, .. } => return manifest(Text::SingleMedia, track),
             Resource::SmoothManifest => return manifest(Text::Smooth, ""),
+            Resource::Thumbnails => return manifest(Text::Thumbnails, ""),
             Resource::KeyFramePlaylist { track, .. } => return manifest(Text::KeyFrames, track),
             Resource::KeyFrame { track, time, .. } => {
                 let answer = |source: &S| key_frame(source, version, track, time).answer(request, source);
@@ -197,6 +203,9 @@ impl Playback {
                 open().map(|source| (source, text_segment(source, version, track, time)))
             }
             Resource::Text { track, .. } => open().map(|source| (source, text(source, version, track))),
+            Resource::Sheet { thumbnails, number, .. } => {
+                open().map(|source| (source, sheet(source, version, thumbnails, number)))
+            }
             Resource::Ts(resource) => return self.transport(request, asset, version, resource, whole),
         };
         let (source, described) = match described {
@@ -320,6 +329,10 @@ impl Playback {
                 let view = presentation.track(key.track).filter(|view| view.track.kind() == track::Kind::Video)?;
                 (Kind::MediaPlaylist, HLS, hls::media_key_frames(&view))
             }
+            Text::Media if presentation.thumbnails.is_some_and(|thumbnails| thumbnails.id == key.track) => {
+                (Kind::MediaPlaylist, HLS, hls::media_thumbnails(&presentation)?)
+            }
+            Text::Thumbnails => (Kind::Text, VTT, thumbnail_map(&presentation)?),
             Text::Media => {
                 let view = presentation.track(key.track)?;
                 (Kind::MediaPlaylist, HLS, hls::media(&presentation, &view))
@@ -374,6 +387,10 @@ impl Source for Asset {
         Asset::track(self, id)
     }
 
+    fn thumbnails(&self) -> Option<Thumbnails<'_>> {
+        Asset::thumbnails(self)
+    }
+
     fn sample_rows(&self, track: &str, rows: Range<u32>) -> Option<Extent> {
         Asset::sample_rows(self, track, rows)
     }
@@ -419,6 +436,12 @@ fn file<S: Source>(source: &S, version: &str, id: &str) -> Option<Representation
     let view = source.track(id)?;
     let content_type = media_type(&view)?;
     Some(immutable(source, Kind::Segment, content_type, format_args!("{version}-{id}-file"), single::file(view)?))
+}
+
+fn sheet<S: Source>(source: &S, version: &str, id: &str, number: u32) -> Option<Representation> {
+    let thumbnails = source.thumbnails().filter(|thumbnails| thumbnails.id == id)?;
+    let body = Payload::from(thumbnails.sheet(number)?);
+    Some(immutable(source, Kind::Image, JPEG, format_args!("{version}-{id}-{number}"), body))
 }
 
 /// What of these has to be read in first.
@@ -593,6 +616,7 @@ enum Text {
     SingleMedia,
     Smooth,
     KeyFrames,
+    Thumbnails,
 }
 
 impl Text {
@@ -607,6 +631,7 @@ impl Text {
             Text::SingleMedia => "-single",
             Text::Smooth => "-mss",
             Text::KeyFrames => "-iframes",
+            Text::Thumbnails => "-thumbnails",
             Text::Transport => "-transport",
             Text::TransportMedia => "-ts",
         }

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::http::uri;
-use crate::media::Presentation;
+use crate::media::{Kind, Presentation};
 use crate::package::{BadFilter, Filter, url};
 
 /// Equal selections are written alike, whatever order and spelling their queries have.
@@ -112,6 +112,9 @@ impl Selection {
         if !self.filter.is_empty() {
             let keeps = crate::package::kept(whole, &self.filter);
             presentation.tracks.retain(|view| keeps.contains(&view.track.id.as_str()));
+            if presentation.of_kind(Kind::Video).next().is_none() {
+                presentation.thumbnails = None;
+            }
         }
         if let Some(tracks) = &self.tracks {
             if tracks.iter().any(|track| presentation.track(track).is_none()) {

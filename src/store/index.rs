@@ -3,14 +3,19 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::layout::{CHECKED_FROM, FileRecord, Header, MAGIC, READ_VERSION, Table, Text, TrackRecord, present};
-use crate::base::limits::{TRACK_FILES_MAX, TRACKS_MAX};
+use super::layout::{
+    CHECKED_FROM, FileRecord, Header, MAGIC, READ_VERSION, THUMBNAILS, Table, Text, ThumbnailRecord, TrackRecord,
+    present,
+};
+use crate::base::limits::{SHEET_PIXELS_MAX, TRACK_FILES_MAX, TRACKS_MAX};
 use crate::base::{Extent, Stored, Ticks, Timescale};
 use crate::media::fragment::Start;
+use crate::media::thumbnails::{Grid, Sheet};
 use crate::media::track::{Audio, Details, Kind, Role, Video, VideoRange};
 use crate::media::{Cue, Fragment, Sample, Track, captions};
 use crate::sys::{MappedFile, populate, residency};
@@ -21,7 +26,25 @@ pub const FILE_NAME: &str = "index";
 /// An open index. Its tables are slices of the mapping; reading them may wait for the disk.
 pub struct Index {
     file: Arc<MappedFile>,
-    tracks: Vec<IndexedTrack>,
+    contents: Contents,
+}
+
+/// What the records of an index say.
+pub(super) struct Contents {
+    pub tracks: Vec<IndexedTrack>,
+    pub thumbnails: Option<IndexedThumbnails>,
+}
+
+/// The thumbnails of an asset, and where the table of their sheets lies.
+#[derive(Clone, Debug)]
+pub struct IndexedThumbnails {
+    pub id: String,
+    pub grid: Grid,
+    /// Bytes of the file of sheets.
+    pub file_size: u64,
+    /// BLAKE3 of it.
+    pub digest: [u8; 32],
+    sheets: Range<usize>,
 }
 
 /// One track of an index, and where its tables lie.
@@ -60,8 +83,8 @@ impl Index {
     /// Maps the index, verifies its checksum and checks every record.
     pub fn open(path: &Path) -> Result<Index, Error> {
         let file = MappedFile::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        let tracks = parse(path, file.bytes())?;
-        Ok(Index { file: Arc::new(file), tracks })
+        let contents = parse(path, file.bytes())?;
+        Ok(Index { file: Arc::new(file), contents })
     }
 
     /// Whether the disk could not give what was read: see [`MappedFile::is_damaged`].
@@ -70,7 +93,15 @@ impl Index {
     }
 
     pub fn tracks(&self) -> &[IndexedTrack] {
-        &self.tracks
+        &self.contents.tracks
+    }
+
+    pub fn thumbnails(&self) -> Option<&IndexedThumbnails> {
+        self.contents.thumbnails.as_ref()
+    }
+
+    pub fn sheets(&self, thumbnails: &IndexedThumbnails) -> &[Sheet] {
+        rows(self.file.bytes(), &thumbnails.sheets)
     }
 
     /// Whether the tables still hold what was checked when it was opened. Ask after reading: of a file that was truncated
@@ -96,7 +127,8 @@ impl Index {
 
     /// Where the tables lie that answers are described from, and how long they are: not the samples, which are the most.
     fn described(&self) -> impl Iterator<Item = (u64, u64)> {
-        let tables = self.tracks.iter().flat_map(|track| [&track.fragments, &track.cues]);
+        let tables = self.tracks().iter().flat_map(|track| [&track.fragments, &track.cues]);
+        let tables = tables.chain(self.thumbnails().map(|thumbnails| &thumbnails.sheets));
         tables.filter(|table| !table.is_empty()).map(|table| (table.start as u64, table.len() as u64))
     }
 
@@ -128,7 +160,7 @@ fn rows<'a, Row: FromBytes + Immutable + KnownLayout + Unaligned>(bytes: &'a [u8
 }
 
 /// Checks a whole index. Pure, so that hostile bytes can be thrown at it.
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<IndexedTrack>, Error> {
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {
     let owned = || path.to_owned();
     let Ok((header, _)) = Header::ref_from_prefix(bytes) else {
         return Err(Error::Length { path: owned(), found: bytes.len() as u64, expected: size_of::<Header>() as u64 });
@@ -150,15 +182,20 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<IndexedTrack>, Erro
     records(header, bytes).map_err(|reason| Error::Corrupt { path: owned(), reason })
 }
 
-fn records(header: &Header, bytes: &[u8]) -> Result<Vec<IndexedTrack>, String> {
+fn records(header: &Header, bytes: &[u8]) -> Result<Contents, String> {
+    // Thumbnails are one record more.
     let count = usize::from(header.tracks.get());
-    if !(1..=TRACKS_MAX).contains(&count) {
+    if !(1..=TRACKS_MAX + 1).contains(&count) {
         return Err(format!("{count} tracks, 1 to {TRACKS_MAX} allowed"));
     }
     let (records, rest) = <[TrackRecord]>::ref_from_prefix_with_elems(&bytes[size_of::<Header>()..], count)
         .map_err(|_| format!("{count} track records do not fit"))?;
     let strings = rest.get(..header.strings.get() as usize).ok_or("the string area does not fit")?;
     let strings = std::str::from_utf8(strings).map_err(|error| format!("string area: {error}"))?;
+    let (records, last) = match records.split_last() {
+        Some((last, rest)) if last.kind == THUMBNAILS => (rest, Some(last)),
+        _ => (records, None),
+    };
     let mut tracks: Vec<IndexedTrack> = Vec::with_capacity(count);
     for (number, record) in records.iter().enumerate() {
         let track =
@@ -168,15 +205,58 @@ fn records(header: &Header, bytes: &[u8]) -> Result<Vec<IndexedTrack>, String> {
         }
         tracks.push(track);
     }
-    Ok(tracks)
+    if !(1..=TRACKS_MAX).contains(&tracks.len()) {
+        return Err(format!("{} tracks, 1 to {TRACKS_MAX} allowed", tracks.len()));
+    }
+    let thumbnails = last.and_then(|last| ThumbnailRecord::ref_from_bytes(last.as_bytes()).ok());
+    let thumbnails = thumbnails.map(|record| self::thumbnails(record, strings, bytes)).transpose();
+    let thumbnails = thumbnails.map_err(|reason| format!("record of thumbnails: {reason}"))?;
+    Ok(Contents { tracks, thumbnails })
+}
+
+/// Sheets fill their file, and are as many as the thumbnails take: URLs count them.
+fn thumbnails(record: &ThumbnailRecord, strings: &str, bytes: &[u8]) -> Result<IndexedThumbnails, String> {
+    let grid = Grid {
+        width: record.width.get(),
+        height: record.height.get(),
+        columns: record.columns.get(),
+        rows: record.rows.get(),
+        interval: Duration::from_millis(record.interval_millis.get().into()),
+        count: record.count.get(),
+    };
+    let sides = [grid.width.checked_mul(grid.columns), grid.height.checked_mul(grid.rows)];
+    let fits = |side: Option<u32>| side.is_some_and(|side| (1..=SHEET_PIXELS_MAX).contains(&side));
+    if !sides.into_iter().all(fits) || grid.interval.is_zero() || grid.count == 0 {
+        return Err(format!("{grid:?}, a sheet is at most {SHEET_PIXELS_MAX} pixels wide and high"));
+    }
+    let id = string(&record.id, strings)?;
+    check_id(&id, 'i')?;
+    let table = table::<Sheet>("sheet", &record.sheets, bytes)?;
+    let sheets: &[Sheet] = rows(bytes, &table);
+    if sheets.len() != grid.sheets() as usize {
+        return Err(format!("{} sheets, {} thumbnails take {}", sheets.len(), grid.count, grid.sheets()));
+    }
+    let mut end = 0_u64;
+    for (number, sheet) in sheets.iter().enumerate() {
+        if sheet.offset.get() != end || sheet.size.get() == 0 {
+            return Err(format!("sheet {number} of {} bytes at byte {}, not at {end}", sheet.size, sheet.offset));
+        }
+        end += u64::from(sheet.size.get());
+    }
+    match end == record.file_size.get() {
+        true => Ok(IndexedThumbnails { id, grid, file_size: end, digest: record.digest, sheets: table }),
+        false => Err(format!("sheets end at byte {end} of {}", record.file_size)),
+    }
+}
+
+fn string(text: &Text, strings: &str) -> Result<String, String> {
+    let (start, len) = (text.offset.get() as usize, text.len.get() as usize);
+    let found = start.checked_add(len).and_then(|end| strings.get(start..end));
+    found.map(str::to_owned).ok_or_else(|| format!("string {start}+{len} outside of the string area"))
 }
 
 fn record(record: &TrackRecord, strings: &str, bytes: &[u8]) -> Result<IndexedTrack, String> {
-    let text = |text: &Text| -> Result<String, String> {
-        let (start, len) = (text.offset.get() as usize, text.len.get() as usize);
-        let found = start.checked_add(len).and_then(|end| strings.get(start..end));
-        found.map(str::to_owned).ok_or_else(|| format!("string {start}+{len} outside of the string area"))
-    };
+    let text = |text: &Text| string(text, strings);
     let has = |bit: u8| record.present & bit != 0;
     if record.present & !present::ALL != 0 {
         return Err(format!("unknown optional fields {:#04x}", record.present));
@@ -189,7 +269,12 @@ fn record(record: &TrackRecord, strings: &str, bytes: &[u8]) -> Result<IndexedTr
     };
     let timescale = Timescale::new(record.timescale.get()).ok_or("timescale 0")?;
     let id = text(&record.id)?;
-    check_id(&id, kind)?;
+    let letter = match kind {
+        Kind::Video => 'v',
+        Kind::Audio => 'a',
+        Kind::Text => 't',
+    };
+    check_id(&id, letter)?;
     let details = match kind {
         Kind::Video => {
             let fraction = |name: &str, pair: [zerocopy::little_endian::U32; 2]| match (pair[0].get(), pair[1].get()) {
@@ -288,12 +373,7 @@ fn recorded(record: &TrackRecord, kind: Kind, bytes: &[u8]) -> Result<Option<Vec
 }
 
 /// An id is a file name and a path element: nothing but its kind's letter and a number.
-fn check_id(id: &str, kind: Kind) -> Result<(), String> {
-    let letter = match kind {
-        Kind::Video => 'v',
-        Kind::Audio => 'a',
-        Kind::Text => 't',
-    };
+fn check_id(id: &str, letter: char) -> Result<(), String> {
     let number = id.strip_prefix(letter).unwrap_or_default();
     match !number.is_empty() && number.len() <= 4 && number.bytes().all(|byte| byte.is_ascii_digit()) {
         true => Ok(()),

@@ -8,8 +8,10 @@ use std::path::Path;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::layout::{
-    CHECKED_FROM, FileRecord, Header, MAGIC, READ_VERSION, ShortText, Table, Text, TrackRecord, present,
+    CHECKED_FROM, FileRecord, Header, MAGIC, READ_VERSION, ShortText, THUMBNAILS, Table, Text, ThumbnailRecord,
+    TrackRecord, present,
 };
+use crate::media::thumbnails::{Grid, Sheet};
 use crate::media::track::{Details, Role, VideoRange};
 use crate::media::{Cue, Fragment, Sample, Track, captions};
 
@@ -29,11 +31,24 @@ pub struct Entry<'a> {
     pub files: &'a [FileRecord],
 }
 
+/// Thumbnails to be written.
+#[derive(Clone, Copy)]
+pub struct ThumbnailEntry<'a> {
+    pub id: &'a str,
+    pub grid: Grid,
+    pub sheets: &'a [Sheet],
+    pub file_size: u64,
+    /// BLAKE3 of the file of sheets.
+    pub digest: [u8; 32],
+}
+
 /// Writes and syncs the index. Returns the BLAKE3 of everything the checksum covers: the content's identity.
-pub fn write(path: &Path, entries: &mut [Entry<'_>]) -> io::Result<[u8; 32]> {
+pub fn write(path: &Path, entries: &mut [Entry<'_>], thumbnails: Option<ThumbnailEntry<'_>>) -> io::Result<[u8; 32]> {
     let mut strings = String::new();
     let mut records: Vec<TrackRecord> = entries.iter().map(|entry| record(entry, &mut strings)).collect();
-    let mut at = (size_of::<Header>() + size_of::<TrackRecord>() * records.len() + strings.len()) as u64;
+    let mut last = thumbnails.map(|thumbnails| thumbnail_record(&thumbnails, &mut strings));
+    let count = records.len() + usize::from(last.is_some());
+    let mut at = (size_of::<Header>() + size_of::<TrackRecord>() * count + strings.len()) as u64;
     for (record, entry) in records.iter_mut().zip(entries.iter()) {
         record.fragments = table::<Fragment>(&mut at, entry.fragments.len())?;
         record.samples = table::<Sample>(&mut at, entry.sample_count as usize)?;
@@ -42,10 +57,14 @@ pub fn write(path: &Path, entries: &mut [Entry<'_>]) -> io::Result<[u8; 32]> {
             record.files = table::<FileRecord>(&mut at, entry.files.len())?;
         }
     }
+    let sheets = thumbnails.map_or(&[][..], |thumbnails| thumbnails.sheets);
+    if let Some(last) = &mut last {
+        last.sheets = table::<Sheet>(&mut at, sheets.len())?;
+    }
     let mut header = Header {
         magic: MAGIC,
         format: READ_VERSION.into(),
-        tracks: u16::try_from(records.len()).map_err(|_| too_large("tracks"))?.into(),
+        tracks: u16::try_from(count).map_err(|_| too_large("tracks"))?.into(),
         checksum: 0.into(),
         length: at.into(),
         strings: u32::try_from(strings.len()).map_err(|_| too_large("strings"))?.into(),
@@ -57,6 +76,7 @@ pub fn write(path: &Path, entries: &mut [Entry<'_>]) -> io::Result<[u8; 32]> {
     out.out.write_all(&header.as_bytes()[..CHECKED_FROM])?;
     out.write(&header.as_bytes()[CHECKED_FROM..])?;
     out.write(records.as_bytes())?;
+    last.iter().try_for_each(|last| out.write(last.as_bytes()))?;
     out.write(strings.as_bytes())?;
     let mut buffer = vec![0; 1 << 16];
     for entry in entries {
@@ -71,6 +91,7 @@ pub fn write(path: &Path, entries: &mut [Entry<'_>]) -> io::Result<[u8; 32]> {
         out.write(entry.cues.as_bytes())?;
         out.write(entry.files.as_bytes())?;
     }
+    out.write(sheets.as_bytes())?;
     let (crc, hash) = (out.crc.finalize(), out.hash.finalize().into());
     let mut file = out.out.into_inner().map_err(io::IntoInnerError::into_error)?;
     header.checksum = crc.into();
@@ -104,12 +125,32 @@ fn table<Row>(at: &mut u64, rows: usize) -> io::Result<Table> {
     Ok(table)
 }
 
+/// Adds a string to the string area.
+fn text(value: &str, strings: &mut String) -> Text {
+    let at = Text { offset: (strings.len() as u32).into(), len: (value.len() as u32).into() };
+    strings.push_str(value);
+    at
+}
+
+fn thumbnail_record(thumbnails: &ThumbnailEntry<'_>, strings: &mut String) -> ThumbnailRecord {
+    let grid = thumbnails.grid;
+    ThumbnailRecord {
+        file_size: thumbnails.file_size.into(),
+        digest: thumbnails.digest,
+        width: grid.width.into(),
+        height: grid.height.into(),
+        columns: grid.columns.into(),
+        rows: grid.rows.into(),
+        interval_millis: u32::try_from(grid.interval.as_millis()).unwrap_or(u32::MAX).into(),
+        count: grid.count.into(),
+        id: text(thumbnails.id, strings),
+        kind: THUMBNAILS,
+        ..ThumbnailRecord::new_zeroed()
+    }
+}
+
 fn record(entry: &Entry<'_>, strings: &mut String) -> TrackRecord {
-    let mut text = |value: &str| {
-        let at = Text { offset: (strings.len() as u32).into(), len: (value.len() as u32).into() };
-        strings.push_str(value);
-        at
-    };
+    let mut text = |value: &str| text(value, strings);
     let track = entry.track;
     let mut record = TrackRecord {
         file_size: entry.file_size.into(),
@@ -186,6 +227,7 @@ mod tests {
     use crate::media::track::{Audio, Video};
     use crate::store::index::{Error, Index, parse};
     use proptest::prelude::*;
+    use std::time::Duration;
 
     fn tracks() -> Vec<Track> {
         let track = |id: &str, details| Track {
@@ -268,8 +310,25 @@ mod tests {
         vec![cue(0, 5_000, 5_000), cue(1_000, 2_000, 5_000)]
     }
 
-    /// Writes an index of three tracks, `change`d before.
+    fn sheets() -> Vec<Sheet> {
+        let sheet = |(offset, size): (u64, u32)| Sheet { offset: offset.into(), size: size.into(), reserved: 0.into() };
+        [(0, 70_000), (70_000, 30_000)].map(sheet).to_vec()
+    }
+
+    const GRID: Grid =
+        Grid { width: 320, height: 180, columns: 3, rows: 6, interval: Duration::from_millis(2_500), count: 19 };
+
+    /// Writes an index of three tracks and thumbnails, `change`d before.
     fn written(change: impl FnOnce(&mut Vec<Fragment>, &mut Vec<Sample>, &mut Vec<Cue>)) -> Vec<u8> {
+        let sheets = sheets();
+        let thumbnails = ThumbnailEntry { id: "i1", grid: GRID, sheets: &sheets, file_size: 100_000, digest: [8; 32] };
+        written_with(change, Some(thumbnails))
+    }
+
+    fn written_with(
+        change: impl FnOnce(&mut Vec<Fragment>, &mut Vec<Sample>, &mut Vec<Cue>),
+        thumbnails: Option<ThumbnailEntry<'_>>,
+    ) -> Vec<u8> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("index");
         let tracks = tracks();
@@ -293,7 +352,7 @@ mod tests {
                 }
             })
             .collect();
-        write(&path, &mut entries).unwrap();
+        write(&path, &mut entries, thumbnails).unwrap();
         std::fs::read(path).unwrap()
     }
 
@@ -319,6 +378,37 @@ mod tests {
         }
         assert_eq!(index.cues(&index.tracks()[2]), cues());
         assert_eq!((index.tracks()[0].init_size, index.tracks()[0].digest), (700, [7; 32]));
+        let thumbnails = index.thumbnails().unwrap();
+        assert_eq!((thumbnails.id.as_str(), thumbnails.grid, thumbnails.digest), ("i1", GRID, [8; 32]));
+        assert_eq!((index.sheets(thumbnails), thumbnails.file_size), (&sheets()[..], 100_000));
+        std::fs::write(&path, written_with(|_, _, _| {}, None)).unwrap();
+        assert!(Index::open(&path).unwrap().thumbnails().is_none());
+    }
+
+    #[test]
+    fn thumbnails_that_make_no_sense_are_refused() {
+        let good = sheets();
+        let sheet = |offset: u64, size: u32| Sheet { offset: offset.into(), size: size.into(), reserved: 0.into() };
+        let (hole, empty) = ([sheet(0, 1), sheet(2, 99_998)], [sheet(0, 100_000), sheet(100_000, 0)]);
+        let entry = ThumbnailEntry { id: "i1", grid: GRID, sheets: &good, file_size: 100_000, digest: [8; 32] };
+        let grid = |grid: Grid| ThumbnailEntry { grid, ..entry };
+        for (want, entry) in [
+            ("id \"t1\", expected i", ThumbnailEntry { id: "t1", ..entry }),
+            ("2 sheets, 18 thumbnails take 1", grid(Grid { count: 18, ..GRID })),
+            ("2 sheets, 37 thumbnails take 3", grid(Grid { count: 37, ..GRID })),
+            ("count: 0", grid(Grid { count: 0, ..GRID })),
+            ("interval: 0ns", grid(Grid { interval: Duration::ZERO, ..GRID })),
+            ("columns: 0", grid(Grid { columns: 0, ..GRID })),
+            ("width: 1366", grid(Grid { width: 1_366, ..GRID })),
+            ("height: 4294967295", grid(Grid { height: u32::MAX, ..GRID })),
+            ("sheets end at byte 100000 of 99999", ThumbnailEntry { file_size: 99_999, ..entry }),
+            ("sheet 1 of 99998 bytes at byte 2, not at 1", ThumbnailEntry { sheets: &hole, ..entry }),
+            ("sheet 1 of 0 bytes", ThumbnailEntry { sheets: &empty, ..entry }),
+        ] {
+            let error = parse(Path::new("/x/index"), &written_with(|_, _, _| {}, Some(entry))).err().unwrap();
+            let error = error.to_string();
+            assert!(error.contains(want) && error.starts_with("/x/index: record of thumbnails: "), "{want}: {error}");
+        }
     }
 
     #[test]
@@ -363,7 +453,7 @@ mod tests {
             ("cue 0", |_, _, cues| cues[0].size = 43.into()),
         ];
         for (want, change) in cases {
-            let error = parse(Path::new("/x/index"), &written(change)).unwrap_err().to_string();
+            let error = parse(Path::new("/x/index"), &written(change)).err().unwrap().to_string();
             assert!(error.contains(want) && error.starts_with("/x/index: "), "{want}: {error}");
         }
     }
@@ -383,7 +473,7 @@ mod tests {
         }
         let mut newer = good.clone();
         newer[8] = 2;
-        let error = parse(path, &newer).unwrap_err();
+        let error = parse(path, &newer).err().unwrap();
         assert_eq!(error.to_string(), "index: index format 2, this build reads 1; import the asset again");
     }
 

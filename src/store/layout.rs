@@ -9,12 +9,13 @@
 //!     16  length                u64, of the whole index in bytes
 //!     24  strings               u32, bytes of the string area
 //!     28  reserved              u32
-//!     32  track records         tracks × TrackRecord
+//!     32  records               tracks × TrackRecord, the last of which may be a ThumbnailRecord
 //!         string area           UTF-8, referred to by (offset within the area, length)
 //!         per track             fragment table   count × media::Fragment   56 bytes a row
 //!                               sample table     count × media::Sample     16 bytes a row
 //!                               cue table        count × media::Cue        32 bytes a row
 //!                               file table       count × FileRecord        40 bytes a row, of recorded tracks only
+//!         of thumbnails         sheet table      count × media::Sheet      16 bytes a row
 //! ```
 //!
 //! The tables follow each other without gaps in the order of the records; records hold their offsets all the same, so that
@@ -24,10 +25,12 @@
 use zerocopy::byteorder::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::media::thumbnails::Sheet;
 use crate::media::{Cue, Fragment, Sample};
 
 pub const MAGIC: [u8; 8] = *b"HWINDEX\n";
-/// What this build writes and reads; an index without file tables is the same to builds before there were any, and captions are nothing to those that do not know of them. Another format: the asset has to be imported again.
+/// What this build writes and reads; an index without file tables and thumbnails is the same to builds before there were any,
+/// and captions are nothing to those that do not know of them. Another format: the asset has to be imported again.
 pub const READ_VERSION: u16 = 1;
 /// First byte that the checksum covers.
 pub const CHECKED_FROM: usize = 16;
@@ -84,6 +87,31 @@ pub struct TrackRecord {
     pub captions: ShortText,
 }
 
+/// What stands in the place of a track record if its kind is [`THUMBNAILS`].
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct ThumbnailRecord {
+    /// Of the file of sheets, as in [`TrackRecord`].
+    pub file_size: U64,
+    pub digest: [u8; 32],
+    pub sheets: Table,
+    /// Of one thumbnail, in pixels.
+    pub width: U32,
+    pub height: U32,
+    /// Of a sheet.
+    pub columns: U32,
+    pub rows: U32,
+    pub interval_millis: U32,
+    pub count: U32,
+    pub id: Text,
+    pub reserved: [u8; 80],
+    pub kind: u8,
+    pub reserved_too: [u8; 27],
+}
+
+/// The kind of a [`ThumbnailRecord`]; those of tracks are below.
+pub const THUMBNAILS: u8 = 3;
+
 /// One file of a track that was recorded to several, as a channel does. They may hold more than the track: fragments lie
 /// in ascending order in each, but the first need not follow the header, nor the last end the file.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, PartialEq, Eq)]
@@ -131,4 +159,7 @@ pub struct ShortText {
 const _: () = assert!(size_of::<Header>() == 32);
 const _: () = assert!(std::mem::offset_of!(Header, length) == CHECKED_FROM);
 const _: () = assert!(size_of::<TrackRecord>() == 192 && size_of::<FileRecord>() == 40);
+const _: () = assert!(size_of::<ThumbnailRecord>() == size_of::<TrackRecord>() && size_of::<Sheet>() == 16);
+const _: () = assert!(std::mem::offset_of!(ThumbnailRecord, kind) == std::mem::offset_of!(TrackRecord, kind));
+const _: () = assert!(std::mem::offset_of!(ThumbnailRecord, file_size) == std::mem::offset_of!(TrackRecord, file_size));
 const _: () = assert!(size_of::<Fragment>() == 56 && size_of::<Sample>() == 16 && size_of::<Cue>() == 32);

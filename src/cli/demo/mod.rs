@@ -135,6 +135,7 @@ fn build(root: &Path, media: &Path) -> Result<import::Summary, Failure> {
         asset: ASSET.to_owned(),
         inputs,
         segment: limits::SEGMENT_DEFAULT,
+        thumbnails: None,
         now: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
         stop: Default::default(),
     };

@@ -7,7 +7,8 @@
 //! 3. Media bytes are copied in one pass over each source, fragment by fragment ([`output`]), while another thread hashes
 //!    them ([`follower`]). Sample tables go to nameless files: memory holds one fragment's samples and the fragment tables, whatever the
 //!    length of the input.
-//! 4. The index is written, everything synced, and the version published by a rename ([`super::folder`]).
+//! 4. Thumbnails are made of one of the track files, if they are wanted ([`thumbnails`]).
+//! 5. The index is written, everything synced, and the version published by a rename ([`super::folder`]).
 
 mod alignment;
 mod candidate;
@@ -23,6 +24,7 @@ mod rewrite;
 mod slots;
 mod tail;
 mod text;
+pub mod thumbnails;
 mod timeline;
 
 use std::collections::HashMap;
@@ -43,6 +45,7 @@ use output::{Finished, Output};
 use rewrite::Clock;
 use slots::Slots;
 pub(super) use text::Text;
+use thumbnails::{Ffmpeg, Made};
 
 use super::asset::file_name;
 use super::folder::{self, Folder, Published, Staging};
@@ -50,6 +53,7 @@ use super::version::Version;
 use crate::base::Ticks;
 use crate::base::limits::{PRESENTATION_MAX, TRACKS_MAX};
 use crate::media::isobmff::{self, Movie};
+use crate::media::thumbnails::Grid;
 use crate::media::track::Kind;
 use crate::media::{Track, codec, subtitles};
 use crate::store::index_writer::{self, Entry};
@@ -64,6 +68,7 @@ pub struct Options {
     pub inputs: Vec<Input>,
     /// Audio without video is cut every so often.
     pub segment: Duration,
+    pub thumbnails: Option<thumbnails::Wanted>,
     /// Seconds since 1970: when a version that this one replaces was replaced.
     pub now: u64,
     /// Somebody may set it while the import runs: it ends with [`Error::Stopped`] then, unless it was about to be published.
@@ -82,6 +87,8 @@ pub enum Event<'a> {
     Note(&'a str),
     /// Bytes of media copied so far, and in all.
     Progress { done: u64, total: u64 },
+    /// After that, bytes of media that thumbnails were made of so far, and in all.
+    Thumbnails { done: u64, total: u64 },
 }
 
 pub type Report<'a> = &'a mut dyn FnMut(Event<'_>);
@@ -92,6 +99,7 @@ pub struct Summary {
     pub published: Published,
     pub version: Version,
     pub tracks: Vec<TrackSummary>,
+    pub thumbnails: Option<ThumbnailSummary>,
     pub duration: Duration,
     /// Of all files of the version.
     pub bytes: u64,
@@ -103,6 +111,13 @@ pub struct TrackSummary {
     pub bytes: u64,
     pub fragments: usize,
     pub duration: Duration,
+}
+
+#[derive(Debug)]
+pub struct ThumbnailSummary {
+    pub id: String,
+    pub grid: Grid,
+    pub bytes: u64,
 }
 
 /// Every text is one line.
@@ -139,12 +154,15 @@ pub enum Error {
     #[error("{file}: was changed while it was imported; import it again when nobody writes to it")]
     Changed { file: String },
     #[error(transparent)]
+    Thumbnails(#[from] thumbnails::Error),
+    #[error(transparent)]
     Folder(#[from] folder::Error),
 }
 
 /// Imports the inputs as one asset and publishes it. On any error the library is as it was.
 pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     folder::check_name(&options.asset)?;
+    let ffmpeg = options.thumbnails.map(|wanted| Ok::<_, Error>((Ffmpeg::find()?, wanted))).transpose()?;
     let mut staging = None;
     let mut directory = || stage(options, &mut staging);
     let gathered = gather::gather(&options.inputs, &mut directory, &|| options.check_stop(), report)?;
@@ -181,7 +199,13 @@ pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     let copied = copy(&sources, candidates, &slots, &staging, read, options, report);
     sources.iter().try_for_each(SourceFile::check_unchanged)?;
     let copied = copied?;
-    finish(&folder, staging, copied, texts, options)
+    let mut made = None;
+    if let Some((ffmpeg, wanted)) = ffmpeg {
+        let duration = copied.finished.iter().map(|finished| summary(finished).duration).max().unwrap_or_default();
+        let content = staging.content();
+        made = thumbnails::make(&ffmpeg, wanted, &copied.finished, &content, duration, options, report)?;
+    }
+    finish(&folder, staging, copied, texts, made, options)
 }
 
 /// Where an import writes.
@@ -330,6 +354,7 @@ fn finish(
     staging: Staging,
     copied: Copied,
     texts: Vec<Text>,
+    thumbnails: Option<Made>,
     options: &Options,
 ) -> Result<Summary, Error> {
     let content = staging.content();
@@ -366,8 +391,12 @@ fn finish(
         entries.push(text.entry());
     }
     let path = content.join(index::FILE_NAME);
-    let digest = index_writer::write(&path, &mut entries).map_err(|error| folder::Error::io("write", &path, error))?;
+    let entry = thumbnails.as_ref().map(Made::entry);
+    let digest = index_writer::write(&path, &mut entries, entry);
+    let digest = digest.map_err(|error| folder::Error::io("write", &path, error))?;
     drop(entries);
+    let thumbnails =
+        entry.map(|entry| ThumbnailSummary { id: entry.id.to_owned(), grid: entry.grid, bytes: entry.file_size });
     let version = Version::of(&digest);
     options.check_stop()?;
     let published = folder.publish(staging, &options.asset, version, options.now)?;
@@ -377,8 +406,11 @@ fn finish(
         published,
         version,
         duration: tracks.iter().filter(media).map(|track| track.duration).max().unwrap_or_default(),
-        bytes: tracks.iter().map(|track| track.bytes).sum::<u64>() + index_size.map_or(0, |file| file.len()),
+        bytes: tracks.iter().map(|track| track.bytes).sum::<u64>()
+            + thumbnails.as_ref().map_or(0, |thumbnails| thumbnails.bytes)
+            + index_size.map_or(0, |file| file.len()),
         tracks,
+        thumbnails,
     })
 }
 

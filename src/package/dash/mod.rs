@@ -4,6 +4,7 @@ mod descriptor;
 mod live;
 mod mpd;
 mod switching_set;
+mod thumbnails;
 mod timeline;
 mod trick_mode;
 

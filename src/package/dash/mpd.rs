@@ -7,7 +7,7 @@ use crate::package::key_frame::has_trick_play;
 use crate::package::offer::{self, Offer};
 use crate::package::{Addressing, Links, timeline};
 
-use super::{switching_set, trick_mode};
+use super::{switching_set, thumbnails, trick_mode};
 use crate::package::xml::Xml;
 
 pub(super) const NAMESPACE: &str = "urn:mpeg:dash:schema:mpd:2011";
@@ -52,6 +52,7 @@ pub fn stretch_mpd(presentation: &Presentation<'_>, whole: &Presentation<'_>, li
     for (at, set) in sets.iter().enumerate() {
         switching_set::push(&mut xml, presentation, whole, links.addressing, at, &offers, set);
     }
+    let mut count = sets.len();
     if links.addressing == Addressing::Segments {
         // The tracks of a set have the same key frames.
         let has_trick_play = |set: &[usize]| has_trick_play(presentation.tracks[set[0]]);
@@ -59,9 +60,14 @@ pub fn stretch_mpd(presentation: &Presentation<'_>, whole: &Presentation<'_>, li
             .iter()
             .enumerate()
             .filter(|(_, set)| offers[set[0]].track.kind() == Kind::Video && has_trick_play(set));
-        for (at, (main, set)) in videos.enumerate() {
-            trick_mode::push(&mut xml, presentation, sets.len() + at, main, &offers, set);
+        for (main, set) in videos {
+            trick_mode::push(&mut xml, presentation, count, main, &offers, set);
+            count += 1;
         }
+    }
+    if let Some(shown) = &presentation.thumbnails {
+        let micros = u64::try_from(presentation.duration.as_micros()).unwrap_or(u64::MAX);
+        thumbnails::push(&mut xml, presentation.version, links.addressing, count, shown, micros);
     }
     xml.close("Period");
     xml.close("MPD");

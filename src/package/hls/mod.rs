@@ -11,6 +11,7 @@ mod rendition;
 #[doc(hidden)]
 pub mod rules;
 mod text;
+mod thumbnails;
 
 pub use key_frames::media_key_frames;
 pub use live::{Live, advance_part_limit, can_skip, live_media};
@@ -21,6 +22,8 @@ pub(super) use multivariant::{Sound, sound, transport_multivariant};
 pub use multivariant::{live_multivariant, multivariant};
 pub use text::text_segment;
 pub(super) use text::text_segment_headed;
+pub use thumbnails::media_thumbnails;
+pub(super) use thumbnails::push_thumbnail_stream;
 
 /// What fMP4 without I-frame playlists takes: EXT-X-MAP and a target duration that is rounded, not the maximum
 /// (RFC 8216bis §8). Of what the multivariant playlist uses, only services of CEA-708 ask for more.

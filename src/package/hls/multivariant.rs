@@ -13,6 +13,7 @@ use super::attributes::Attributes;
 use super::key_frames;
 use super::live_text::is_webvtt;
 use super::rendition::{self, AudioGroup, Link};
+use super::thumbnails::push_thumbnail_stream;
 use super::{VERSION, VERSION_WITH_SERVICES};
 
 /// GROUP-ID of the subtitles.
@@ -76,6 +77,7 @@ pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> String {
     let found = offer::captions(&offers);
     let mut out = render(&offers, &link, independent, Captions::of(&found), Text::Files, Sound::Renditions);
     key_frames::push_streams(&mut out, presentation, links);
+    push_thumbnail_stream(&mut out, presentation, |id| links.thumbnail_playlist(presentation.version, id));
     out
 }
 

@@ -5,7 +5,7 @@ use crate::package::Links;
 use crate::package::hls::{self, Sound};
 use crate::package::offer::Offer;
 use crate::package::rate::Rate;
-use crate::package::timeline;
+use crate::package::{timeline, url};
 
 use super::entries::entries;
 use super::{Carriage, carriage, size};
@@ -36,12 +36,12 @@ pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> Option<St
         .map(|(view, carriage, track)| Offer { track, rate: rate(presentation, *view, *carriage, sound, target) })
         .collect();
     let independent = carried.iter().all(|(view, ..)| timeline::is_independent(*view));
-    Some(hls::transport_multivariant(
-        &offers,
-        &|name| links.media_playlist(presentation.version, name),
-        independent,
-        sound,
-    ))
+    let link = |name: &str| links.media_playlist(presentation.version, name);
+    let mut out = hls::transport_multivariant(&offers, &link, independent, sound);
+    // It is the same as without transport streams, and lies beside them.
+    let beside = |id: &str| url::from_single(&links.thumbnail_playlist(presentation.version, id));
+    hls::push_thumbnail_stream(&mut out, presentation, beside);
+    Some(out)
 }
 
 fn rate(presentation: &Presentation<'_>, view: TrackView<'_>, carriage: Carriage, sound: Sound, target: u64) -> Rate {
