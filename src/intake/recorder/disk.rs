@@ -95,13 +95,14 @@ impl Disk {
             let newer = found[at + 1..].iter().take_while(|other| other.track == files.track).count();
             let depth = if newer < UNSETTLED_FILES { Depth::Newest } else { Depth::Settled };
             let Some(scanned) = scan::recover(&files.media, &files.journal, depth)? else {
-                warn!(channel, "{}: begins with no whole header; deleted", files.media.display());
+                warn!(channel, "{}: begins with no whole header and chunk; deleted", files.media.display());
                 directory.delete(files)?;
                 continue;
             };
             let name = FileName { track: files.track.as_str().into(), first: files.first, kind: files.kind };
-            // The newest that is worth anything: a crash may have cut off the header of one behind it.
-            if !open.keys().any(|other| other.track == name.track) {
+            // The newest that is worth anything (a crash may have cut off the header of one behind it), and those whose journals
+            // are to be completed.
+            if !open.keys().any(|other| other.track == name.track) || !scanned.tail.is_empty() {
                 let file = OpenFile::new(scanned.file.clone(), scanned.journal.clone());
                 open.insert(
                     name.clone(),
