@@ -22,8 +22,6 @@ mod options;
 mod segmenter;
 mod session;
 mod shelf;
-#[cfg(test)]
-mod simulation;
 mod snapshot;
 mod state;
 mod timeline;

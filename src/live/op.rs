@@ -118,7 +118,8 @@ pub struct Recovered {
     pub files: Vec<FoundFile>,
 }
 
-/// One track file that was found, open for reading; the newest of a track also for appending.
+/// One track file that was found, open for reading; the newest of a track, and those with chunks behind their last row, also for
+/// appending.
 pub struct FoundFile {
     pub name: FileName,
     pub opened: Opened,

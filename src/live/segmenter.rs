@@ -66,6 +66,8 @@ pub struct Segmenter {
     part: i64,
     /// Segments of lower numbers are over.
     next: u64,
+    /// Where the newest of them ends: what follows begins no sooner, though a clock may have slipped.
+    ended: Ticks,
     open: Option<Open>,
     /// The newest sample, until its duration is known.
     pending: Option<Timed>,
@@ -129,6 +131,7 @@ impl Segmenter {
             grid,
             part,
             next,
+            ended: Ticks(0),
             open: None,
             pending: None,
             step: None,
@@ -158,6 +161,15 @@ impl Segmenter {
             rows: Vec::new(),
             data: Vec::new(),
         });
+    }
+
+    /// What was published before goes up to there.
+    pub fn follow(&mut self, ended: Ticks) {
+        self.ended = self.ended.max(ended);
+    }
+
+    pub fn ended(&self) -> Ticks {
+        self.ended
     }
 
     /// The lowest number that no part was made for yet.
@@ -233,7 +245,8 @@ impl Segmenter {
     }
 
     fn begin(&mut self, number: u64, sample: &Timed) {
-        self.resume(number, sample.time, sample.start.is_some(), sample.time, 0);
+        let time = sample.time.max(self.ended);
+        self.resume(number, time, sample.start.is_some(), time, 0);
     }
 
     /// A clock of milliseconds is not to make two parts of one, nor are frames that slipped by a tick.
@@ -295,7 +308,9 @@ impl Segmenter {
         let is_regular = open.is_independent && (open.time - begun).abs() <= frame / 2;
         let is_last = (self.kind != Kind::Video || is_regular) && end + frame / 2 >= due;
         let part_end = open.part_start + self.part + self.slack();
-        let is_full = end <= part_end && end + frame > part_end;
+        // One that would be too short may have to be filled once it is known when the next one comes.
+        let is_long = is_long(end - open.part_start, self.part);
+        let is_full = end <= part_end && end + frame > part_end && is_long;
         if is_last || is_full {
             self.settle(Some(end), cuts);
             if let Some(open) = &mut self.open {
@@ -326,16 +341,17 @@ impl Segmenter {
         let Some(mut open) = self.open.take() else { return };
         open.close_part(cuts);
         self.next = self.next.max(open.number + 1);
+        self.follow(Ticks(open.end));
         cuts.push(Cut::End(open.number));
     }
 }
 
 impl Open {
     /// After a clock was set anew, frames lie elsewhere between the borders of parts, and a part may have no room for the next
-    /// one though it is less than 85% of the target (RFC 8216bis §4.4.4.9): its last one is shown for longer.
+    /// one though it is too short: its last one is shown for longer.
     fn fill_part(&mut self, part: i64) {
         let missing = self.part_start + part - self.end;
-        if let Some(last) = self.rows.last_mut().filter(|_| missing * 100 > part * 15) {
+        if let Some(last) = self.rows.last_mut().filter(|_| !is_long(self.end - self.part_start, part)) {
             last.duration = last.duration.get().saturating_add(missing as u32).into();
             self.end += missing;
         }
@@ -380,6 +396,11 @@ impl Open {
         self.part_index += 1;
         self.part_start = self.end;
     }
+}
+
+/// Whether a part that others follow in its segment is long enough: 85% of the target (RFC 8216bis §4.4.4.9).
+fn is_long(duration: i64, target: i64) -> bool {
+    duration * 100 >= target * 85
 }
 
 /// The longest part there may be: the most whole frames that fit what was asked for and do not leave a sliver at the end of
@@ -500,6 +521,31 @@ mod tests {
             let ended = matches!(cuts.last(), Some(Cut::End(0)));
             assert_eq!(ended, ends, "{keys:?}: {cuts:?}");
         }
+    }
+
+    /// Samples 200 ms long of which one came early, as after a clock was set: the parts that it leaves short are filled, and
+    /// what is complete by the durations stated is not overlapped.
+    #[test]
+    fn a_clock_that_slips_makes_no_short_part_and_no_overlap() {
+        let stated = |times: &[i64]| {
+            let mut segmenter = segmenter(Kind::Video, 200);
+            let mut cuts = Vec::new();
+            for &time in times {
+                let start = (time == 0 || time > 1_850).then_some(Start::Closed);
+                let data = Bytes::from_static(b"x");
+                let sample = Timed { time: Ticks(time), duration: Some(200), composition_offset: 0, start, data };
+                segmenter.push(sample, &mut cuts);
+            }
+            let parts = cuts.into_iter().filter_map(|cut| match cut {
+                Cut::Part(made) => Some((made.number, made.time.0, made.duration.0)),
+                Cut::End(_) => None,
+            });
+            parts.collect::<Vec<_>>()
+        };
+        let early = stated(&[0, 200, 400, 506, 706, 906, 1_106]);
+        assert_eq!(early, [(0, 0, 400), (0, 400, 400)]);
+        let squeezed = stated(&[0, 200, 400, 600, 800, 1_000, 1_200, 1_400, 1_600, 1_800, 1_920, 2_120, 2_320, 2_520]);
+        assert_eq!(squeezed[4..], [(0, 1_600, 400), (1, 2_000, 400)]);
     }
 
     #[test]

@@ -178,6 +178,14 @@ impl Shelf {
         }));
     }
 
+    pub fn has(&self, name: &FileName) -> bool {
+        self.books.iter().any(|book| book.name == *name)
+    }
+
+    pub fn newest(&self) -> Option<&FileName> {
+        self.books.last().map(|book| &book.name)
+    }
+
     /// The file before the newest, which nothing is written to any more.
     pub fn previous(&self) -> Option<&FileName> {
         Some(&self.books.get(self.books.len().checked_sub(2)?)?.name)

@@ -20,6 +20,9 @@ pub struct State {
     pub anchor: Option<i64>,
     /// Number of the channel's first segment.
     pub origin: u64,
+    /// How far back viewers could go.
+    #[serde(default)]
+    pub window: Option<Duration>,
     /// From which segment on how many discontinuities there are, ascending.
     pub discontinuities: Vec<(u64, u32)>,
     pub tracks: Vec<SavedTrack>,
@@ -241,6 +244,7 @@ mod tests {
             grid: Some(SavedGrid { timescale: 90_000, slot: 180_000, phase: 7, target: 2 }),
             anchor: Some(5),
             origin: 900,
+            window: Some(Duration::from_secs(600)),
             discontinuities: vec![(901, 1)],
             tracks: vec![track],
             marks: marks.iter().map(SavedMark::of).collect(),
@@ -250,7 +254,7 @@ mod tests {
         for json in ["", "{}", "null", "{\"version\": 2}"] {
             assert_eq!(State::read(json.as_bytes()), None);
         }
-        // Of before marks were kept.
+        // Of before marks and the window were kept.
         let older =
             format!(r#"{{"version":{VERSION},"grid":null,"anchor":null,"origin":1,"discontinuities":[],"tracks":[]}}"#);
         assert!(State::read(older.as_bytes()).is_some_and(|state| !state.is_ended));

@@ -50,6 +50,10 @@ pub struct TrackWriter {
     lattice: Lattice,
     /// Where the newest sample went.
     last: Option<Ticks>,
+    /// The media time it had, before it was put on the lattice.
+    newest: Option<Ticks>,
+    /// The same of the publisher before, until the one that follows has sent what that one had not.
+    handed_over: Option<Ticks>,
     /// Samples that wait for the grid.
     pub queue: Vec<Timed>,
     pub segmenter: Option<Segmenter>,
@@ -131,6 +135,8 @@ impl TrackWriter {
             anchor: None,
             lattice: Lattice::default(),
             last: None,
+            newest: None,
+            handed_over: None,
             queue: Vec::new(),
             segmenter: None,
             shelf: Shelf::default(),
@@ -162,6 +168,7 @@ impl TrackWriter {
     pub fn enter(&mut self, owner: SessionId, format: Format) {
         self.owner = owner;
         (self.continuity, self.anchor, self.steady) = (Continuity::default(), None, None);
+        self.handed_over = self.newest;
         self.forget_waiting();
         if let Some(segmenter) = &mut self.segmenter {
             segmenter.need_key();
@@ -360,6 +367,12 @@ impl TrackWriter {
         let (pace, input) = (learnt.pace, self.format.timescale);
         let time = anchor.media_time(sample.decode_time, input, pace.timescale);
         let time = Ticks(time.0.saturating_add(learnt.reorder));
+        // What both publishers have had is there once, though the milliseconds of their clocks were rounded differently.
+        if let (Some(before), Some(frame)) = (self.handed_over, pace.frame)
+            && time.0 < before.0 + frame / 2
+        {
+            return Taken::Dropped;
+        }
         let last = self.last;
         let placed = match self.format.kind {
             Kind::Video => self.lattice.place(pace, time, last),
@@ -370,7 +383,7 @@ impl TrackWriter {
         if placed.0 < 0 {
             return Taken::Dropped;
         }
-        self.last = Some(placed);
+        (self.last, self.newest, self.handed_over) = (Some(placed), Some(time), None);
         let duration = sample.duration.and_then(|duration| {
             let duration = rescale_nearest(Ticks(i64::from(duration)), input, pace.timescale)?.0;
             (duration > 0).then_some(pace.frame.unwrap_or(duration))
@@ -397,10 +410,11 @@ impl TrackWriter {
         }
     }
 
-    /// The grid is known: what waited for it goes on, from number `next` on.
-    pub fn begin(&mut self, grid: Grid, next: u64, cuts: &mut Vec<Cut>) {
+    /// The grid is known: what waited for it goes on, from number `next` on and no sooner than `ended`.
+    pub fn begin(&mut self, grid: Grid, next: u64, ended: Ticks, cuts: &mut Vec<Cut>) {
         let Some(learnt) = &self.learnt else { return };
         let mut segmenter = self.segmenter(learnt, grid, next);
+        segmenter.follow(ended);
         self.shown = Some(learnt.clone());
         for timed in std::mem::take(&mut self.queue) {
             segmenter.push(timed, cuts);
@@ -420,6 +434,7 @@ impl TrackWriter {
         let newest = self.shelf.tail.last();
         let next = newest.map_or(origin, |segment| segment.number + u64::from(segment.is_complete));
         let mut segmenter = self.segmenter(learnt, grid, next);
+        segmenter.follow(self.shelf.end_time().unwrap_or_default());
         if let Some(segment) = newest.filter(|segment| !segment.is_complete) {
             let end = Ticks(segment.time.0 + segment.duration.0);
             segmenter.resume(segment.number, segment.time, segment.is_independent, end, segment.parts.len() as u32);

@@ -314,12 +314,18 @@ impl ChannelWriter {
 
     /// New options from the operator. The grid of a channel that has published stays.
     pub fn configure(&mut self, options: Options) {
-        if options.window > self.options.window && self.grid.is_some() {
-            // What has left the shorter window does not come back, not after a restart either (RFC 8216bis §6.2.2).
+        let window = std::mem::replace(&mut self.options, options).window;
+        self.keep_left(window);
+    }
+
+    /// What has left a shorter window than it is now does not come back, not after a restart either (RFC 8216bis §6.2.2).
+    fn keep_left(&mut self, window: Duration) {
+        if self.options.window > window {
             self.origin = self.origin.max(self.first);
+        }
+        if self.options.window != window && self.grid.is_some() {
             self.save_first();
         }
-        self.options = options;
     }
 
     fn keep_time(&self) -> Duration {
@@ -367,10 +373,12 @@ impl ChannelWriter {
                 Event::Sample { track, sample } if *track == key => Some(sample),
                 _ => None,
             });
+            // Encoders that stand in for each other have one clock.
+            let before = self.tracks.get(&name).and_then(TrackWriter::anchor);
             self.enter(id, key, format, now);
             let time = newest.and_then(|newest| Some(self.tracks.get(&name)?.nanos(newest)));
             if let Some(time) = time {
-                self.set_clock(&name, time, now);
+                self.set_clock(&name, time, before, now);
             }
         }
         for event in events {
@@ -432,8 +440,8 @@ impl ChannelWriter {
         }
         let (samples, is_new_clock) = track.judge(sample);
         if is_new_clock && let Some(first) = samples.first() {
-            let time = track.nanos(first);
-            self.set_clock(&name, time, now);
+            let (time, before) = (track.nanos(first), track.anchor());
+            self.set_clock(&name, time, before, now);
         }
         for sample in samples {
             self.take(&name, sample, now);
@@ -444,16 +452,16 @@ impl ChannelWriter {
         }
     }
 
-    fn set_clock(&mut self, name: &Arc<str>, time: Nanos, now: Duration) {
+    /// The publisher's clock begins at `time`. `before` is the anchor that the track went by until now.
+    fn set_clock(&mut self, name: &Arc<str>, time: Nanos, before: Option<Anchor>, now: Duration) {
         let Some(track) = self.tracks.get(name) else { return };
         let configured = self.options.anchor.map(Anchor::of);
         let channel_end = self.tracks.values().filter_map(TrackWriter::end).max();
         let was = self.anchor;
         let goes_on = |other: &&TrackWriter| now.saturating_sub(other.heard) <= SILENCE;
         let others = self.tracks.values().filter(|other| other.id != track.id && other.anchor().is_some());
-        let is_in_use = was.is_some_and(|was| {
-            track.anchor() == Some(was) || others.filter(goes_on).any(|other| other.anchor() == Some(was))
-        });
+        let is_in_use = was
+            .is_some_and(|was| before == Some(was) || others.filter(goes_on).any(|other| other.anchor() == Some(was)));
         let known = match was {
             None => Known::None,
             Some(was) if is_in_use => Known::InUse(was),
@@ -519,9 +527,8 @@ impl ChannelWriter {
         if let Some(mut segmenter) = segmenter {
             if learnt_now {
                 segmenter.finish(&mut cuts);
-                let next = segmenter.unbegun();
                 self.file_cuts_of(name, cuts);
-                self.renew(name, next);
+                self.renew(name, segmenter.unbegun(), segmenter.ended());
                 cuts = Vec::new();
             } else if let Some(track) = self.tracks.get_mut(name) {
                 track.segmenter = Some(segmenter);
@@ -539,7 +546,7 @@ impl ChannelWriter {
     }
 
     /// A track goes on in another format, from a segment on that no track has begun.
-    fn renew(&mut self, name: &Arc<str>, next: u64) {
+    fn renew(&mut self, name: &Arc<str>, next: u64, ended: Ticks) {
         let Some(grid) = self.grid else { return };
         let begun = self.tracks.values().filter_map(|track| track.segmenter.as_ref()).map(|s| s.unbegun()).max();
         let from = next.max(begun.unwrap_or(0));
@@ -550,7 +557,7 @@ impl ChannelWriter {
         let from = if same { next } else { self.break_up_at(from) };
         let mut cuts = Vec::new();
         if let Some(track) = self.tracks.get_mut(name) {
-            track.begin(grid, from, &mut cuts);
+            track.begin(grid, from, ended, &mut cuts);
         }
         self.file_cuts_of(name, cuts);
         self.is_state_new = true;
@@ -574,7 +581,7 @@ impl ChannelWriter {
         let next = origin.max(self.first).max(self.next);
         let mut cuts = Vec::new();
         if let Some(track) = self.tracks.get_mut(name) {
-            track.begin(grid, next, &mut cuts);
+            track.begin(grid, next, Ticks::default(), &mut cuts);
             track.heard = now;
         }
         self.file_cuts_of(name, cuts);
@@ -767,7 +774,13 @@ impl ChannelWriter {
                     }
                     (track.clone(), is_lost)
                 }
-                Some(Job::Row { .. }) => return,
+                // Its file has left the window meanwhile.
+                Some(Job::Row { file, .. }) => {
+                    if self.tracks.get(&file.track).is_some_and(|track| track.shelf.has(file)) {
+                        return;
+                    }
+                    (file.track.clone(), true)
+                }
                 None if self.is_ending => return self.finish(),
                 None => return,
             };
@@ -840,12 +853,22 @@ impl ChannelWriter {
             (Flight::Row, Ok(_)) => {
                 if let Some(Job::Row { file, .. }) = self.jobs.pop_front() {
                     self.show_track(&file.track);
+                    self.close_completed(file);
                 }
                 self.expire();
             }
         }
         self.attempts = 0;
         self.is_unsynced = true;
+    }
+
+    /// Closes a file that a restart has found without all of its rows, and that is not the newest.
+    fn close_completed(&mut self, file: FileName) {
+        let is_newest = self.tracks.get(&file.track).is_some_and(|track| track.shelf.newest() == Some(&file));
+        let has_more = self.jobs.iter().any(|job| matches!(job, Job::Row { file: other, .. } if *other == file));
+        if !is_newest && !has_more {
+            self.upkeep.push_back(Op::Close { file });
+        }
     }
 
     fn failed(&mut self, failure: Failure) {
@@ -982,9 +1005,9 @@ impl ChannelWriter {
         });
         self.next = self.next.max(nexts.min().unwrap_or(furthest));
         let next = self.next;
-        let slots = (self.options.window.as_nanos().div_ceil(grid.slot_duration().as_nanos().max(1))) as u64;
         let oldest = self.tracks.values().filter_map(|track| track.shelf.oldest()).min().unwrap_or(self.origin);
-        self.first = self.first.max(next.saturating_sub(slots)).max(oldest).max(self.origin);
+        let left = next.saturating_sub(slots(&grid, self.options.window));
+        self.first = self.first.max(left).max(oldest).max(self.origin);
         let from = grid.timescale.duration(grid.start(self.first, grid.timescale));
         self.marks.forget_before(from);
         let first = self.first;
@@ -1038,6 +1061,7 @@ impl ChannelWriter {
             grid: self.grid.as_ref().map(SavedGrid::of),
             anchor: self.anchor.map(|anchor| anchor.0),
             origin: self.origin,
+            window: Some(self.options.window),
             discontinuities: self.discontinuities.clone(),
             tracks: self.tracks.values().filter_map(TrackWriter::save).collect(),
             marks: self.marks.shared().iter().map(SavedMark::of).collect(),
@@ -1083,6 +1107,10 @@ impl ChannelWriter {
             Some(if is_heard { last.number + u64::from(last.is_complete) } else { furthest? })
         });
         self.next = nexts.min().unwrap_or(0);
+        if let Some(window) = state.window {
+            self.first = self.first.max(self.next.saturating_sub(slots(&grid, window)));
+            self.keep_left(window);
+        }
         let names: Vec<_> = self.tracks.keys().cloned().collect();
         self.show_tracks(&names);
         if state.is_ended {
@@ -1091,6 +1119,11 @@ impl ChannelWriter {
             self.work();
         }
     }
+}
+
+/// How many slots a window has.
+fn slots(grid: &Grid, window: Duration) -> u64 {
+    window.as_nanos().div_ceil(grid.slot_duration().as_nanos().max(1)) as u64
 }
 
 /// Whether a track that has come to this number has fallen silent beside another.

@@ -134,13 +134,13 @@ impl Books {
         if let Some((place, (_, before))) = before
             && is_one_clock(*before, first)
         {
-            assert!(*before <= first, "{key:?} begins with frame {first:x}, {place:?} ends with {before:x}");
+            assert!(*before < first, "{key:?} begins with frame {first:x}, {place:?} ends with {before:x}");
         }
         let after = self.frames.range(&key..).next().filter(|((other, ..), _)| other == track);
         if let Some((place, (after, _))) = after
             && is_one_clock(*after, last)
         {
-            assert!(last <= *after, "{key:?} ends with frame {last:x}, {place:?} begins with {after:x}");
+            assert!(last < *after, "{key:?} ends with frame {last:x}, {place:?} begins with {after:x}");
         }
         self.frames.insert(key, (first, last));
     }
@@ -151,7 +151,7 @@ impl Books {
         let mut parts = self.frames.range(..end).rev().take_while(|((other, ..), _)| other == track);
         let (_, &(mut first, last)) = parts.next()?;
         for (place, &(begins, ends)) in parts {
-            if ends + 1 != first {
+            if ends + 1 != first || !is_one_clock(begins, ends) {
                 return Some((first, last, format!("{place:?} ends with {ends:x}, then comes {first:x}")));
             }
             first = begins;
@@ -172,8 +172,7 @@ fn frames(kind: Kind, init: &[u8], bytes: &[u8], place: &str) -> Vec<u64> {
         let Event::Sample { sample, .. } = event else { continue };
         let frame = serial(kind, &sample.data).unwrap_or_else(|| panic!("{place}: {:?} was never sent", sample.data));
         let before = found.last().copied();
-        // A second publisher whose milliseconds are rounded may repeat the last one that the first had sent.
-        let follows = before.is_none_or(|before| before <= frame || !is_one_clock(before, frame));
+        let follows = before.is_none_or(|before| before < frame || !is_one_clock(before, frame));
         assert!(follows, "{place}: frame {frame:x} at {} follows {found:x?} {time:?}", sample.decode_time.0);
         assert!(time.is_none_or(|time| time < sample.decode_time), "{place}: times do not ascend");
         time = Some(sample.decode_time);

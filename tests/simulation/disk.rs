@@ -113,7 +113,7 @@ impl Disk {
         if random.below(1_000) < self.mood.failing {
             return Some(if random.one_in(2) { Failure::Full } else { Failure::Broken("simulated".to_owned()) });
         }
-        // As `intake::recorder` has it: only the newest file of a track is open for writing.
+        // As `intake::recorder` has it: only the newest file of a track is open for writing, and what a restart completes.
         if let Op::Append { file, .. } | Op::Row { file, .. } = op
             && !self.open.contains_key(file)
         {
@@ -170,11 +170,8 @@ impl Disk {
                 assert!(row.is_intact() && row.end_offset() <= file.media.len());
                 file.journal.append(row).unwrap();
             }
-            Op::Close { file } => {
-                if let Some(file) = self.open.get_mut(&file) {
-                    file.durable = Some(file.lengths());
-                }
-            }
+            // It survives a power loss: nothing of it is kept in mind.
+            Op::Close { file } => drop(self.open.remove(&file)),
             Op::Delete { file: name } => {
                 self.open.remove(&name);
                 let files = self.directory.files(&name.track, name.first, name.kind).unwrap();
@@ -245,6 +242,16 @@ impl Disk {
         self.open.clear();
     }
 
+    /// Deletes the journal of a track's oldest file; false if that is being written to.
+    pub fn lose_journal(&mut self, track: &str) -> bool {
+        let found = self.directory.all_files().unwrap();
+        let of_track: Vec<_> = found.iter().filter(|files| files.track == track).collect();
+        if of_track.len() > 1 {
+            fs::remove_file(&of_track[0].journal).unwrap();
+        }
+        of_track.len() > 1
+    }
+
     fn lose_power(&mut self, random: &mut Random) {
         for (name, file) in &self.open {
             let files = self.directory.files(&name.track, name.first, name.kind).unwrap();
@@ -271,6 +278,7 @@ impl Disk {
                 continue;
             };
             let name = FileName { track: files.track.as_str().into(), first: files.first, kind: files.kind };
+            let is_incomplete = !scanned.tail.is_empty();
             let file = OpenFile { media: scanned.file.clone(), journal: scanned.journal.clone(), durable: None };
             recovered.files.push(FoundFile {
                 name: name.clone(),
@@ -282,7 +290,7 @@ impl Disk {
             });
             // What survived one power loss survives the next.
             let lengths = file.lengths();
-            if !self.open.keys().any(|other| other.track == name.track) {
+            if is_incomplete || !self.open.keys().any(|other| other.track == name.track) {
                 self.open.insert(name, OpenFile { durable: Some(lengths), ..file });
             }
         }

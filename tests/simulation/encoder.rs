@@ -137,7 +137,7 @@ impl Encoder {
         samples.into_iter().map(|(_, event)| event).collect()
     }
 
-    /// The newest frame of video once more, at another time.
+    /// A frame of video that nobody took, at another time.
     pub fn stray(&self, millis: i64) -> Option<Event> {
         let at = self.feeds.iter().position(|feed| feed.kind == Kind::Video)?;
         let (_, event) = self.sample(at as u32, Kind::Video, self.feeds[at].next);
@@ -145,7 +145,7 @@ impl Encoder {
         sample.decode_time.0 +=
             self.timescale(Kind::Video).ticks_floor(Duration::from_millis(millis.unsigned_abs())).0 * millis.signum();
         sample.is_sync = false;
-        sample.data = picture(false, self.clock << CLOCK_SHIFT | self.feeds[at].next);
+        sample.data = picture(false, STRAY << CLOCK_SHIFT | self.feeds[at].next);
         Some(Event::Sample { track, sample })
     }
 
@@ -177,6 +177,8 @@ impl Encoder {
 }
 
 const CLOCK_SHIFT: u32 = 48;
+/// The clock of frames that belong to no other.
+const STRAY: u64 = 0xffff;
 
 /// A slice of one NAL unit.
 fn picture(is_key: bool, serial: u64) -> Bytes {

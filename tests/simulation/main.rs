@@ -9,9 +9,11 @@
 //! $ HEADWATER_SIMULATION_HOURS=4000 cargo test --release --test simulation -- --nocapture
 //! ```
 //!
-//! `HEADWATER_SIMULATION_SEED` runs one seed alone, and `HEADWATER_SIMULATION_TALK` says what happens.
+//! They are seeds from 0 or `HEADWATER_SIMULATION_FROM` on, of half an hour each, on `HEADWATER_SIMULATION_THREADS` CPUs or
+//! all. `HEADWATER_SIMULATION_SEED` runs one seed alone, and `HEADWATER_SIMULATION_TALK` says what happens.
 
 mod books;
+mod cases;
 mod disk;
 mod encoder;
 mod mishaps;
@@ -24,9 +26,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use disk::Crash;
-use encoder::Scene;
-use random::Random;
 use twins::Compared;
 use world::World;
 
@@ -34,12 +33,6 @@ use world::World;
 const HOURS: f64 = 2.0;
 /// Of each seed.
 const HOURS_EACH: f64 = 0.5;
-/// Seeds that have found faults: a restart that lost parts behind a clock that slipped, a window that came back after it was
-/// made longer, gaps that were forgotten in a restart, a timeline of DASH that went back.
-const FOUND: [u64; 4] = [15, 32, 149, 255];
-/// Of twins: a rate that was learnt from a few frames before a hole, the first segment of all missed by one.
-const FOUND_BY_TWINS: [u64; 2] = [64, 381];
-
 fn number(name: &str) -> Option<f64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a number")))
 }
@@ -53,65 +46,13 @@ fn nothing_that_encoders_disks_and_crashes_do_breaks_a_channel() {
     }
     let total = Mutex::new(Total::default());
     let started = Instant::now();
-    in_parallel((hours / HOURS_EACH).ceil() as u64, &FOUND, |seed| {
+    in_parallel((hours / HOURS_EACH).ceil() as u64, |seed| {
         let of_seed = simulate(seed, HOURS_EACH);
         total.lock().expect("no seed fails").add(&of_seed);
     });
     let total = total.into_inner().expect("no seed fails");
     println!("{total:?}\n{:.0} simulated hours in {:.0} s", total.hours, started.elapsed().as_secs_f64());
     assert!(total.playlists > 0 && total.parts > 0 && total.waits > 0 && total.torn > 0, "{total:?}");
-}
-
-fn plain() -> World {
-    let scene = Scene { frame: 40, group: 50, is_music: true, has_video: true, has_audio: true, is_exact: false };
-    World::with(Random::new(1), world::usual(), scene)
-}
-
-/// Numbers that a track lists.
-fn listed(world: &World, track: &str) -> Vec<u64> {
-    let snapshot = world.writer.channel().snapshot();
-    let broadcast = snapshot.broadcast(None).expect("something is published");
-    broadcast.track(track).map(|track| track.segments(0).map(|segment| segment.number).collect()).unwrap_or_default()
-}
-
-#[test]
-fn a_steady_encoder_is_published_steadily() {
-    let mut world = plain();
-    world.connect_all(false, 0);
-    world.run(Duration::from_secs(60));
-    let snapshot = world.writer.channel().snapshot();
-    let broadcast = snapshot.broadcast(None).unwrap();
-    assert_eq!(broadcast.grid.target, 2);
-    assert_eq!(broadcast.tracks.iter().map(|track| track.track.id.as_str()).collect::<Vec<_>>(), ["v1", "a1"]);
-    for track in &broadcast.tracks {
-        let numbers = listed(&world, &track.track.id);
-        assert!(numbers.len() >= 28, "{numbers:?}");
-        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
-        assert!(track.segments(0).all(|segment| segment.is_independent && segment.discontinuities == 0));
-    }
-    let counts = world.writer.counts();
-    assert_eq!(counts.lost + counts.gaps + counts.jumps, 0);
-    // What came before the first key frame.
-    assert!(counts.dropped < 50, "{counts:?}");
-}
-
-#[test]
-fn a_crash_while_another_format_is_learnt_keeps_what_was_recorded() {
-    let mut world = plain();
-    world.connect_all(false, 0);
-    world.run(Duration::from_secs(20));
-    let before = listed(&world, "v1");
-    assert!(before.len() >= 8, "{before:?}");
-    world.encoders[0].is_large = true;
-    let encoder = world.encoders[0].clone();
-    world.announce(&encoder);
-    world.run(Duration::from_millis(100));
-    // Has the state saved.
-    world.mark();
-    world.run(Duration::from_millis(100));
-    world.crash(Crash::Process);
-    let after = listed(&world, "v1");
-    assert!(after.starts_with(&before[..before.len() - 1]), "{before:?} {after:?}");
 }
 
 #[test]
@@ -123,7 +64,7 @@ fn twins_publish_the_same() {
         return;
     }
     let total = Mutex::new(Compared::default());
-    in_parallel((hours / HOURS_EACH).ceil() as u64, &FOUND_BY_TWINS, |seed| {
+    in_parallel((hours / HOURS_EACH).ceil() as u64, |seed| {
         let of_seed = twins::simulate(seed, HOURS_EACH);
         let mut total = total.lock().expect("no seed fails");
         total.hours += of_seed.hours;
@@ -137,22 +78,23 @@ fn twins_publish_the_same() {
     assert!(total.crashes > 0 && total.whole > 0 && total.segments > 0, "{total:?}");
 }
 
-/// Some seeds, and those from 0 on, on all CPUs. The first that fails fails the test, and is named.
-fn in_parallel(seeds: u64, first: &[u64], run: impl Fn(u64) + Sync) {
-    let next = AtomicU64::new(0);
-    let seeds = seeds + first.len() as u64;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+/// So many seeds on `HEADWATER_SIMULATION_THREADS` CPUs, or all. The first that fails fails the test, and is named.
+fn in_parallel(seeds: u64, run: impl Fn(u64) + Sync) {
+    let first = number("HEADWATER_SIMULATION_FROM").unwrap_or(0.0) as u64;
+    let next = AtomicU64::new(first);
+    let end = first + seeds;
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = number("HEADWATER_SIMULATION_THREADS").map_or_else(all, |threads| threads as usize);
     std::thread::scope(|scope| {
         let work = || {
             loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                if at >= seeds {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= end {
                     return;
                 }
-                let seed = first.get(at as usize).copied().unwrap_or(at.saturating_sub(first.len() as u64));
                 let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(seed)));
                 if let Err(panic) = result {
-                    next.store(seeds, Ordering::Relaxed);
+                    next.store(end, Ordering::Relaxed);
                     println!("HEADWATER_SIMULATION_SEED={seed} runs the one that failed alone");
                     std::panic::resume_unwind(panic);
                 }

@@ -58,6 +58,10 @@ pub fn happen(world: &mut World, is_ladder: bool) {
         }
         7..=9 => {
             let crash = if which == 9 { Crash::Power } else { Crash::Process };
+            if world.random.one_in(4) {
+                // The operator has edited the configuration meanwhile.
+                world.options.window = any_window(world);
+            }
             for _ in 0..1 + world.random.below(3) {
                 world.crash(crash);
                 if world.random.one_in(2) {
@@ -126,7 +130,7 @@ pub fn happen(world: &mut World, is_ladder: bool) {
             world.connect_all(is_ladder, offset);
         }
         19 => {
-            world.options.window = Duration::from_secs([30, 60, 120, 600][world.random.below(4) as usize]);
+            world.options.window = any_window(world);
             world.options.cue_tags = !world.options.cue_tags;
             world.writer.configure(world.options.clone());
             // What of the window is gone for good is on disk a moment later.
@@ -170,6 +174,10 @@ pub fn happen(world: &mut World, is_ladder: bool) {
         }
     }
     world.settle();
+}
+
+fn any_window(world: &mut World) -> Duration {
+    Duration::from_secs([30, 60, 120, 300][world.random.below(4) as usize])
 }
 
 /// A second publisher of what is being published: it stands by and steps in, takes over, or is refused.

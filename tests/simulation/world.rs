@@ -78,7 +78,7 @@ impl World {
         let mut random = Random::new(seed);
         let options = Options {
             part: [Some(500), Some(1_000), Some(500), None][random.below(4) as usize].map(Duration::from_millis),
-            window: Duration::from_secs([30, 120, 120, 600][random.below(4) as usize]),
+            window: Duration::from_secs([30, 60, 60, 300][random.below(4) as usize]),
             redundancy: [Redundancy::Standby, Redundancy::Standby, Redundancy::Takeover, Redundancy::Refuse]
                 [random.below(4) as usize],
             end: random.one_in(3),
@@ -98,8 +98,12 @@ impl World {
         World::with(random, options, scene)
     }
 
-    pub fn with(mut random: Random, options: Options, scene: Scene) -> World {
+    fn with(mut random: Random, options: Options, scene: Scene) -> World {
         let now = Duration::from_secs(1_800_000_000) + Duration::from_millis(random.below(100_000));
+        World::at(now, random, options, scene)
+    }
+
+    pub fn at(now: Duration, random: Random, options: Options, scene: Scene) -> World {
         let mut world = World {
             now,
             writer: ChannelWriter::new(options.clone(), Recovered::default(), now),

@@ -95,13 +95,14 @@ impl Disk {
             let newer = found[at + 1..].iter().take_while(|other| other.track == files.track).count();
             let depth = if newer < UNSETTLED_FILES { Depth::Newest } else { Depth::Settled };
             let Some(scanned) = scan::recover(&files.media, &files.journal, depth)? else {
-                warn!(channel, "{}: begins with no whole header; deleted", files.media.display());
+                warn!(channel, "{}: begins with no whole header and chunk; deleted", files.media.display());
                 directory.delete(files)?;
                 continue;
             };
             let name = FileName { track: files.track.as_str().into(), first: files.first, kind: files.kind };
-            // The newest that is worth anything: a crash may have cut off the header of one behind it.
-            if !open.keys().any(|other| other.track == name.track) {
+            // The newest that is worth anything (a crash may have cut off the header of one behind it), and those whose journals
+            // are to be completed.
+            if !open.keys().any(|other| other.track == name.track) || !scanned.tail.is_empty() {
                 let file = OpenFile::new(scanned.file.clone(), scanned.journal.clone());
                 open.insert(
                     name.clone(),
@@ -458,8 +459,9 @@ mod tests {
             let (disk, found) = Disk::open(live.path(), "news").unwrap();
             assert_eq!(found.state.as_deref(), Some(&b"{}"[..]));
             let names: Vec<&FileName> = found.files.iter().map(|file| &file.name).collect();
-            assert_eq!(names, [&name("a1", 7), &name("v1", 7)]);
-            let video = &found.files[1];
+            // Of the other there is a header alone.
+            assert_eq!(names, [&name("v1", 7)]);
+            let video = &found.files[0];
             assert_eq!((video.rows, video.len, &video.init[..]), (2, whole, INIT));
             let sequences: Vec<u32> = video.chunks.iter().map(|chunk| chunk.sequence).collect();
             assert_eq!(sequences, [0, 1, 2, 3]);

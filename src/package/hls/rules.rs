@@ -2,6 +2,7 @@
 //! simulates a channel. Knows nothing of how playlists are made.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// What of a playlist has to agree with the playlists before it and beside it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,7 +30,7 @@ pub struct Segment {
     pub is_gap: bool,
     /// Discontinuity sequence number (§6.2.1).
     pub discontinuities: u64,
-    pub map: Option<String>,
+    pub map: Option<Arc<str>>,
     pub date: Option<String>,
     pub parts: Vec<Part>,
 }
@@ -140,16 +141,16 @@ pub fn check_update(before: &Checked, after: &Checked) -> Result<(), String> {
     if before.is_ended && before.segments != after.segments {
         wrong += "§4.4.3.4: segments changed after EXT-X-ENDLIST\n";
     }
-    let numbered = |checked: &Checked, number: u64| {
-        let at = number.checked_sub(checked.media_sequence + checked.skipped)?;
-        checked.segments.get(at as usize).cloned()
+    let numbered = |number: u64| {
+        let at = number.checked_sub(after.media_sequence + after.skipped)?;
+        after.segments.get(at as usize)
     };
     let start = before.media_sequence + before.skipped;
     // Discontinuities that a delta update skips are known from the playlist that it updates.
     let is_delta = before.skipped > 0 || after.skipped > 0;
     let mut offset = (!is_delta).then_some(0);
     for (number, old) in (start..).zip(&before.segments) {
-        let Some(new) = numbered(after, number) else {
+        let Some(new) = numbered(number) else {
             if number >= after.media_sequence + after.skipped {
                 let _ = writeln!(wrong, "§6.2.1: {number} was listed and is no longer");
             }
@@ -168,7 +169,7 @@ pub fn check_update(before: &Checked, after: &Checked) -> Result<(), String> {
         }
     }
     let open = before.media_sequence + before.skipped + before.segments.len() as u64;
-    if let Some(new) = numbered(after, open)
+    if let Some(new) = numbered(open)
         && !new.parts.is_empty()
         && !new.parts.starts_with(&before.open_parts)
     {
@@ -185,9 +186,9 @@ pub fn check_beside(a: &Checked, b: &Checked) -> Result<(), String> {
     }
     let first = (a.media_sequence + a.skipped).max(b.media_sequence + b.skipped);
     let from = |checked: &Checked| (first - checked.media_sequence - checked.skipped) as usize;
-    let rows = |checked: &Checked| checked.segments.get(from(checked)..).unwrap_or_default().to_vec();
     let is_delta = a.skipped > 0 || b.skipped > 0;
-    for (number, (x, y)) in (first..).zip(rows(a).iter().zip(&rows(b))) {
+    let of_b = b.segments.iter().skip(from(b));
+    for (number, (x, y)) in (first..).zip(a.segments.iter().skip(from(a)).zip(of_b)) {
         if !is_delta && x.discontinuities != y.discontinuities {
             let _ = writeln!(wrong, "§6.2.4: {number} is after {} or {}", x.discontinuities, y.discontinuities);
         }
@@ -204,7 +205,9 @@ fn read(text: &str) -> Result<Checked, String> {
     let (mut next, mut discontinuities, mut map) = (Segment::default(), 0, None);
     let number = |value: &str| value.parse::<u64>().map_err(|_| format!("{value} is not a number"));
     for line in lines {
-        let (tag, value) = line.split_once(':').unwrap_or((line, ""));
+        // Much faster on a few bytes than a search for a character.
+        let colon = line.bytes().position(|byte| byte == b':');
+        let (tag, value) = colon.map_or((line, ""), |at| (&line[..at], &line[at + 1..]));
         match tag {
             "#EXT-X-TARGETDURATION" => checked.target = number(value)?,
             "#EXT-X-MEDIA-SEQUENCE" => checked.media_sequence = number(value)?,
@@ -219,7 +222,7 @@ fn read(text: &str) -> Result<Checked, String> {
                 checked.skipped = number(skipped)?;
             }
             "#EXT-X-DISCONTINUITY" => discontinuities += 1,
-            "#EXT-X-MAP" => map = attribute(value, "URI").map(str::to_owned),
+            "#EXT-X-MAP" => map = attribute(value, "URI").map(Arc::from),
             "#EXT-X-PROGRAM-DATE-TIME" => next.date = Some(value.to_owned()),
             "#EXT-X-GAP" => next.is_gap = true,
             "#EXT-X-PART" => next.parts.push(Part {
@@ -277,7 +280,8 @@ fn decimal(text: &str) -> Option<u64> {
     if fraction.len() > 6 {
         return None;
     }
-    Some(whole.parse::<u64>().ok()?.checked_mul(1_000_000)? + format!("{fraction:0<6}").parse::<u64>().ok()?)
+    let digits = if fraction.is_empty() { 0 } else { fraction.parse::<u64>().ok()? };
+    whole.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(digits * 10_u64.pow(6 - fraction.len() as u32))
 }
 
 #[cfg(test)]

@@ -1,0 +1,305 @@
+//! What encoders, disks and operators do, one thing at a time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use headwater::base::{Ticks, Timescale};
+use headwater::live::{Located, Options, SourceName};
+use headwater::media::Kind;
+use headwater::media::broadcast::State;
+use headwater::media::feed::{Event, Format, Marker, Message, Sample};
+use headwater::media::track::Role;
+
+use super::disk::Crash;
+use super::encoder::{Encoder, Scene};
+use super::random::Random;
+use super::world::{self, World};
+
+const SCENE: Scene = Scene { frame: 40, group: 50, is_music: true, has_video: true, has_audio: true, is_exact: false };
+
+fn plain() -> World {
+    with(world::usual())
+}
+
+/// Key frames are taken at whole even seconds, which is when it begins.
+fn with(options: Options) -> World {
+    World::at(Duration::from_secs(1_800_000_200), Random::new(1), options, SCENE)
+}
+
+/// Numbers that a track lists.
+fn listed(world: &World, track: &str) -> Vec<u64> {
+    segments(world, track).into_iter().map(|(number, _)| number).collect()
+}
+
+/// Number and discontinuities of each segment of a track that is not a gap.
+fn segments(world: &World, track: &str) -> Vec<(u64, u32)> {
+    let snapshot = world.writer.channel().snapshot();
+    let Some(broadcast) = snapshot.broadcast(None) else { return Vec::new() };
+    let track = broadcast.track(track);
+    track.iter().flat_map(|track| track.segments(0)).map(|segment| (segment.number, segment.discontinuities)).collect()
+}
+
+fn state(world: &World) -> State {
+    world.writer.channel().snapshot().state()
+}
+
+#[test]
+fn a_steady_encoder_is_published_steadily() {
+    let mut world = plain();
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(60));
+    let snapshot = world.writer.channel().snapshot();
+    let broadcast = snapshot.broadcast(None).unwrap();
+    assert_eq!(broadcast.grid.target, 2);
+    assert_eq!(broadcast.tracks.iter().map(|track| track.track.id.as_str()).collect::<Vec<_>>(), ["v1", "a1"]);
+    for track in &broadcast.tracks {
+        let numbers = listed(&world, &track.track.id);
+        assert!(numbers.len() >= 28, "{numbers:?}");
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+        assert!(track.segments(0).all(|segment| segment.is_independent && segment.discontinuities == 0));
+        let (id, newest) = (track.track.id.as_str(), &track.tail[0]);
+        let size = u64::from(newest.parts[0].size);
+        assert!(matches!(snapshot.part(id, newest.number, 0), Located::Whole(extent) if extent.len == size));
+        let next = broadcast.listed(track);
+        assert!(matches!(snapshot.part(id, next.number, next.parts), Located::Later(_)));
+        assert!(matches!(snapshot.segment(id, next.number + 9), Located::Missing));
+    }
+    let counts = world.writer.counts();
+    assert_eq!(counts.lost + counts.gaps + counts.jumps, 0);
+    // What came before the first key frame.
+    assert!(counts.dropped < 50, "{counts:?}");
+}
+
+#[test]
+fn a_crash_while_another_format_is_learnt_keeps_what_was_recorded() {
+    let mut world = plain();
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(20));
+    let before = listed(&world, "v1");
+    assert!(before.len() >= 8, "{before:?}");
+    world.encoders[0].is_large = true;
+    let encoder = world.encoders[0].clone();
+    world.announce(&encoder);
+    world.run(Duration::from_millis(100));
+    // Has the state saved.
+    world.mark();
+    world.run(Duration::from_millis(100));
+    world.crash(Crash::Process);
+    let after = listed(&world, "v1");
+    assert!(after.starts_with(&before[..before.len() - 1]), "{before:?} {after:?}");
+}
+
+#[test]
+fn another_resolution_costs_no_segment() {
+    for seconds in [20, 22, 24] {
+        let mut world = plain();
+        world.connect_all(false, 0);
+        world.run(Duration::from_secs(seconds));
+        world.encoders[0].is_large = true;
+        let encoder = world.encoders[0].clone();
+        world.announce(&encoder);
+        world.run(Duration::from_secs(20));
+        let (video, audio) = (segments(&world, "v1"), segments(&world, "a1"));
+        let first = video[0].0;
+        let changed = first + seconds / 2;
+        for (at, &(number, discontinuities)) in video.iter().enumerate() {
+            assert_eq!((number, discontinuities), (first + at as u64, u32::from(number >= changed)), "{seconds}");
+        }
+        assert!(audio.iter().all(|(number, discontinuities)| *discontinuities == u32::from(*number >= changed)));
+    }
+}
+
+#[test]
+fn frames_whose_times_are_wrong_are_kept() {
+    let mut world = plain();
+    world.connect_all(false, 0);
+    let session = world.encoders[0].session;
+    // Of each track, how many there were.
+    let mut counts = [0_usize; 2];
+    for _ in 0..200 {
+        world.now += Duration::from_millis(100);
+        for mut event in world.encoders[0].film(world.now, false) {
+            if let Event::Sample { track, sample } = &mut event {
+                let count = &mut counts[*track as usize];
+                let number = *count;
+                *count += 1;
+                let off = [-90, -700, 3_000_000][number / 7 % 3];
+                sample.decode_time.0 += if number % 7 == 3 { off } else { 0 };
+            }
+            world.writer.feed(session, event, world.now).expect("it is wanted");
+        }
+        world.pump();
+    }
+    let counts = world.writer.counts();
+    assert_eq!((counts.dropped, counts.jumps, counts.gaps), (0, 0, 0));
+}
+
+#[test]
+fn a_channel_does_not_end_while_another_publisher_goes_on() {
+    let mut world = with(Options { end: true, ..world::usual() });
+    world.connect_all(false, 0);
+    let session = world.writer.publish(SourceName::Main, world.now).expect("it stands by");
+    let standby = Encoder { session, ..world.encoders[0].clone() };
+    world.announce(&standby);
+    world.encoders.push(standby);
+    world.run(Duration::from_secs(20));
+    let first = world.encoders.remove(0).session;
+    world.writer.feed(first, Event::End, world.now).expect("it is wanted");
+    world.pump();
+    assert_eq!(state(&world), State::Ongoing);
+    world.writer.unpublish(first, world.now);
+    let before = listed(&world, "v1").len();
+    world.run(Duration::from_secs(8));
+    assert!(listed(&world, "v1").len() >= before + 3);
+    world.writer.feed(session, Event::End, world.now).expect("it is wanted");
+    world.pump();
+    assert_eq!(state(&world), State::Ended);
+}
+
+/// Two encoders of one clock, whose milliseconds are rounded differently: what both have sent is there once, and no sound is
+/// missing.
+#[test]
+fn who_steps_in_repeats_nothing() {
+    for off in [-1, 0, 1] {
+        let mut world = plain();
+        world.connect_all(false, 0);
+        let first = world.encoders[0].session;
+        let session = world.writer.publish(SourceName::Main, world.now).expect("it stands by");
+        let standby = Encoder { session, offset: off, ..world.encoders[0].clone() };
+        world.announce(&standby);
+        world.encoders.push(standby);
+        world.run(Duration::from_millis(21_300));
+        world.encoders.remove(0);
+        world.writer.unpublish(first, world.now);
+        // Media is compared frame by frame by those who watch.
+        world.run(Duration::from_secs(10));
+        assert_eq!(world.writer.counts().failovers, 1);
+        // Pictures begin again with a key frame.
+        let (first, last, before) = world.books.unbroken("a1").expect("somebody has watched it");
+        assert!(last - first > 20 * 46, "{off}: from {first:x} to {last:x}: {before}");
+    }
+}
+
+#[test]
+fn a_marker_that_comes_before_the_first_sample_has_its_time() {
+    let mut world = plain();
+    let offset = -(world.now.as_millis() as i64) + 5_000;
+    world.connect_all(false, offset);
+    let message = Message::Event { scheme: "urn:early".to_owned(), value: String::new(), id: 1, data: Bytes::new() };
+    let marker = Marker { time: Some((Ticks(9_000), Timescale::MILLIS)), duration: None, message };
+    let begun = world.now;
+    world.writer.feed(world.encoders[0].session, Event::Marker(marker), world.now).expect("it is wanted");
+    world.run(Duration::from_secs(12));
+    let snapshot = world.writer.channel().snapshot();
+    let marks: Vec<_> = snapshot.broadcast(None).expect("it is published").marks.iter().map(|mark| mark.time).collect();
+    // A first tick passes before the first sample comes, and counts as now.
+    assert_eq!(marks, [begun + Duration::from_millis(4_100)]);
+}
+
+#[test]
+fn segments_that_are_sent_again_are_taken_once() {
+    let mut world = plain();
+    let session = world.writer.publish(SourceName::Track("video".to_owned()), world.now).expect("nobody else does");
+    let scene = Scene { has_audio: false, is_exact: true, ..SCENE };
+    let offset = -(world.now.as_millis() as i64);
+    let begun = Encoder::new(session, SourceName::Track("video".to_owned()), scene, offset, 1, world.now);
+    world.announce(&begun);
+    // Segments of two seconds, at their time; some twice, and the last two again after a lost connection.
+    for segment in [0, 1, 2, 3, 3, 4, 5, 4, 5, 6, 7_u32] {
+        let mut encoder = begun.clone();
+        encoder.feeds[0].next += u64::from(segment) * 50;
+        let end = Duration::from_secs(1_800_000_200) + Duration::from_secs(2) * (segment + 1);
+        for event in encoder.film(end, false) {
+            world.writer.feed(session, event, world.now).expect("it is wanted");
+        }
+        world.pump();
+        world.run(Duration::from_secs(2));
+    }
+    let segments = segments(&world, "video");
+    assert_eq!(segments.len(), 8, "{segments:?}");
+    assert!(segments.iter().all(|(_, discontinuities)| *discontinuities == 0));
+    assert_eq!(world.writer.counts().dropped, 3 * 50);
+}
+
+/// Cues come now and then, and for twenty seconds none does: the track has all segments nevertheless, and never as gaps.
+#[test]
+fn text_goes_on_where_nothing_is_said() {
+    let mut world = plain();
+    world.connect_all(false, 0);
+    let session = world.writer.publish(SourceName::Track("en".to_owned()), world.now).expect("nobody else does");
+    let format = Format {
+        kind: Kind::Text,
+        timescale: Timescale::MILLIS,
+        sample_entry: Bytes::from_static(b"\0\0\0\x1ewvtt\0\0\0\0\0\0\0\x01\0\0\0\x0evttCWEBVTT"),
+        language: "und".to_owned(),
+        name: None,
+        role: Role::Main,
+        bit_rate: None,
+    };
+    world.writer.feed(session, Event::Track { track: 0, format }, world.now).expect("it is wanted");
+    // What it holds is no scene of this file.
+    world.viewers.clear();
+    for step in 0..600 {
+        world.step();
+        if step % 20 == 4 && !(200..400).contains(&step) {
+            let cue = Sample {
+                decode_time: Ticks(world.now.as_millis() as i64),
+                composition_offset: 0,
+                duration: Some(700),
+                is_sync: true,
+                data: Bytes::from_static(b"\0\0\0\x10vttc\0\0\0\x08payl"),
+            };
+            world.writer.feed(session, Event::Sample { track: 0, sample: cue }, world.now).expect("it is wanted");
+        }
+        let snapshot = world.writer.channel().snapshot();
+        let broadcast = snapshot.broadcast(None);
+        let Some(text) = broadcast.as_ref().and_then(|broadcast| broadcast.track("en")) else { continue };
+        let numbers: Vec<_> = text.segments(0).map(|segment| segment.number).collect();
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+        let furthest = broadcast.as_ref().and_then(|broadcast| Some(broadcast.tracks[0].tail.last()?.number));
+        assert!(numbers.last().is_some_and(|&last| Some(last + 3) >= furthest), "{numbers:?} {furthest:?}");
+    }
+    let snapshot = world.writer.channel().snapshot();
+    let broadcast = snapshot.broadcast(None).expect("it is published");
+    let text = broadcast.track("en").expect("it is published");
+    assert_eq!(text.track.codec, "wvtt");
+    assert!(text.segments(0).count() >= 26, "{}", text.segments(0).count());
+    for segment in text.segments(0).filter(|segment| segment.is_complete) {
+        assert_eq!(segment.time, broadcast.grid.start(segment.number, text.track.timescale));
+        assert_eq!(text.track.timescale.duration(segment.duration), Duration::from_secs(2));
+    }
+}
+
+/// RFC 8216bis §6.2.2: EXT-X-MEDIA-SEQUENCE does not decrease, whatever the operator writes into the configuration while the
+/// server is down.
+#[test]
+fn a_window_that_is_longer_after_a_restart_begins_where_it_did() {
+    let mut world = with(Options { window: Duration::from_secs(30), ..world::usual() });
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(90));
+    let first = |world: &World| world.writer.channel().snapshot().broadcast(None).map_or(0, |found| found.first);
+    let before = first(&world);
+    for (window, is_longer) in [(600, true), (600, true), (30, false), (600, true)] {
+        world.options.window = Duration::from_secs(window);
+        world.crash(Crash::Process);
+        let again = first(&world);
+        assert!(again >= before && (!is_longer || again <= before + 15), "{before} {again} {window}");
+        world.connect_all(false, 0);
+        world.run(Duration::from_secs(3));
+    }
+}
+
+/// A journal that a crash took is written again, though its file is not the newest.
+#[test]
+fn a_restart_completes_the_journals_of_closed_files() {
+    let mut world = plain();
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(110));
+    let before = listed(&world, "v1");
+    assert!(world.disk.lose_journal("v1"), "there are two files");
+    world.crash(Crash::Process);
+    assert_eq!(listed(&world, "v1"), before);
+    world.crash(Crash::Process);
+    assert_eq!(listed(&world, "v1"), before);
+    assert_eq!(world.writer.counts().lost, 0);
+}
