@@ -26,7 +26,11 @@ pub fn manifest<'a>(whole: &Presentation<'a>, shown: &Presentation<'a>) -> Optio
     let mut streams = streams(whole, timeline);
     for stream in &mut streams {
         let shown = |level: &Level<'a>| {
-            let view = shown.track(&level.view.track.id).filter(|view| !view.fragments.is_empty())?;
+            let view = shown.track(&level.view.track.id)?;
+            // Text has no fragments of its own.
+            if view.fragments.is_empty() && view.track.kind() != Kind::Text {
+                return None;
+            }
             Some(Level { view, ..*level })
         };
         stream.levels = stream.levels.iter().filter_map(shown).collect();
