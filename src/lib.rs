@@ -48,6 +48,7 @@
 //!     media::mpegts, media::matroska       their tracks and samples, as media::feed events
 //!     media::isobmff, media::codec         tracks, samples and parameter sets of the source files
 //!     media::isobmff::write                CMAF headers and fragments
+//!     thumbnails                           key frames to ffmpeg through a pipe, sheets of JPEG back (media::jpeg)
 //!     store::{track_file,index_writer}     one file per track, and the index of all of them
 //! → fsync → rename → fsync                 published whole, or not at all
 //! → library::watcher                       a running server sees it within a second
@@ -80,7 +81,8 @@
 //! ```text
 //! {library}/{asset}/current -> {version}/      switched by rename; old versions are kept for a grace time
 //! {library}/{asset}/{version}/v1.cmfv …        one CMAF track file per track: ftyp moov (moof mdat)*
-//! {library}/{asset}/{version}/index            the mapped index of all its tracks (store::index draws its layout)
+//! {library}/{asset}/{version}/i1.jpgs          sheets of thumbnails, one JPEG after the other
+//! {library}/{asset}/{version}/index            the mapped index of all its tracks and sheets (store::index draws its layout)
 //! {live}/{channel}/{track}/{first}.cmfv …      the same track files, growing; harvest links them into an asset
 //! {live}/{channel}/{track}/{first}.idx         a row for each segment that is complete (store::journal draws its layout)
 //! {library}/.derived/{number}.made             what was made of stored media, for this process (store::derived)

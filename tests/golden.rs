@@ -14,7 +14,7 @@ use headwater::media::track::{Details, Role, Track, VideoRange};
 use headwater::package::fixture::{Channel, FIRST};
 use headwater::package::hls::{Live, rules};
 use headwater::package::live_url::Stretch;
-use headwater::package::{Addressing, Links, dash, hls, mss, ts};
+use headwater::package::{Addressing, Links, dash, hls, mss, thumbnail_map, ts};
 
 /// Renders everything there is of the presentation, checks that other parsers accept it, and compares it.
 fn check(name: &str, fixture: &Fixture) {
@@ -81,6 +81,28 @@ fn check_clip(name: &str, fixture: &Fixture, start: u64, end: u64) {
     compare(name, &manifests);
 }
 
+/// What says of a presentation that it has thumbnails, and of a clip.
+fn check_thumbnails(name: &str, fixture: &Fixture, start: u64, end: u64) {
+    let whole = fixture.presentation();
+    let clip = whole.stretch(start, end).expect("it has something there");
+    let links = Links::default();
+    let single = Links { addressing: Addressing::SingleFile, ..Links::default() };
+    let map = |presentation| thumbnail_map(presentation).expect("it has thumbnails");
+    compare(
+        name,
+        &[
+            ("index.m3u8".to_owned(), hls::multivariant(&whole, &links)),
+            ("i1.m3u8".to_owned(), hls::media_thumbnails(&whole).expect("it has thumbnails")),
+            ("index.mpd".to_owned(), dash::mpd(&whole, &links)),
+            ("single/index.m3u8".to_owned(), hls::multivariant(&whole, &single)),
+            ("single/index.mpd".to_owned(), dash::mpd(&whole, &single)),
+            ("ts/index.m3u8".to_owned(), ts::multivariant(&whole, &links).expect("it is carried")),
+            ("thumbnails.vtt".to_owned(), map(&whole)),
+            ("thumbnails.vtt of a clip".to_owned(), map(&clip)),
+        ],
+    );
+}
+
 /// The same of a channel, or of a stretch of it.
 fn check_live(name: &str, channel: &Channel, stretch: Stretch) {
     let broadcast = channel.broadcast();
@@ -101,7 +123,7 @@ fn compare(name: &str, manifests: &[(String, String)]) {
         if file.ends_with("index.mpd") {
             let mpd = dash_mpd::parse(text).unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));
             assert_eq!(dash_mpd::check_conformity(&mpd), Vec::<String>::new(), "{name}\n{text}");
-        } else if !file.ends_with("Manifest") {
+        } else if file.ends_with(".m3u8") {
             let playlist = m3u8_rs::parse_playlist_res(text.as_bytes());
             let playlist = playlist.unwrap_or_else(|error| panic!("{name} {file}: {error}\n{text}"));
             let multivariant = matches!(playlist, m3u8_rs::Playlist::MasterPlaylist(_));
@@ -145,6 +167,14 @@ fn film() {
     check("film", &Fixture::film(20));
     check_transport("film_transport", &Fixture::film(20), &["v1", "v2-a2", "a1", "t1"]);
     check_clip("film_clip", &Fixture::film(20), 5_000_000, 11_000_000);
+}
+
+#[test]
+fn thumbnails() {
+    let film = Fixture::default()
+        .with_track(video("v1", "avc1.64001f", 1280, 720), rows(11, 120_000, 1_000_000))
+        .with_cuts((0..11).collect());
+    check_thumbnails("thumbnails", &film.with_thumbnails(Duration::from_millis(2_400)), 5_000_000, 11_000_000);
 }
 
 /// Two video codecs, HDR, two audio codecs of which one lacks a language, and every role.

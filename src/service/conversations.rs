@@ -103,9 +103,14 @@ fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
+/// 20 s and 21 thumbnails, on two sheets.
+fn film_with_thumbnails() -> Fixture {
+    Fixture::film(20).with_thumbnails(Duration::from_secs(1))
+}
+
 #[test]
 fn whole_answers() {
-    let origin = Origin::new(Fixture::film(20));
+    let origin = Origin::new(film_with_thumbnails());
     let manifest = body(&origin.ask("GET /vod/a/index.ism/Manifest", ""));
     let bitrate = manifest.split_once("Bitrate=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
     for (path, kind, content_type, cache_control, etag, vary) in [
@@ -154,6 +159,9 @@ fn whole_answers() {
         ("{v}/v1/60060.iframe.m4s", Kind::Segment, "video/mp4", "immutable", "-v1-iframe-60060", false),
         ("{v}/v1.mp4", Kind::Segment, "video/mp4", "immutable", "-v1-file", false),
         ("{v}/a2.mp4", Kind::Segment, "audio/mp4", "immutable", "-a2-file", false),
+        ("thumbnails.vtt", Kind::Text, "text/vtt; charset=utf-8", "max-age=5", "-thumbnails-", true),
+        ("{v}/i1.m3u8", Kind::MediaPlaylist, "application/vnd.apple.mpegurl", "immutable", "-i1-", true),
+        ("{v}/i1/1.jpg", Kind::Image, "image/jpeg", "immutable", "-i1-1", false),
     ] {
         let path = path.replace("{v}", V).replace("{b}", &bitrate);
         for method in ["GET", "HEAD"] {
@@ -181,7 +189,7 @@ fn whole_answers() {
 
 #[test]
 fn names_that_nothing_has() {
-    let origin = Origin::new(Fixture::film(20));
+    let origin = Origin::new(film_with_thumbnails());
     for path in [
         "{v}/v9.m3u8",
         "{v}/v9.single.m3u8",
@@ -202,12 +210,69 @@ fn names_that_nothing_has() {
         "{v}/t1/1.m4s",
         "index.ism/{v}/QualityLevels(1)/Fragments(text_en=0)",
         "{v}/t1/1.vtt",
+        "{v}/i1/2.jpg", // behind the last sheet
+        "{v}/i2/0.jpg",
+        "{v}/i2.m3u8",
+        "{v}/i1.single.m3u8",
+        "{v}/i1.iframes.m3u8",
+        "{v}/i1.mp4",
+        "{v}/i1/init.mp4",
+        "{v}/i1/0.m4s",
+        "{v}/v1/0.jpg",
         "index.html",
     ] {
         let path = path.replace("{v}", V);
         let outcome = origin.outcome(&format!("GET /vod/a/{path} HTTP/1.0\r\n\r\n"), true);
         assert!(matches!(outcome, Outcome::Missing), "{path}");
     }
+}
+
+#[test]
+fn thumbnails_of_an_asset_that_has_none() {
+    let origin = Origin::new(Fixture::film(20));
+    for path in ["thumbnails.vtt", "{v}/i1.m3u8", "{v}/i1/0.jpg"] {
+        let outcome = origin.outcome(&format!("GET /vod/a/{} HTTP/1.0\r\n\r\n", path.replace("{v}", V)), true);
+        assert!(matches!(outcome, Outcome::Missing), "{path}");
+    }
+}
+
+/// Every format names the same sheets, by URLs that are relative to itself.
+#[test]
+fn every_sheet_is_found_from_every_manifest() {
+    let origin = Origin::new(film_with_thumbnails());
+    let get = |path: &str| body(&origin.ask(&format!("GET /vod/a/{path}"), ""));
+    let between = |text: &str, from: &str, to: &str| {
+        let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("no {from} in {text}"));
+        rest.split_once(to).unwrap().0.to_owned()
+    };
+    let mut sheets = vec![];
+    for (manifest, above) in [("index.mpd", ""), ("single/index.mpd", "../")] {
+        let tiles = between(&get(manifest), "mimeType=\"image/jpeg\"", "</AdaptationSet>");
+        let template = between(&tiles, "media=\"", "\"");
+        let template = template.strip_prefix(above).unwrap();
+        sheets.push([0, 1].map(|number| template.replace("$Number$", &number.to_string())));
+    }
+    for (manifest, above) in [("index.m3u8", ""), ("single/index.m3u8", "../"), ("ts/index.m3u8", "../")] {
+        let multivariant = get(manifest);
+        let line = multivariant.lines().find(|line| line.starts_with("#EXT-X-IMAGE-STREAM-INF:")).unwrap();
+        let playlist = between(line, "URI=\"", "\"");
+        assert_eq!(playlist, format!("{above}{V}/i1.m3u8"), "{manifest}");
+        let playlist = get(playlist.strip_prefix(above).unwrap());
+        let links: Vec<_> = playlist.lines().filter(|line| !line.starts_with('#')).collect();
+        sheets.push([format!("{V}/{}", links[0]), format!("{V}/{}", links[1])]);
+    }
+    let map = get("thumbnails.vtt");
+    let cues: Vec<_> = map.lines().filter_map(|line| line.split_once("#xywh=")).collect();
+    assert_eq!(cues.len(), 21);
+    sheets.push([cues[17].0.to_owned(), cues[18].0.to_owned()]);
+    assert!(sheets.iter().all(|found| *found == sheets[0]), "{sheets:?}");
+    let whole = |sheet: &str| origin.ask(&format!("GET /vod/a/{sheet}"), "").body.len();
+    assert!(sheets[0].iter().all(|sheet| whole(sheet) > 0));
+    let sheet = format!("GET /vod/a/{}", sheets[0][1]);
+    let etag = field(&head(&origin.ask(&sheet, "")), "ETag").unwrap().to_owned();
+    assert_eq!(origin.ask(&sheet, &format!("If-None-Match: {etag}\r\n")).status.0, 304);
+    let part = origin.ask(&sheet, "Range: bytes=2-9\r\n");
+    assert_eq!((part.status.0, part.body.len()), (206, 8));
 }
 
 #[test]
@@ -423,7 +488,7 @@ fn a_hit_shares_what_was_rendered() {
 
 #[test]
 fn queries_select_and_links_carry_the_borders() {
-    let origin = Origin::new(Fixture::film(20));
+    let origin = Origin::new(film_with_thumbnails());
     for (path, want) in [
         ("index.m3u8?start=5&end=9", 200),
         ("index.mpd?start=5&end=9&cdn=1", 200),
@@ -432,6 +497,12 @@ fn queries_select_and_links_carry_the_borders() {
         ("{v}/v1.m3u8?start=4.004&end=8.008", 200),
         ("{v}/v1.iframes.m3u8?start=4.004", 200),
         ("{v}/v1.m3u8?start=30", 404),
+        ("thumbnails.vtt?start=5&end=9", 200),
+        ("thumbnails.vtt?start=30", 404),
+        ("thumbnails.vtt?start=x", 400),
+        ("thumbnails.vtt?aws.manifestfilter=video_height:1-2", 404),
+        ("{v}/i1.m3u8?end=9", 200),
+        ("{v}/i1.m3u8?start=5", 404), // among the tiles of a sheet
         ("index.mpd?start=30", 404),
         ("index.mpd?aws.manifestfilter=video_height:1-2;audio_language:fr", 404),
         ("index.ism/Manifest?aws.manifestfilter=video_height:1-2;audio_language:fr", 404),
