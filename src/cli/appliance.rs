@@ -95,6 +95,7 @@ impl Appliance {
         }
         let service = Arc::new(service);
         sweep(&service)?;
+        status.answers(&service);
         let intake = intake::start(setup.intake, library.clone(), service.channels.clone(), status.clone())?;
         let channels = service.channels.clone();
         let delivery = Arc::new(delivery::start(setup.delivery, service)?);

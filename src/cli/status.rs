@@ -8,7 +8,9 @@ use crate::config;
 use crate::delivery::{self, Totals};
 use crate::http::Kind;
 use crate::intake::{self, ChannelSetup, Exposition, Health, Readiness, Server};
+use crate::service::Service;
 use crate::store::Objects;
+use crate::store::derived::Figures;
 
 /// A worker counts up about once a second; one that has not for so long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -19,6 +21,7 @@ pub struct Status {
     /// 0: none; otherwise the number of a stuck worker, plus one.
     stuck: AtomicUsize,
     delivery: OnceLock<Weak<delivery::Plane>>,
+    service: OnceLock<Weak<Service>>,
     store: OnceLock<Arc<Objects>>,
 }
 
@@ -31,6 +34,10 @@ impl Status {
     pub fn ready(&self, plane: &Arc<delivery::Plane>) {
         let _ = self.delivery.set(Arc::downgrade(plane));
         self.readiness.store(READY, Ordering::Release);
+    }
+
+    pub fn answers(&self, service: &Arc<Service>) {
+        let _ = self.service.set(Arc::downgrade(service));
     }
 
     pub fn has_store(&self, objects: &Arc<Objects>) {
@@ -69,6 +76,9 @@ impl Server for Status {
             let workers = plane.workers().count();
             out.gauge("headwater_workers", "Delivery workers.", [(&[][..], workers as f64)]);
             write_delivery(&plane.totals(), out);
+        }
+        if let Some(service) = self.service.get().and_then(Weak::upgrade) {
+            write_derived(&service.derived().figures(), service.jobs(), out);
         }
         if let Some(objects) = self.store.get() {
             intake::objects::write_metrics(objects, out);
@@ -132,6 +142,35 @@ fn write_delivery(totals: &Totals, out: &mut Exposition) {
     );
 }
 
+/// `jobs`: those under way, and requests that joined one.
+fn write_derived(figures: &Figures, (making, joined): (usize, u64), out: &mut Exposition) {
+    for (name, help, value) in [
+        ("headwater_derived_bytes", "Segments that were made and are kept: bytes on disk.", figures.bytes),
+        ("headwater_derived_bytes_max", "How many there may be (library.derived_cache).", figures.bytes_max),
+        ("headwater_derived_files", "Files these are in.", figures.files as u64),
+        ("headwater_derived_memory_bytes", "Of those that could not be kept on disk.", figures.memory_bytes),
+        ("headwater_derived_making", "Segments that are being made, or wait for it.", making as u64),
+    ] {
+        out.gauge(name, help, [(&[][..], value as f64)]);
+    }
+    let results = [([("result", "hit")], figures.hits), ([("result", "miss")], figures.misses)];
+    out.counter(
+        "headwater_derived_lookups_total",
+        "Look-ups of segments that have to be made. Who waited for one looks it up again, and finds it.",
+        results.iter().map(|(labels, count)| (&labels[..], *count)),
+    );
+    for (name, help, count) in [
+        ("headwater_derived_made_total", "Segments that were made.", figures.made),
+        ("headwater_derived_made_bytes_total", "Bytes of these.", figures.made_bytes),
+        ("headwater_derived_joined_total", "Requests that waited for a segment that was being made already.", joined),
+        ("headwater_derived_opened_total", "Kept segments that had to be opened again.", figures.opened),
+        ("headwater_derived_evicted_total", "Segments that made room for others.", figures.evicted),
+        ("headwater_derived_unwritten_total", "Segments that could not be written to disk.", figures.unwritten),
+    ] {
+        out.counter(name, help, [(&[][..], count)]);
+    }
+}
+
 /// Watches whether workers come round, on behalf of the thread that looks at it now and then.
 pub struct Watch {
     seen: Vec<(u64, Instant)>,
@@ -184,6 +223,8 @@ mod tests {
         totals.kinds[Kind::Segment as usize].latency[0] = 7;
         let mut out = Exposition::default();
         write_delivery(&totals, &mut out);
+        let figures = Figures { bytes: 4_096, misses: 2, evicted: 9, ..Figures::default() };
+        write_derived(&figures, (1, 6), &mut out);
         let text = out.into_text();
         for line in [
             "headwater_requests_total{kind=\"segment\",status=\"2xx\"} 7",
@@ -191,6 +232,11 @@ mod tests {
             "headwater_request_duration_seconds_count{kind=\"mpd\"} 0",
             "headwater_sent_bytes_total 5",
             "headwater_connections 3",
+            "headwater_derived_bytes 4096",
+            "headwater_derived_making 1",
+            "headwater_derived_lookups_total{result=\"miss\"} 2",
+            "headwater_derived_joined_total 6",
+            "headwater_derived_evicted_total 9",
             "headwater_connections_timed_out_total{reason=\"slow_reader\"} 2",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::error;
@@ -26,6 +27,7 @@ pub struct Job {
 #[derive(Default)]
 pub struct Jobs {
     open: Mutex<HashMap<Box<str>, Arc<Job>>>,
+    joined: AtomicU64,
 }
 
 impl Jobs {
@@ -33,6 +35,7 @@ impl Jobs {
     pub fn join(&self, wanted: Wanted, entry: &Arc<Entry>, asset: &Arc<Asset>) -> Arc<Job> {
         let mut open = self.open();
         if let Some(job) = open.get(&wanted.key) {
+            self.joined.fetch_add(1, Ordering::Relaxed);
             return job.clone();
         }
         let job = Arc::new(Job { wanted, entry: entry.clone(), asset: asset.clone() });
@@ -53,6 +56,11 @@ impl Jobs {
             }
             Err(Error::NotKept(reason)) => error!(asset = job.entry.name(), "segment {}: {reason}", job.wanted.key),
         }
+    }
+
+    /// How many there are, and how many requests waited for one that was there.
+    pub fn figures(&self) -> (usize, u64) {
+        (self.open().len(), self.joined.load(Ordering::Relaxed))
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Job>>> {

@@ -185,6 +185,11 @@ impl Service {
         self.playback.derived()
     }
 
+    /// Segments that are being made, and how many requests waited for one that was.
+    pub fn jobs(&self) -> (usize, u64) {
+        self.jobs.figures()
+    }
+
     pub fn answer(&self, request: &Request<'_>, now: Now) -> Answer {
         match request.method {
             Method::Get | Method::Head => {}

@@ -6,14 +6,15 @@
 //!
 //! Nothing here is worth a sync, nor worth keeping when the process ends: it can be made again. So what an earlier process
 //! left, whole or in part, is deleted, and no name is used twice. Bytes are bounded, and the least used go first. A disk that
-//! is full or cannot be written costs no answer: what is made then is kept in memory for as long as it takes to send it.
+//! is full or cannot be written costs no answer: what is made then is kept in memory for as long as it takes to send it. So is
+//! what the bound has no place for.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -65,6 +66,39 @@ pub enum Failure {
     NoRoom { bytes: u64, source: io::Error },
 }
 
+/// What is there, and what happened since the process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// On disk, as file systems count.
+    pub bytes: u64,
+    pub bytes_max: u64,
+    pub files: usize,
+    /// Of those that could not be kept on disk.
+    pub memory_bytes: u64,
+    /// Look-ups that found it, and those that did not: then it is made or opened, and looked up again.
+    pub hits: u64,
+    pub misses: u64,
+    pub made: u64,
+    /// Bytes of these.
+    pub made_bytes: u64,
+    /// Opened again, of those that were kept and not open.
+    pub opened: u64,
+    pub evicted: u64,
+    /// Those that could not be written to disk.
+    pub unwritten: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    made: AtomicU64,
+    made_bytes: AtomicU64,
+    opened: AtomicU64,
+    evicted: AtomicU64,
+    unwritten: AtomicU64,
+}
+
 /// Shared by all threads: workers look, helpers make.
 pub struct Derived {
     directory: Option<PathBuf>,
@@ -76,14 +110,17 @@ pub struct Derived {
     open: Cache<Box<str>, Arc<Opened>>,
     /// By bytes in memory: what could not be written, and what cannot be made.
     held: Cache<Box<str>, Option<Bytes>, InMemory>,
-    /// Whether writing failed, and nothing was written since.
-    complained: AtomicBool,
+    /// Writes that have to succeed before the log says anything again: a disk that is nearly full takes some and not others.
+    owed: AtomicU32,
+    counters: Counters,
 }
 
 /// A file that is deleted when nobody needs it any more.
 struct Kept {
     path: PathBuf,
     len: u64,
+    /// Whether a look-up has found it.
+    is_found: AtomicBool,
 }
 
 impl Drop for Kept {
@@ -101,6 +138,8 @@ struct Opened {
 }
 
 const SUFFIX: &str = ".made";
+/// See [`Derived::owed`].
+const CALM: u32 = 16;
 /// Names are shorter, with what keeping them takes.
 const KEY_BYTES_MAX: usize = 4_096;
 
@@ -108,7 +147,7 @@ impl Derived {
     /// Reads what is in the directory, if it is there; it is made when it is needed. What an earlier process left is out of
     /// use; [`Derived::sweep`] deletes it.
     pub fn open(options: Options) -> Derived {
-        let mut complained = false;
+        let mut owed = 0;
         let (mut leftovers, mut next) = (Vec::new(), 0);
         if let Some(path) = &options.path {
             match list(path) {
@@ -118,7 +157,7 @@ impl Derived {
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    complained = true;
+                    owed = CALM;
                     tracing::error!("{}: {error}; segments that have to be made are not kept", path.display());
                 }
             }
@@ -147,7 +186,8 @@ impl Derived {
                 Default::default(),
                 DefaultLifecycle::default(),
             ),
-            complained: AtomicBool::new(complained),
+            owed: AtomicU32::new(owed),
+            counters: Counters::default(),
         }
     }
 
@@ -163,10 +203,20 @@ impl Derived {
 
     /// For workers: touches no disk. `None`: it has to be made, or opened.
     pub fn find(&self, key: &str) -> Option<Found> {
+        let found = self.look(key);
+        let counter = if found.is_some() { &self.counters.hits } else { &self.counters.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    fn look(&self, key: &str) -> Option<Found> {
         if let Some(opened) = self.open.get(key) {
             // That it is used counts where bytes are counted.
             self.kept.get(key);
             if !opened.cut.load(Ordering::Relaxed) {
+                if !opened.kept.is_found.load(Ordering::Relaxed) {
+                    opened.kept.is_found.store(true, Ordering::Relaxed);
+                }
                 let len = opened.kept.len;
                 return Some(Found::Made(Payload::from(Extent { file: opened, offset: 0, len })));
             }
@@ -188,7 +238,12 @@ impl Derived {
         if let Some(kept) = self.kept.get(key) {
             match Opened::open(kept) {
                 Ok(opened) => {
+                    self.counters.opened.fetch_add(1, Ordering::Relaxed);
                     self.open.insert(key.into(), Arc::new(opened));
+                    // Evicted meanwhile, it would stay open, and on disk, without being counted.
+                    if self.kept.peek(key).is_none() {
+                        self.open.remove(key);
+                    }
                     return Ok(());
                 }
                 // Somebody deleted or cut it.
@@ -199,18 +254,20 @@ impl Derived {
         if let Some(directory) = &self.directory {
             match self.write(directory, begin()) {
                 Ok(opened) => {
-                    self.complained.store(false, Ordering::Relaxed);
-                    let mut evicted = Vec::new();
-                    self.kept.insert_with_lifecycle(key.into(), opened.kept.clone(), &mut evicted);
-                    self.open.insert(key.into(), Arc::new(opened));
-                    for (gone, _) in evicted.iter().filter(|evicted| *evicted.0 != *key) {
-                        drop(self.open.remove(&**gone));
+                    let owed = self.owed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |owed| owed.checked_sub(1));
+                    if owed == Ok(1) {
+                        tracing::warn!("{}: can be written again", directory.display());
                     }
-                    return Ok(());
+                    self.count_made(opened.kept.len);
+                    match self.admit(key, opened) {
+                        Ok(()) => return Ok(()),
+                        Err(error) => why = error,
+                    }
                 }
                 Err(Unwritten::Damaged) => return Err(Failure::Damaged),
                 Err(Unwritten::Io(error)) => {
-                    if !self.complained.swap(true, Ordering::Relaxed) {
+                    self.counters.unwritten.fetch_add(1, Ordering::Relaxed);
+                    if self.owed.swap(CALM, Ordering::Relaxed) == 0 {
                         tracing::error!("{}: {error}; segments that have to be made are not kept", directory.display());
                     }
                     why = error;
@@ -226,13 +283,63 @@ impl Derived {
         if !making.is_sound() {
             return Err(Failure::Damaged);
         }
+        self.count_made(out.len() as u64);
         self.held.insert(key.into(), Some(out.into()));
         Ok(())
     }
 
-    /// Bytes on disk, and how many files they are in.
-    pub fn counts(&self) -> (u64, usize) {
-        (self.kept.weight(), self.kept.len())
+    /// Gives a file that was written its place among the others. What goes before anybody has found it, as it is larger than
+    /// all that may be kept or others were faster, is read back into memory: somebody waits for it.
+    fn admit(&self, key: &str, opened: Opened) -> io::Result<()> {
+        let opened = Arc::new(opened);
+        // First, so that who evicts it finds it there.
+        self.open.insert(key.into(), opened.clone());
+        let mut evicted = Vec::new();
+        self.kept.insert_with_lifecycle(key.into(), opened.kept.clone(), &mut evicted);
+        self.counters.evicted.fetch_add(evicted.len() as u64, Ordering::Relaxed);
+        let mut own = Ok(());
+        for (gone, kept) in evicted {
+            let held = if kept.is_found.load(Ordering::Relaxed) { Ok(()) } else { self.hold(&gone, &kept) };
+            drop(self.open.remove(&*gone));
+            if *gone == *key {
+                own = held;
+            }
+        }
+        own
+    }
+
+    fn hold(&self, key: &str, kept: &Kept) -> io::Result<()> {
+        if kept.len.saturating_add(KEY_BYTES_MAX as u64) > DERIVED_MEMORY_BYTES_MAX as u64 {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        let bytes = fs::read(&kept.path)?;
+        if bytes.len() as u64 != kept.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.held.insert(key.into(), Some(bytes.into()));
+        Ok(())
+    }
+
+    fn count_made(&self, bytes: u64) {
+        self.counters.made.fetch_add(1, Ordering::Relaxed);
+        self.counters.made_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn figures(&self) -> Figures {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Figures {
+            bytes: self.kept.weight(),
+            bytes_max: self.kept.capacity(),
+            files: self.kept.len(),
+            memory_bytes: self.held.weight(),
+            hits: count(&self.counters.hits),
+            misses: count(&self.counters.misses),
+            made: count(&self.counters.made),
+            made_bytes: count(&self.counters.made_bytes),
+            opened: count(&self.counters.opened),
+            evicted: count(&self.counters.evicted),
+            unwritten: count(&self.counters.unwritten),
+        }
     }
 
     fn forget(&self, key: &str) {
@@ -254,7 +361,7 @@ impl Derived {
         };
         let file = file.map_err(Unwritten::Io)?;
         // From here on the file goes when this does.
-        let mut kept = Kept { path, len: 0 };
+        let mut kept = Kept { path, len: 0, is_found: AtomicBool::new(false) };
         let mut out = Vec::with_capacity(DERIVED_WRITE_BYTES + DERIVED_WRITE_BYTES / 4);
         let mut goes_on = true;
         while goes_on {
@@ -427,7 +534,19 @@ mod tests {
         assert_eq!(begun.get(), 1);
         let found = payload(&derived, "a").unwrap();
         assert_eq!((found.len(), bytes(&found)), (3 << 20, vec![7; 3 << 20]));
-        assert_eq!((files(&path), derived.counts()), (vec!["0.made".to_owned()], (3 << 20, 1)));
+        assert_eq!(files(&path), ["0.made"]);
+        let want = Figures {
+            bytes: 3 << 20,
+            bytes_max: 64 << 20,
+            files: 1,
+            hits: 1,
+            misses: 1,
+            made: 1,
+            made_bytes: 3 << 20,
+            opened: 2,
+            ..Figures::default()
+        };
+        assert_eq!(derived.figures(), want);
     }
 
     #[test]
@@ -439,7 +558,7 @@ mod tests {
         for number in 0..20_u8 {
             payload(&derived, "hot").expect("what is used stays");
             derived.keep(&format!("cold {number}"), || made(number)).unwrap();
-            assert!(derived.counts().0 <= 10 << 20 && files(directory.path()).len() <= 3, "{number}");
+            assert!(derived.figures().bytes <= 10 << 20 && files(directory.path()).len() <= 3, "{number}");
         }
         drop(sending);
         assert!(payload(&derived, "hot").is_some());
@@ -449,6 +568,48 @@ mod tests {
             derived.keep(&format!("cold {number}"), || made(number)).unwrap();
         }
         assert_eq!(bytes(&last), vec![19; 3 << 20]);
+    }
+
+    #[test]
+    fn what_the_bound_has_no_place_for_is_sent_from_memory() {
+        let directory = tempfile::tempdir().unwrap();
+        let derived = derived(directory.path(), 2);
+        for number in 0..30_u8 {
+            let key = number.to_string();
+            derived.keep(&key, || made(number)).unwrap();
+            let found = payload(&derived, &key).unwrap();
+            let [crate::base::Piece::Inline(inline)] = found.pieces() else { panic!("{found:?}") };
+            assert_eq!(*inline, vec![number; 3 << 20]);
+            assert!(files(directory.path()).is_empty(), "{number}");
+        }
+        let figures = derived.figures();
+        assert_eq!((figures.made, figures.bytes, figures.unwritten), (30, 0, 0));
+        assert!(figures.memory_bytes <= DERIVED_MEMORY_BYTES_MAX as u64, "{figures:?}");
+    }
+
+    #[test]
+    fn bytes_are_bounded_whoever_fills_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let derived = derived(directory.path(), 20);
+        let (writers, each) = (4, 25_u8);
+        std::thread::scope(|scope| {
+            for writer in 0..writers {
+                let (derived, path) = (&derived, directory.path());
+                scope.spawn(move || {
+                    for number in 0..each {
+                        let key = format!("{writer} {number}");
+                        derived.keep(&key, || made(number)).unwrap();
+                        assert_eq!(payload(derived, &key).map_or(3 << 20, |found| found.len()), 3 << 20);
+                        assert!(derived.figures().bytes <= 20 << 20);
+                        // What is being written, and what was evicted a moment ago, comes on top.
+                        assert!(files(path).len() <= 6 + 2 * writers);
+                    }
+                });
+            }
+        });
+        let figures = derived.figures();
+        assert_eq!(figures.files, files(directory.path()).len());
+        assert_eq!((figures.made, figures.evicted), (100, 100 - figures.files as u64));
     }
 
     #[test]
