@@ -2,11 +2,12 @@
 
 pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(&str, &str); 7] = [
     ("/*{style.css}*/", include_str!("player/style.css")),
     ("/*{presentation.js}*/", include_str!("player/presentation.js")),
     ("/*{channel.js}*/", include_str!("player/channel.js")),
     ("/*{stream.js}*/", include_str!("player/stream.js")),
+    ("/*{preview.js}*/", include_str!("player/preview.js")),
     ("/*{player.js}*/", include_str!("player/player.js")),
     ("/*{page.js}*/", include_str!("player/page.js")),
 ];

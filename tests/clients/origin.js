@@ -39,6 +39,11 @@ const made = {
   'video-only': [...picture(25), ...x264, '50'],
 };
 
+/** Half a minute of pictures that tell their number: twelve light or dark bars in the upper half. */
+const numbered = ['-f', 'lavfi', '-t', '30', '-i', "nullsrc=size=24x2:rate=25,format=yuv444p,geq=lum='16+219*mod(floor(N/pow(2\\,"
+  + "floor(X/2)))\\,2)':cb=128:cr=128,scale=640:360:flags=neighbor,setsar=1,format=yuv420p,drawbox=y=ih/2:h=ih/2:color=gray:t=fill",
+  ...x264, '50', '-keyint_min', '50'];
+
 const key = 'key-of-the-channel';
 const secret = 'secret-of-the-store';
 
@@ -90,20 +95,24 @@ export async function startOrigin() {
   const library = join(directory, 'library');
   mkdirSync(library);
   const assets = [];
-  const add = (name, files) => {
-    execFileSync(binary, ['import', '--library', library, '--asset', name, ...files], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const add = (name, files, options = []) => {
+    execFileSync(binary, ['import', '--library', library, '--asset', name, ...options, ...files], { stdio: ['ignore', 'ignore', 'inherit'] });
     assets.push(name);
   };
+  const make = (file, parameters) => execFileSync('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-y', ...parameters, file],
+    { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, SVT_LOG: '1' } });
   add('sample', readdirSync(samples).filter((file) => /\.(mp4|vtt)$/.test(file)).map((file) => join(samples, file)));
   const captioned = join(directory, 'captions.mp4');
   execFileSync('python3', [join(root, 'tests/captions.py'), join(samples, 'video-180p.mp4'), captioned], { stdio: ['ignore', 'ignore', 'inherit'] });
   add('captions', [captioned]);
   for (const [name, parameters] of Object.entries(made)) {
     const file = join(directory, `${name}.mp4`);
-    execFileSync('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-y', ...parameters, file],
-      { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, SVT_LOG: '1' } });
+    make(file, parameters);
     add(name, [file]);
   }
+  const film = join(directory, 'numbered.mp4');
+  make(film, numbered);
+  add('numbered', [film], ['--thumbnails']);
   if (existsSync(additional)) {
     for (const file of readdirSync(additional).filter((name) => name.endsWith('.mp4'))) {
       add(basename(file, '.mp4'), [join(additional, file)]);

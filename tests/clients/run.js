@@ -32,6 +32,9 @@ const clipSeconds = 12;
 const filterQuery = 'aws.manifestfilter=video_height:200-300;audio_language:de';
 const sampleHeights = [180, 270, 360];
 const sampleSeconds = 24;
+/** Forms of the film whose pictures tell their number, and where the sheets of its thumbnails end, in seconds. */
+const thumbnailForms = [['dash', 'index.mpd'], ['dash', 'single/index.mpd'], ['shaka', 'index.mpd'], ['shaka', 'index.m3u8'], ['shaka', 'ts/index.m3u8']];
+const [numberedSeconds, sheetSeconds, numberedRate] = [30, 18, 25];
 const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
 const liveSettleSeconds = 8;
 const outageSeconds = 10;
@@ -196,6 +199,20 @@ async function trickPlay(view) {
   return `${view.keyFrames.size} key frames, to ${fast.time.toFixed(1)} s in ${seconds.toFixed(1)} s`;
 }
 
+/** For every second there is a picture of that second, on either sheet. */
+async function thumbnailsFit(view, from = 0) {
+  for (let second = 0; second < numberedSeconds - from; second += 1) {
+    const found = await view.page.evaluate((time) => window.thumbnail(time), second + 0.4);
+    check(found, `no thumbnail at ${second} s`);
+    const { number, width, height, sheet, name } = found;
+    check(`${width}x${height} of ${sheet}` === '320x180 of 960,1080', `${width}x${height} of ${sheet}`);
+    check(name === (second + from < sheetSeconds ? '0.jpg' : '1.jpg'), `${name} at ${second} s`);
+    check(Math.floor(number / numberedRate) === second + from, `picture ${number} at ${second} s`);
+  }
+  checkClean(view, await view.state());
+  return `${numberedSeconds - from} thumbnails`;
+}
+
 async function sampleSwitches(view) {
   const { page, state } = view;
   const ask = (name, ...words) => page.evaluate(([call, rest]) => window.player[call](...rest), [name, words]);
@@ -352,6 +369,7 @@ async function demoPage(context, url, screenshots) {
   await page.evaluate(() => document.querySelector('video').play().catch(() => {}));
   await until(state, (now) => now.time > 2, 20, 'playing');
   await page.screenshot({ path: join(screenshots, 'demo.png') });
+  await demoScrubbing(page, screenshots);
   const last = await until(state, (now) => now.ended || now.error, sampleSeconds + 20, 'the end');
   check(!last.error, last.error);
   check(Math.abs(last.duration - sampleSeconds) < 0.1, `the presentation lasts ${last.duration} s`);
@@ -359,8 +377,61 @@ async function demoPage(context, url, screenshots) {
   const latency = await demoChannel(page, screenshots);
   check(failures.length === 0, failures.join('; '));
   await page.setViewportSize({ width: 390, height: 844 });
+  const controls = await page.evaluate(() => {
+    const edge = document.getElementById('stage').getBoundingClientRect().right;
+    return [...document.querySelectorAll('.bar > *')].filter((one) => one.getBoundingClientRect().right > edge).map((one) => one.id);
+  });
+  check(controls.length === 0, `controls that do not fit a telephone: ${controls}`);
   await page.screenshot({ path: join(screenshots, 'demo-narrow.png') });
   return `live ${latency.toFixed(2)} s behind, screenshots in ${screenshots}`;
+}
+
+/** Pictures above the seek bar: under the mouse, a finger, and when the bar is moved with the keyboard. */
+async function demoScrubbing(page, screenshots) {
+  const hint = () => page.evaluate(() => {
+    const [frame, sheet] = [document.querySelector('.preview'), document.querySelector('.preview img')];
+    const box = frame.getBoundingClientRect();
+    const bar = document.getElementById('seek').getBoundingClientRect();
+    return {
+      shown: document.getElementById('seek').classList.contains('hinting') && !frame.hidden,
+      loaded: Boolean(sheet?.complete && sheet.naturalWidth && sheet.style.visibility === ''),
+      place: sheet?.style.transform,
+      within: box.left >= bar.left - 1 && box.right <= bar.right + 1,
+      text: document.querySelector('#seek output').textContent,
+      current: document.querySelector('video').currentTime,
+    };
+  });
+  const bar = await page.locator('#seek').boundingBox();
+  const middle = bar.y + bar.height / 2;
+  const places = new Set();
+  for (const part of [0, 0.26, 0.5, 1]) {
+    await page.mouse.move(bar.x + 1 + (bar.width - 2) * part, middle);
+    const seconds = Math.floor(sampleSeconds * Math.min(part, 0.999));
+    const now = await until(hint, (at) => at.shown && at.loaded, 5, `a picture at ${part} of the seek bar`);
+    check(now.within && now.text === `0:${String(seconds).padStart(2, '0')}`, JSON.stringify(now));
+    places.add(now.place);
+    if (part === 0.5) await page.screenshot({ path: join(screenshots, 'demo-scrubbing.png') });
+  }
+  check(places.size === 4, `the same pictures: ${[...places]}`);
+  await page.mouse.move(bar.x, bar.y - 200);
+  await until(hint, (now) => !now.shown, 2, 'no picture without the mouse');
+  // A finger: shown while it is down, and then played from there; not if the browser takes the finger for something else.
+  const touch = await page.context().newCDPSession(page);
+  const finger = (type, part) => touch.send('Input.dispatchTouchEvent', { type, touchPoints: part === null ? [] : [{ x: bar.x + bar.width * part, y: middle }] });
+  await finger('touchStart', 0.2);
+  const pressed = await until(hint, (now) => now.shown && now.loaded, 2, 'a picture under the finger');
+  await finger('touchMove', 0.7);
+  await until(hint, (now) => now.shown && now.place !== pressed.place, 2, 'another picture where the finger goes');
+  await finger('touchCancel', null);
+  const given = await until(hint, (now) => !now.shown, 2, 'no picture when the touch is cancelled');
+  check(given.current < sampleSeconds * 0.6, `a touch that was cancelled went to ${given.current} s`);
+  await finger('touchStart', 0.5);
+  await finger('touchEnd', null);
+  await until(hint, (now) => !now.shown && Math.abs(now.current - sampleSeconds / 2) < 2, 5, 'where the finger was lifted');
+  await page.focus('#seek');
+  await page.keyboard.press('ArrowRight');
+  await until(hint, (now) => now.shown && now.current > sampleSeconds / 2 + 3, 2, 'a picture for the keyboard');
+  await until(hint, (now) => !now.shown, 5, 'no picture a moment later');
 }
 
 const demoLiveSeconds = 10;
@@ -425,7 +496,7 @@ async function main() {
     const label = player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player;
     add(stored, `${label} sample to the end`, inPage(player, manifest, 'sample', samplePlays));
     add(stored, `${label} sample switches`, inPage(player, manifest, 'sample', sampleSwitches));
-    for (const asset of origin.assets.filter((name) => !['sample', 'captions'].includes(name))) {
+    for (const asset of origin.assets.filter((name) => !['sample', 'captions', 'numbered'].includes(name))) {
       add(stored, `${label} ${asset} to the end`, inPage(player, manifest, asset, (view) => playToEnd(view, 6)));
     }
   }
@@ -449,6 +520,11 @@ async function main() {
     inPage('rx', `index.ism/Manifest?${clipQuery}&${filterQuery}`, 'sample', (view) => clipAndFilter(view, clipStart)));
   for (const manifest of ['index.m3u8', 'index.mpd']) {
     add(stored, `form shaka ${manifest} trick play`, inPage('shaka', manifest, 'sample', trickPlay));
+  }
+  for (const [player, manifest] of thumbnailForms) {
+    add(stored, `thumbnails ${player} ${manifest}`, inPage(player, manifest, 'numbered', (view) => thumbnailsFit(view)));
+    add(stored, `thumbnails ${player} ${manifest} clip`,
+      inPage(player, `${manifest}?start=${sheetSeconds}`, 'numbered', (view) => thumbnailsFit(view, sheetSeconds)));
   }
   add(stored, 'form video index.mp4 clip', inPage('video', `index.mp4?tracks=v2,a1&${clipQuery}`, 'sample', clipAndFilter));
   for (const [player, manifest] of pairs) {

@@ -15,6 +15,7 @@ use super::signals::Signals;
 use super::{Failure, logging, player};
 use crate::base::limits;
 use crate::delivery;
+use crate::library::import::thumbnails::Wanted;
 use crate::library::import::{self, Event, Input};
 use crate::live::Channels;
 use crate::media::Kind;
@@ -27,7 +28,7 @@ use crate::{intake, library};
 ///
 /// Builds a library from sample media inside this binary, serves it, and publishes it over and over as a live channel too.
 /// Prints the address of the player page and of the HLS and DASH manifests. Needs no configuration and leaves nothing
-/// behind. Stop it with Ctrl-C.
+/// behind. With ffmpeg on PATH, the sample has thumbnails for scrubbing too. Stop it with Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to serve it
@@ -121,7 +122,7 @@ fn random_key() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Imports the sample media, which lies in `media` meanwhile.
+/// Imports the sample media, which lies in `media` meanwhile; with thumbnails, if this machine has an ffmpeg that makes them.
 fn build(root: &Path, media: &Path) -> Result<import::Summary, Failure> {
     fs::create_dir(media)?;
     let mut inputs: Vec<Input> = Vec::new();
@@ -130,20 +131,27 @@ fn build(root: &Path, media: &Path) -> Result<import::Summary, Failure> {
         fs::write(&path, bytes).map_err(|error| format!("{}: {error}", path.display()))?;
         inputs.push(path.to_string_lossy().parse()?);
     }
-    let options = import::Options {
+    let mut options = import::Options {
         library: root.to_owned(),
         asset: ASSET.to_owned(),
         inputs,
         segment: limits::SEGMENT_DEFAULT,
-        thumbnails: None,
+        thumbnails: Some(Wanted::default()),
         now: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
         stop: Default::default(),
     };
-    let summary = import::import(&options, &mut |event| {
+    let mut note = |event: Event<'_>| {
         if let Event::Note(line) = event {
             tracing::warn!("{line}");
         }
-    })?;
+    };
+    let summary = match import::import(&options, &mut note) {
+        Err(import::Error::Thumbnails(_)) => {
+            options.thumbnails = None;
+            import::import(&options, &mut note)?
+        }
+        result => result?,
+    };
     fs::remove_dir_all(media)?;
     Ok(summary)
 }

@@ -57,7 +57,7 @@ const nameOf = (id) => (isLive(id) ? id.slice(5) : id);
 function manifests(id) {
   const path = `${isLive(id) ? "live" : "vod"}/${encodeURIComponent(nameOf(id))}/`;
   const base = new URL(path, document.baseURI).href.replace(/[#?].*$/, "");
-  return { hls: `${base}index.m3u8`, dash: `${base}index.mpd`, live: isLive(id) };
+  return { hls: `${base}index.m3u8`, dash: `${base}index.mpd`, thumbnails: `${base}thumbnails.vtt`, live: isLive(id) };
 }
 
 // The list of assets and channels.
@@ -157,6 +157,8 @@ async function open(play) {
   $("failure").hidden = true;
   closeMenu();
   for (const id of ["captions", "audio", "quality", "live"]) $(id).hidden = true;
+  hideHint();
+  preview.use([]);
   await player.open(manifests(asset));
   if (play) video.play().catch(() => {});
 }
@@ -168,8 +170,16 @@ player.addEventListener("opened", () => {
   $("audio").hidden = player.native || presentation.audio.length < 2;
   $("live").hidden = !presentation.live;
   $("captions").hidden = player.native || !presentation.text.length;
+  loadThumbnails(presentation);
   update();
 });
+
+/** The MPD says whether there are any. Scrubbing works without. */
+async function loadThumbnails(presentation) {
+  if (!presentation.image?.length) return;
+  const cues = await loadPreviews(manifests(asset).thumbnails).catch(() => []);
+  if (player.presentation === presentation) preview.use(cues);
+}
 
 player.addEventListener("failure", ({ detail }) => {
   $("failure").hidden = false;
@@ -227,6 +237,8 @@ function quoted(url) {
 // Controls.
 
 const seek = $("seek");
+const hint = seek.querySelector(".hint");
+const preview = new Preview(hint.querySelector(".preview"));
 let dragging = false;
 
 function update() {
@@ -353,29 +365,61 @@ function pointed(event) {
   const { start, end } = player.range();
   return start + part * ((end - start) || 0);
 }
+
+/** What is at a time, above its place on the seek bar; for good, or so many milliseconds. */
+let hintTimer;
+function showHint(time, milliseconds) {
+  clearTimeout(hintTimer);
+  const { start, end } = player.range();
+  if (!(end > start)) return hideHint();
+  hint.querySelector("output").textContent = player.presentation?.live ? `−${clock(end - time)}` : clock(time, end);
+  // In a small player it leaves some of the picture to be seen.
+  preview.show(time, stage.clientWidth * 0.36, stage.clientHeight * 0.4);
+  seek.classList.add("hinting");
+  // It stays within the bar.
+  const [width, own] = [seek.clientWidth, hint.offsetWidth];
+  const left = ((time - start) / (end - start)) * width - own / 2;
+  hint.style.transform = `translateX(${Math.min(Math.max(left, 0), Math.max(0, width - own))}px)`;
+  if (milliseconds) hintTimer = setTimeout(hideHint, milliseconds);
+}
+
+function hideHint() {
+  clearTimeout(hintTimer);
+  seek.classList.remove("hinting");
+}
+
+function stopDragging() {
+  dragging = false;
+  seek.classList.remove("dragging");
+  hideHint();
+  update();
+}
+
 seek.addEventListener("pointermove", (event) => {
   const time = pointed(event);
-  const output = seek.querySelector("output");
-  const { end } = player.range();
-  output.textContent = player.presentation?.live ? `−${clock(end - time)}` : clock(time, end);
-  output.style.left = `${event.clientX - seek.getBoundingClientRect().left}px`;
   if (dragging) seek.at = time;
+  // A finger that only passes over it has not pressed it.
+  if (dragging || event.pointerType === "mouse") showHint(time);
   update();
 });
 seek.addEventListener("pointerdown", (event) => {
+  if (event.button !== 0) return;
   dragging = true;
   seek.at = pointed(event);
   seek.classList.add("dragging");
   seek.setPointerCapture(event.pointerId);
+  showHint(seek.at);
+  update();
 });
-for (const end of ["pointerup", "pointercancel"]) {
-  seek.addEventListener(end, () => {
-    if (!dragging) return;
-    dragging = false;
-    seek.classList.remove("dragging");
-    jump(seek.at);
-  });
-}
+seek.addEventListener("pointerup", (event) => {
+  if (!dragging) return;
+  jump(seek.at);
+  stopDragging();
+  if (event.pointerType === "mouse" && seek.matches(":hover")) showHint(pointed(event));
+});
+seek.addEventListener("pointercancel", stopDragging);
+seek.addEventListener("pointerleave", () => dragging || hideHint());
+seek.addEventListener("blur", () => dragging || hideHint());
 
 // Menus.
 
@@ -471,8 +515,10 @@ const KEYS = {
   f: full,
   i: stats,
   c: () => player.presentation && player.setText(player.text ? null : (player.presentation.text[0] ?? null)),
-  escape: closeMenu,
+  escape: () => (dragging ? stopDragging() : closeMenu()),
 };
+/** How long a jump by the keyboard shows where it goes, in milliseconds. */
+const HINT_TIME = 1500;
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")) return;
@@ -482,7 +528,9 @@ document.addEventListener("keydown", (event) => {
   const act = KEYS[key] ?? (/^\d$/.test(key) ? () => jumpTo(Number(key) / 10) : null);
   if (!act) return;
   event.preventDefault();
+  const before = video.currentTime;
   act();
+  if (event.target === seek && video.currentTime !== before) showHint(video.currentTime, HINT_TIME);
   stir();
   update();
 });

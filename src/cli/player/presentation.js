@@ -30,7 +30,7 @@ function readMpd(mpd, url) {
   if (!period) throw new Unplayable("The manifest has no Period.");
   const duration = seconds(period.getAttribute("duration") ?? mpd.getAttribute("mediaPresentationDuration"));
   const base = baseUrl(period, baseUrl(mpd, url));
-  const presentation = { duration, video: [], audio: [], text: [] };
+  const presentation = { duration, video: [], audio: [], text: [], image: [] };
   for (const set of children(period, "AdaptationSet")) {
     const group = readSet(set, base, period, duration);
     presentation[group.kind]?.push(group);

@@ -70,6 +70,21 @@ window.watchGlass = () => {
   video.requestVideoFrameCallback(look);
 };
 
+/** The number of the picture that a player shows for a time while one scrubs, which is drawn into it as twelve bars. */
+window.thumbnail = async (time) => {
+  const found = await window.player.thumbnail(time);
+  if (!found) return null;
+  const { url, x, y, width, height } = found;
+  const sheet = await createImageBitmap(await (await fetch(url)).blob());
+  const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+  context.drawImage(sheet, x, y, width, height, 0, 0, width, height);
+  const bars = 12;
+  const row = context.getImageData(0, Math.floor(height / 4), width, 1).data;
+  const isLight = (bar) => row[4 * Math.floor(((bar + 0.5) * width) / bars)] > 127;
+  const number = [...Array(bars).keys()].reduce((sum, bar) => sum + (isLight(bar) ? 2 ** bar : 0), 0);
+  return { number, width, height, sheet: [sheet.width, sheet.height], name: url.split('/').at(-1) };
+};
+
 const showText = (on) => {
   for (const track of video.textTracks) if (track.mode !== 'disabled') track.mode = on ? 'showing' : 'hidden';
 };
@@ -139,6 +154,7 @@ const players = {
       chooseAudio: (language) => player.setCurrentTrack(trackOf('audio', language)),
       currentAudio: () => player.getCurrentTrackFor('audio')?.lang,
       latency: () => player.getCurrentLiveLatency(),
+      thumbnail: (time) => new Promise((resolve) => { player.provideThumbnail(time, resolve); }),
       text: () => player.getTracksFor('text').map((track) => track.lang),
       chooseText: async (language) => {
         // The first track counts as chosen from the start, though it is not shown, and choosing it then does nothing. dash.js
@@ -173,6 +189,11 @@ const players = {
       chooseAudio: (language) => player.selectAudioTrack(player.getAudioTracks().find((track) => track.language === language)),
       currentAudio: () => player.getAudioTracks().find((track) => track.active)?.language,
       latency: () => (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000,
+      thumbnail: async (time) => {
+        const [track] = player.getImageTracks();
+        const found = await player.getThumbnails(track?.id ?? null, time);
+        return found && { url: found.uris[0], x: found.positionX, y: found.positionY, width: found.width, height: found.height };
+      },
       text: () => player.getTextTracks().map((track) => track.language),
       captions: () => player.getTextTracks().filter((track) => /cea-?[67]08/.test(track.mimeType ?? '')).map((track) => track.originalTextId),
       showCaptions: (name) => player.selectTextTrack(player.getTextTracks().find((track) => track.originalTextId === name)),
