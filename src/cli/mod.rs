@@ -82,6 +82,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
+    signals::outlive_long_files()?;
     // Servers clean up after themselves when their output has no reader; the others just end.
     if !matches!(command, Command::Demo(_) | Command::Serve(_)) {
         pipe::end_with_the_reader()?;

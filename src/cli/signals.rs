@@ -44,6 +44,14 @@ impl Signals {
     }
 }
 
+/// From now on a write beyond the longest file this process may have (RLIMIT_FSIZE, `LimitFSIZE=` of a unit) is an error of that
+/// write, like a full disk, and does not end the process. For the calling thread and those it starts from now on.
+pub fn outlive_long_files() -> io::Result<()> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGXFSZ);
+    Ok(set.thread_block()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
