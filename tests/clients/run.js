@@ -50,6 +50,12 @@ const liveLatencyMax = { hls: 3, dash: 2.5, 'shaka m3u8': 8, 'shaka mpd': 8 };
 const cuesOf = (language) => readFileSync(join(here, `../media/subtitles.${language}.vtt`), 'utf8')
   .split('\n\n').map((block) => block.trim().split('\n')).filter((lines) => lines[1]?.includes('-->')).map((lines) => lines[2]);
 
+/** How far a cue may be from where it belongs, and how many of a channel's are looked at, in seconds. */
+const cueSecondsMax = 0.2;
+const liveCues = 6;
+/** How old a channel is before its text is looked at, in seconds. */
+const youngSeconds = 12;
+
 const check = (condition, message) => { if (!condition) throw new Error(message); };
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
@@ -107,6 +113,9 @@ async function open(context, pagePort, player, url, isForgiven = () => false) {
   const late = sleep(openSeconds * 1000).then(() => { throw new Error(`${url} was not opened in ${openSeconds} s: ${failures.join('; ')}`); });
   for (const either of [opened, late]) either.catch(() => {});
   await Promise.race([opened, late]);
+  // A player that has nothing to play waits for it, and so would everything below.
+  const unopened = (await page.evaluate(() => window.record.errors)).filter((text) => text.startsWith('open:'));
+  check(unopened.length === 0, `${url}: ${unopened.join('; ')} ${failures.join('; ')}`);
   const state = async () => {
     const now = await page.evaluate(() => window.state());
     return { ...now, errors: now.errors.filter((text) => !isForgiven(text)) };
@@ -273,6 +282,29 @@ async function watchLive(view, latencyMax, seconds = liveSeconds, hasCamera = tr
   return `${note}, ${after.frames - started.frames} frames`;
 }
 
+/** Words of a channel say the second they are said in, from 0.2 s after it began until its end, and so do the pictures. */
+async function liveTextShows(view) {
+  await view.page.evaluate(() => window.player.play());
+  await until(view.state, (now) => now.time > 0 && now.frames > 10, 30, 'playing');
+  await until(() => view.page.evaluate(() => window.player.text()), (list) => list.length === 1, 10, 'a text track');
+  await view.page.evaluate(() => {
+    window.record.stalls.length = 0;
+    window.record.jumps.length = 0;
+    window.record.switching = true;
+    window.watchGlass();
+    return window.player.chooseText('en');
+  });
+  const { times } = await until(view.state, (now) => now.times.length > liveCues + 1, 25, 'cues');
+  const zero = await view.page.evaluate(() => window.mediaZero);
+  checkClean(view, await view.state());
+  // The first may have begun in what was not loaded, and the last may not have been seen to its end.
+  const told = times.slice(1, -1).map(({ text, start, end }) => ({ second: Number(/^said at (\d+)$/.exec(text)?.[1]), start, end }));
+  const off = told.flatMap(({ second, start, end }) => [start + zero - second - 0.2, end + zero - second - 1]);
+  check(off.every((seconds) => Math.abs(seconds) < cueSecondsMax), `cues are ${off.map((seconds) => seconds.toFixed(3))} s off: ${JSON.stringify(times)}`);
+  check(told.every(({ second }, at) => second === told[0].second + at), `cues were left out: ${JSON.stringify(times)}`);
+  return `${told.length} cues, at most ${Math.max(...off.map(Math.abs)).toFixed(3)} s off`;
+}
+
 /** Plays from what is in the archive into what had not come when the playlist was first loaded, and stays as far behind. */
 async function startsOver(view) {
   await view.page.evaluate(() => window.player.play());
@@ -292,7 +324,8 @@ async function startsOver(view) {
 
 /** An encoder that is away for some seconds: players go on near the live edge by themselves once it is back. */
 async function outage(context, pagePort, origin, manifest, channel, clock) {
-  let encoder = origin.publish(channel, clock);
+  const publish = () => origin.publish(channel, clock === 'wall' ? Date.now() : 0);
+  let encoder = publish();
   // Of their own: players that wait for playlists and parts, all of them at once, would use up a browser's connections to one host.
   const contexts = [];
   try {
@@ -311,7 +344,7 @@ async function outage(context, pagePort, origin, manifest, channel, clock) {
     encoder.kill('SIGKILL');
     const ended = Date.now() / 1000;
     await sleep(outageSeconds * 1000);
-    encoder = origin.publish(channel, clock);
+    encoder = publish();
     const notes = [];
     for (const [name, view] of views) {
       const before = (await view.state()).frames;
@@ -453,8 +486,8 @@ async function main() {
   add(stored, 'form video index.mp4 clip', inPage('video', `index.mp4?tracks=v2,a1&${clipQuery}`, 'sample', clipAndFilter));
   for (const [player, manifest] of pairs) {
     const label = player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player;
-    const onChannel = (query, scenario) => async (context) => {
-      const view = await open(context, pages.address().port, player, origin.live(manifest) + await query());
+    const onChannel = (query, scenario, channel = 'news') => async (context) => {
+      const view = await open(context, pages.address().port, player, origin.live(manifest, channel) + await query());
       try {
         return await scenario(view);
       } catch (error) {
@@ -463,6 +496,9 @@ async function main() {
       }
     };
     add(live, `${label} live`, onChannel(() => '', (view) => watchLive(view, liveLatencyMax[label])));
+    // Shaka looks for captions in several segments of a playlist, and fails where the last of a few has no more than parts.
+    const old = () => sleep(Math.max(0, origin.liveSince + youngSeconds * 1000 - Date.now())).then(() => '');
+    add(live, `${label} live text`, onChannel(old, liveTextShows, 'text'));
     const start = async () => {
       // Old enough, by a segment and what an encoder needs to begin.
       await sleep(Math.max(0, origin.liveSince + (shiftSeconds + 6) * 1000 - Date.now()));
