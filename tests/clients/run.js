@@ -29,6 +29,8 @@ const forms = [['hls', 'single/index.m3u8'], ['dash', 'single/index.mpd'], ['sha
 const clipQuery = 'start=4.7&end=15.5';
 const clipStart = 4;
 const clipSeconds = 12;
+/** A clip for its subtitles, and from where to where of the sample it is. */
+const textClip = { query: 'start=8.7&end=13.5', from: 8, to: 14 };
 const filterQuery = 'aws.manifestfilter=video_height:200-300;audio_language:de';
 const sampleHeights = [180, 270, 360];
 const sampleSeconds = 24;
@@ -46,12 +48,18 @@ const pushSeconds = 10;
 const pushLatencyMax = { hls: 8, dash: 6 };
 /** From the camera to the eye, in seconds. Shaka does not aim at a latency over HLS: it keeps the hold-back it is told. */
 const liveLatencyMax = { hls: 3, dash: 2.5, 'shaka m3u8': 8, 'shaka mpd': 8 };
-/** The words of every cue of the sample's subtitles in a language. */
-const cuesOf = (language) => readFileSync(join(here, `../media/subtitles.${language}.vtt`), 'utf8')
-  .split('\n\n').map((block) => block.trim().split('\n')).filter((lines) => lines[1]?.includes('-->')).map((lines) => lines[2]);
+/** Every cue of the sample's subtitles in a language: when it is shown, in seconds, and its words. */
+const timedCuesOf = (language) => readFileSync(join(here, `../media/subtitles.${language}.vtt`), 'utf8')
+  .split('\n\n').map((block) => block.trim().split('\n')).filter((lines) => lines[1]?.includes('-->')).map(([, timing, text]) => {
+    const [start, end] = timing.split(' --> ').map((time) => time.split(':').reduce((sum, part) => sum * 60 + Number(part), 0));
+    return { start, end, text };
+  });
+const cuesOf = (language) => timedCuesOf(language).map(({ text }) => text);
 
-/** How far a cue may be from where it belongs, and how many of a channel's are looked at, in seconds. */
+/** How far a cue may be from where it belongs, in seconds; and where it is only seen to be shown. */
 const cueSecondsMax = 0.2;
+const seenCueSecondsMax = 0.5;
+/** How many cues of a channel are looked at. */
 const liveCues = 6;
 /** How old a channel is before its text is looked at, in seconds. */
 const youngSeconds = 12;
@@ -140,16 +148,33 @@ async function playToEnd(view, seconds) {
   return `${state.duration.toFixed(2)} s in ${((Date.now() - started) / 1000).toFixed(1)} s, ${state.frames} frames, ${state.dropped} dropped`;
 }
 
+/** A stretch of the sample has all its cues that fit in, where they belong; `zero` is what of the sample is played at 0. */
+function checkCues(times, { from, to, zero, max }) {
+  const plain = (cue) => cue.replace(/<[^>]*>/g, '');
+  const want = timedCuesOf('en').filter(({ start, end }) => start >= from && end <= to);
+  const found = want.map((cue) => ({ ...cue, shown: times.find(({ text }) => plain(text) === plain(cue.text)) }));
+  const missing = found.filter(({ shown }) => !shown).map(({ text }) => text);
+  check(want.length > 1 && missing.length === 0, `cues not shown: ${missing.join(' | ')}`);
+  const off = found.map(({ start, shown }) => shown.start + zero - start);
+  check(off.every((seconds) => Math.abs(seconds) < max), `cues are ${off.map((seconds) => seconds.toFixed(3))} s off`);
+  return `${want.length} cues at most ${Math.max(...off.map(Math.abs)).toFixed(3)} s off`;
+}
+
 /** `slack`: hls.js counts what pictures of transport streams wait for being reordered. */
-async function samplePlays(view, slack = 0.05) {
+async function samplePlays(view, slack = 0.05, max = cueSecondsMax) {
   await view.page.evaluate(() => window.player.chooseText('en'));
   const note = await playToEnd(view, sampleSeconds);
   const state = await view.state();
   check(Math.abs(state.duration - sampleSeconds) < slack, `the presentation lasts ${state.duration} s`);
-  const plain = (cue) => cue.replace(/<[^>]*>/g, '');
-  const missing = cuesOf('en').filter((cue) => !state.cues.some((shown) => plain(shown) === plain(cue)));
-  check(missing.length === 0, `cues not shown: ${missing.join(' | ')}`);
-  return note;
+  return `${note}, ${checkCues(state.times, { from: 0, to: sampleSeconds, zero: 0, max })}`;
+}
+
+async function clipShowsText(view, zero, max) {
+  await view.page.evaluate(() => window.player.chooseText('en'));
+  await view.page.evaluate(() => window.player.play());
+  const state = await until(view.state, (now) => now.ended, textClip.to - textClip.from + 20, 'the end');
+  check(view.failures.length === 0, `failed requests: ${view.failures.join('; ')}`);
+  return checkCues(state.times, { ...textClip, zero, max });
 }
 
 /** What is in the pictures is listed before any of it is seen, and then shown. */
@@ -468,7 +493,7 @@ async function main() {
     add(stored, `hls ts ${asset} to the end`, inPage('hls', 'ts/index.m3u8', asset, (view) => playToEnd(view, 6)));
   }
   for (const manifest of ['index.mpd', 'index.ism/Manifest']) {
-    add(stored, `rx ${manifest} sample to the end`, inPage('rx', manifest, 'sample', (view) => samplePlays(view, 0.1)));
+    add(stored, `rx ${manifest} sample to the end`, inPage('rx', manifest, 'sample', (view) => samplePlays(view, 0.1, seenCueSecondsMax)));
   }
   for (const [player, manifest] of [['hls', 'index.m3u8'], ['hls', 'ts/index.m3u8'], ['shaka', 'index.m3u8'], ['shaka', 'index.mpd']]) {
     add(stored, `${player} ${manifest} captions`, inPage(player, manifest, 'captions', captionsShow));
@@ -482,6 +507,12 @@ async function main() {
     inPage('rx', `index.ism/Manifest?${clipQuery}&${filterQuery}`, 'sample', (view) => clipAndFilter(view, clipStart)));
   for (const manifest of ['index.m3u8', 'index.mpd']) {
     add(stored, `form shaka ${manifest} trick play`, inPage('shaka', manifest, 'sample', trickPlay));
+  }
+  for (const [player, manifest] of [...pairs, ['hls', 'ts/index.m3u8'], ['rx', 'index.mpd'], ['rx', 'index.ism/Manifest']]) {
+    // In Smooth Streaming a clip stays where it was.
+    const zero = manifest.startsWith('index.ism') ? 0 : textClip.from;
+    const max = player === 'rx' ? seenCueSecondsMax : cueSecondsMax;
+    add(stored, `clip text ${player} ${manifest}`, inPage(player, `${manifest}?${textClip.query}`, 'sample', (view) => clipShowsText(view, zero, max)));
   }
   add(stored, 'form video index.mp4 clip', inPage('video', `index.mp4?tracks=v2,a1&${clipQuery}`, 'sample', clipAndFilter));
   for (const [player, manifest] of pairs) {
