@@ -118,8 +118,8 @@ export async function startOrigin() {
     + `[admin]\naddress = "127.0.0.1:${admin}"\n[library]\npath = "${library}"\nsegment = "2s"\n`
     + `[intake]\naddress = "127.0.0.1:${intake}"\nrtmp = "127.0.0.1:${rtmp}"\n[live]\npath = "${join(directory, 'live')}"\n`
     + `[store]\npath = "${join(directory, 'store')}"\n[[store.credentials]]\naccess_key_id = "encoder"\nsecret_access_key = "${secret}"\n`
-    + ['news', 'text', 'outage-dash', 'outage-hls'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
-      + 'window = "2m"\n').join(''));
+    + ['news', 'text', 'captions', 'outage-dash', 'outage-hls'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
+      + `window = "2m"\n${name === 'captions' ? 'captions = "CC1=und CC3=und SERVICE1=und"\n' : ''}`).join(''));
   const server = start(directory, 'serve', ['serve', '--config', config]);
   const demo = start(directory, 'demo', ['demo', '--listen', `127.0.0.1:${demoPort}`]);
   await reachable(`http://127.0.0.1:${admin}/readyz`, server.child, server.log);
@@ -148,6 +148,8 @@ export async function startOrigin() {
   const beside = [film, publish('text', begun, ['-f', 'rawvideo', '-pixel_format', 'yuv420p', '-video_size', '320x180',
     '-framerate', '25', '-i', 'pipe:0'], film.stdout), spawn('python3', [join(root, 'tests/text_track.py'),
     `http://encoder:${key}@127.0.0.1:${intake}/ingest/text/en.cmft`], { stdio: ['ignore', 'ignore', 'inherit'] })];
+  // Captions as a decoder of ffmpeg found them in the pictures, and as its encoder put them there again.
+  beside.push(publish('captions', begun, ['-re', '-stream_loop', '-1', '-i', captioned]));
   await reachable(live('index.mpd'), server.child, server.log);
   const liveSince = Date.now();
   return {

@@ -178,13 +178,13 @@ async function clipShowsText(view, zero, max) {
 }
 
 /** What is in the pictures is listed before any of it is seen, and then shown. */
-async function captionsShow(view) {
+async function captionsShow(view, patience = 15) {
   const list = () => view.page.evaluate(() => window.player.captions());
   await view.page.evaluate(() => window.player.play());
   // hls.js gives the first line of captions the name of the first service, as it knows no more than four lines of either.
-  const listed = await until(list, (now) => now.includes('CC3') && now.length > 1, 10, 'captions listed');
+  const listed = await until(list, (now) => now.includes('CC3') && now.length > 1, patience, 'captions listed');
   await view.page.evaluate((name) => window.player.showCaptions(name), listed.includes('CC1') ? 'CC1' : 'SERVICE1');
-  const state = await until(view.state, (now) => now.cues.some((cue) => cue.includes('SECOND LINE')), 15, 'a caption');
+  const state = await until(view.state, (now) => now.cues.some((cue) => cue.includes('SECOND LINE')), patience, 'a caption');
   checkClean(view, state);
   return listed.join(' ');
 }
@@ -496,7 +496,7 @@ async function main() {
     add(stored, `rx ${manifest} sample to the end`, inPage('rx', manifest, 'sample', (view) => samplePlays(view, 0.1, seenCueSecondsMax)));
   }
   for (const [player, manifest] of [['hls', 'index.m3u8'], ['hls', 'ts/index.m3u8'], ['shaka', 'index.m3u8'], ['shaka', 'index.mpd']]) {
-    add(stored, `${player} ${manifest} captions`, inPage(player, manifest, 'captions', captionsShow));
+    add(stored, `${player} ${manifest} captions`, inPage(player, manifest, 'captions', (view) => captionsShow(view)));
   }
   for (const [player, manifest] of forms) add(stored, `form ${player} ${manifest}`, inPage(player, manifest, 'sample', (view) => samplePlaysAndSeeks(view)));
   for (const [player, manifest] of pairs) {
@@ -530,6 +530,8 @@ async function main() {
     // Shaka looks for captions in several segments of a playlist, and fails where the last of a few has no more than parts.
     const old = () => sleep(Math.max(0, origin.liveSince + youngSeconds * 1000 - Date.now())).then(() => '');
     add(live, `${label} live text`, onChannel(old, liveTextShows, 'text'));
+    // dash.js shows none of those that are in pictures, and hls.js those of a channel not always. They come again every 24 s.
+    if (player === 'shaka') add(live, `${label} live captions`, onChannel(old, (view) => captionsShow(view, 30), 'captions'));
     const start = async () => {
       // Old enough, by a segment and what an encoder needs to begin.
       await sleep(Math.max(0, origin.liveSince + (shiftSeconds + 6) * 1000 - Date.now()));
