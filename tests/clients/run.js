@@ -530,8 +530,10 @@ async function main() {
     // Shaka looks for captions in several segments of a playlist, and fails where the last of a few has no more than parts.
     const old = () => sleep(Math.max(0, origin.liveSince + youngSeconds * 1000 - Date.now())).then(() => '');
     add(live, `${label} live text`, onChannel(old, liveTextShows, 'text'));
-    // dash.js shows none of those that are in pictures, and hls.js those of a channel not always. They come again every 24 s.
-    if (player === 'shaka') add(live, `${label} live captions`, onChannel(old, (view) => captionsShow(view, 30), 'captions'));
+    // dash.js shows none of those that are in pictures, and hls.js 1.7.4 forgets what it has read with each part that it loads:
+    // it loads whole segments. They come again every 24 s.
+    const whole = () => old().then(() => (player === 'hls' ? '#whole' : ''));
+    if (player !== 'dash') add(live, `${label} live captions`, onChannel(whole, (view) => captionsShow(view, 30), 'captions'));
     const start = async () => {
       // Old enough, by a segment and what an encoder needs to begin.
       await sleep(Math.max(0, origin.liveSince + (shiftSeconds + 6) * 1000 - Date.now()));

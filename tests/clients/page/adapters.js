@@ -107,6 +107,7 @@ const players = {
     return {
       open: (url) => new Promise((resolve) => {
         player.on(Hls.Events.MANIFEST_PARSED, () => setTimeout(resolve, 200));
+        if (url.endsWith('#whole')) player.config.lowLatencyMode = false;
         player.loadSource(url);
         player.attachMedia(video);
       }),
