@@ -9,8 +9,8 @@
 //! | `{track}.m3u8` | HLS media playlist |
 //! | `{track}/{init}.mp4` | CMAF header, by a hash of its bytes |
 //! | `{track}/{number}.m4s` | CMAF segment, by slot number |
-//! | `{track}/{number}.vtt` | WebVTT segment of a track of WebVTT |
 //! | `{track}/{number}.{part}.m4s` | CMAF chunk (an HLS part), counted from 0 within the segment |
+//! | `{track}/{number}.vtt`, `{track}/{number}.{part}.vtt` | the same of a track of WebVTT, as WebVTT |
 //!
 //! Manifests and media playlists take `?start=…&end=…`: a [`Stretch`].
 
@@ -26,8 +26,9 @@ pub enum Resource<'a> {
     MediaPlaylist { track: &'a str },
     Init { track: &'a str, init: &'a str },
     Segment { track: &'a str, number: u64 },
-    TextSegment { track: &'a str, number: u64 },
     Part { track: &'a str, number: u64, part: u32 },
+    TextSegment { track: &'a str, number: u64 },
+    TextPart { track: &'a str, number: u64, part: u32 },
 }
 
 /// Part of a channel's timeline, in time since 1970. Without both: the live edge and its window. With a start alone:
@@ -56,16 +57,17 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
     if let Some(init) = file.strip_suffix(".mp4") {
         return Some(Resource::Init { track, init: name(init)? });
     }
-    if let Some(number) = file.strip_suffix(".vtt") {
-        return Some(Resource::TextSegment { track, number: decimal(number)? });
-    }
-    let stem = file.strip_suffix(".m4s")?;
-    match stem.split_once('.') {
-        None => Some(Resource::Segment { track, number: decimal(stem)? }),
-        Some((number, part)) => {
-            let part = u32::try_from(decimal(part)?).ok()?;
-            Some(Resource::Part { track, number: decimal(number)?, part })
-        }
+    let (stem, extension) = file.rsplit_once('.')?;
+    let (number, part) = match stem.split_once('.') {
+        None => (decimal(stem)?, None),
+        Some((number, part)) => (decimal(number)?, Some(u32::try_from(decimal(part)?).ok()?)),
+    };
+    match (extension, part) {
+        ("m4s", None) => Some(Resource::Segment { track, number }),
+        ("m4s", Some(part)) => Some(Resource::Part { track, number, part }),
+        ("vtt", None) => Some(Resource::TextSegment { track, number }),
+        ("vtt", Some(part)) => Some(Resource::TextPart { track, number, part }),
+        _ => None,
     }
 }
 
@@ -96,26 +98,35 @@ pub fn push_init(out: &mut String, track: &str, init: &str) {
 }
 
 pub fn push_segment(out: &mut String, track: &str, number: u64) {
-    out.push_str(track);
-    out.push('/');
-    out.push_str(itoa::Buffer::new().format(number));
+    push_number(out, track, number);
+    out.push_str(".m4s");
+}
+
+pub fn push_part(out: &mut String, track: &str, number: u64, part: u32) {
+    push_numbers(out, track, number, part);
     out.push_str(".m4s");
 }
 
 pub fn push_text_segment(out: &mut String, track: &str, number: u64) {
-    out.push_str(track);
-    out.push('/');
-    out.push_str(itoa::Buffer::new().format(number));
+    push_number(out, track, number);
     out.push_str(".vtt");
 }
 
-pub fn push_part(out: &mut String, track: &str, number: u64, part: u32) {
+pub fn push_text_part(out: &mut String, track: &str, number: u64, part: u32) {
+    push_numbers(out, track, number, part);
+    out.push_str(".vtt");
+}
+
+fn push_number(out: &mut String, track: &str, number: u64) {
     out.push_str(track);
     out.push('/');
     out.push_str(itoa::Buffer::new().format(number));
+}
+
+fn push_numbers(out: &mut String, track: &str, number: u64, part: u32) {
+    push_number(out, track, number);
     out.push('.');
     out.push_str(itoa::Buffer::new().format(part));
-    out.push_str(".m4s");
 }
 
 /// `SegmentTemplate@initialization`; Representation ids are track ids.
@@ -171,6 +182,11 @@ mod tests {
             ("v1/849150849.0.m4s", Some(Resource::Part { track, number: 849_150_849, part: 0 })),
             ("v1/7.12.m4s", Some(Resource::Part { track, number: 7, part: 12 })),
             ("v1/9223372036854775807.m4s", Some(Resource::Segment { track, number: i64::MAX as u64 })),
+            ("t1/7.vtt", Some(Resource::TextSegment { track: "t1", number: 7 })),
+            ("t1/7.12.vtt", Some(Resource::TextPart { track: "t1", number: 7, part: 12 })),
+            ("t1/7.12.mp4", None),
+            ("t1/07.vtt", None),
+            ("t1/7", None),
             ("", None),
             ("/", None),
             (".m3u8", None),
@@ -223,6 +239,12 @@ mod tests {
             link.clear();
             push_part(&mut link, track, number, part);
             prop_assert_eq!(parse(&link), Some(Resource::Part { track, number, part }));
+            link.clear();
+            push_text_segment(&mut link, track, number);
+            prop_assert_eq!(parse(&link), Some(Resource::TextSegment { track, number }));
+            link.clear();
+            push_text_part(&mut link, track, number, part);
+            prop_assert_eq!(parse(&link), Some(Resource::TextPart { track, number, part }));
             link.clear();
             push_init(&mut link, track, "0123456789abcdef");
             prop_assert_eq!(parse(&link), Some(Resource::Init { track, init: "0123456789abcdef" }));

@@ -155,7 +155,14 @@ impl Live {
                 let etag = format_args!("{track}-{number}");
                 Ok(self.located(request, snapshot, track, snapshot.segment(track, number), etag))
             }
-            Resource::TextSegment { track, number } => Ok(self.text(request, snapshot, track, number)),
+            Resource::TextSegment { track, number } => {
+                let (located, etag) = (snapshot.segment(track, number), format_args!("{track}-{number}-vtt"));
+                Ok(self.text(request, snapshot, (track, number), located, etag))
+            }
+            Resource::TextPart { track, number, part } => {
+                let (located, etag) = (snapshot.part(track, number, part), format_args!("{track}-{number}.{part}-vtt"));
+                Ok(self.text(request, snapshot, (track, number), located, etag))
+            }
             Resource::Part { track, number, part } => {
                 let etag = format_args!("{track}-{number}.{part}");
                 Ok(self.located(request, snapshot, track, snapshot.part(track, number, part), etag))
@@ -228,8 +235,15 @@ impl Live {
         })
     }
 
-    /// A segment of WebVTT, made of the one that is stored.
-    fn text<S: Source>(&self, request: &Request<'_>, source: &S, track: &str, number: u64) -> Outcome {
+    /// A segment or part of WebVTT, made of the one that is stored.
+    fn text<S: Source>(
+        &self,
+        request: &Request<'_>,
+        source: &S,
+        (track, number): (&str, u64),
+        located: Located,
+        etag: std::fmt::Arguments<'_>,
+    ) -> Outcome {
         let Some((broadcast, _)) = source.broadcast(None).zip(source.edge()) else { return Outcome::Missing };
         let found = broadcast.track(track).filter(|live| hls::is_webvtt(live.track));
         let Some(live) = found else { return Outcome::Missing };
@@ -241,17 +255,17 @@ impl Live {
                 otherwise: Box::new(self.missing.clone()),
             })
         };
-        let text = match source.segment(track, number) {
+        let text = match located {
             Located::Whole(extent) => {
-                let segment = live.segments(number).next().filter(|segment| segment.number == number);
-                let init = segment.and_then(|segment| Some((segment.time, source.init(track, segment.init)?)));
-                let Some((time, init)) = init else { return Outcome::Missing };
+                // What has left the window is still there, and of the same format as what comes after it.
+                let init = live.segments(number).next().and_then(|segment| source.init(track, segment.init));
+                let Some(init) = init else { return Outcome::Missing };
                 let absent: Vec<Extent> =
                     [&init, &extent].into_iter().filter(|extent| !source.is_resident(extent)).cloned().collect();
                 if !absent.is_empty() {
                     return Outcome::Read(absent);
                 }
-                hls::live_text_segment(mapped(&init), mapped(&extent), time, scale)
+                hls::live_text_segment(mapped(&init), mapped(&extent), scale)
             }
             Located::Gap { time, .. } => hls::live_text_gap(time, scale),
             // It is asked for before it is listed: when it is whole.
@@ -268,7 +282,7 @@ impl Live {
             kind: Kind::Text,
             content_type: VTT,
             coding: Coding::Only,
-            etag: format_args!("{track}-{number}-vtt"),
+            etag,
             last_modified: None,
             cache_control: &cache_control,
         };

@@ -1,6 +1,8 @@
 // A camera: raw pictures (yuv420p, 320×180, 25 a second) in real time on standard output. Each has the time it was taken drawn
 // into it: 32 bits of the milliseconds since 1970, as blocks of white and black along its upper edge. Whoever sees the picture
 // knows how old it is, whatever became of its timestamps on the way.
+// Usage: node camera.js [MILLISECONDS]   with a time since 1970 that the first picture is said to be of: the others are said to
+// follow it at their rate, as their timestamps do.
 
 const width = 320;
 const height = 180;
@@ -11,6 +13,7 @@ const white = 235;
 const black = 16;
 
 const started = Date.now();
+const first = process.argv[2] && Number(process.argv[2]);
 let frames = 0;
 
 function picture(time) {
@@ -28,7 +31,7 @@ function picture(time) {
 }
 
 function take() {
-  process.stdout.write(picture(Date.now()));
+  process.stdout.write(picture(first ? first + frames * frameMilliseconds : Date.now()));
   frames += 1;
   setTimeout(take, started + frames * frameMilliseconds - Date.now());
 }

@@ -127,8 +127,8 @@ export async function startOrigin() {
     + `[admin]\naddress = "127.0.0.1:${admin}"\n[library]\npath = "${library}"\nsegment = "2s"\n`
     + `[intake]\naddress = "127.0.0.1:${intake}"\nrtmp = "127.0.0.1:${rtmp}"\n[live]\npath = "${join(directory, 'live')}"\n`
     + `[store]\npath = "${join(directory, 'store')}"\n[[store.credentials]]\naccess_key_id = "encoder"\nsecret_access_key = "${secret}"\n`
-    + ['news', 'outage-dash', 'outage-hls'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
-      + 'window = "2m"\n').join(''));
+    + ['news', 'text', 'captions', 'outage-dash', 'outage-hls'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
+      + `window = "2m"\n${name === 'captions' ? 'captions = "CC1=und CC3=und SERVICE1=und"\n' : ''}`).join(''));
   const server = start(directory, 'serve', ['serve', '--config', config]);
   const demo = start(directory, 'demo', ['demo', '--listen', `127.0.0.1:${demoPort}`]);
   await reachable(`http://127.0.0.1:${admin}/readyz`, server.child, server.log);
@@ -142,15 +142,23 @@ export async function startOrigin() {
     '-sc_threshold', '0', '-b:v', '400k', '-c:a', 'aac', '-f', 'flv', `rtmp://127.0.0.1:${rtmp}/live/news?key=${key}`],
   { stdio: [camera.stdout, 'ignore', 'inherit'] });
   const live = (manifest, channel = 'news') => `http://127.0.0.1:${port}/live/${channel}/${manifest}`;
-  // Another, that a case starts and kills as it needs. Its clock begins at 0 each time, or is that of the wall.
-  const publish = (channel, clock) => spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-f', 'lavfi',
-    '-i', 'testsrc2=size=320x180:rate=25', '-re', '-f', 'lavfi', '-i', 'sine=frequency=660:sample_rate=48000',
+  // Another, that a case starts and kills as it needs. Its clock begins at 0, or at so many milliseconds since 1970.
+  const publish = (channel, begin, input = ['-re', '-f', 'lavfi', '-i', 'testsrc2=size=320x180:rate=25'], source = 'ignore') => spawn('ffmpeg', [
+    '-hide_banner', '-nostdin', '-loglevel', 'error', ...input, '-re', '-f', 'lavfi', '-i', 'sine=frequency=660:sample_rate=48000',
     '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
-    '-sc_threshold', '0', '-b:v', '300k', '-c:a', 'aac', ...(clock === 'wall' ? ['-output_ts_offset', String(Date.now() / 1000)] : []),
+    '-sc_threshold', '0', '-b:v', '300k', '-c:a', 'aac', ...(begin ? ['-output_ts_offset', String(begin / 1000)] : []),
     // Without frag_discont, ffmpeg counts from 0 whatever it is told.
-    '-f', 'mp4', '-movflags', `cmaf+frag_keyframe+empty_moov+default_base_moof${clock === 'wall' ? '+frag_discont' : ''}`,
+    '-f', 'mp4', '-movflags', `cmaf+frag_keyframe+empty_moov+default_base_moof${begin ? '+frag_discont' : ''}`,
     '-frag_duration', '480000', '-method', 'POST',
-    `http://encoder:${key}@127.0.0.1:${intake}/ingest/${channel}/both.cmfv`], { stdio: 'ignore' });
+    `http://encoder:${key}@127.0.0.1:${intake}/ingest/${channel}/both.cmfv`], { stdio: [source, 'ignore', 'ignore'] });
+  // Pictures that say their timestamps, with a track of text that says each second which it is.
+  const begun = Date.now();
+  const film = spawn(process.execPath, [join(root, 'tests/clients/camera.js'), String(begun)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const beside = [film, publish('text', begun, ['-f', 'rawvideo', '-pixel_format', 'yuv420p', '-video_size', '320x180',
+    '-framerate', '25', '-i', 'pipe:0'], film.stdout), spawn('python3', [join(root, 'tests/text_track.py'),
+    `http://encoder:${key}@127.0.0.1:${intake}/ingest/text/en.cmft`], { stdio: ['ignore', 'ignore', 'inherit'] })];
+  // Captions as a decoder of ffmpeg found them in the pictures, and as its encoder put them there again.
+  beside.push(publish('captions', begun, ['-re', '-stream_loop', '-1', '-i', captioned]));
   await reachable(live('index.mpd'), server.child, server.log);
   const liveSince = Date.now();
   return {
@@ -175,6 +183,7 @@ export async function startOrigin() {
     demoUrl: `http://127.0.0.1:${demoPort}/`,
     log: () => readFileSync(server.log, 'utf8') + readFileSync(demo.log, 'utf8'),
     stop: async () => {
+      for (const one of beside) one.kill('SIGKILL');
       camera.kill('SIGKILL');
       encoder.kill('SIGKILL');
       await Promise.all([server.stop(), demo.stop()]);

@@ -29,6 +29,8 @@ const forms = [['hls', 'single/index.m3u8'], ['dash', 'single/index.mpd'], ['sha
 const clipQuery = 'start=4.7&end=15.5';
 const clipStart = 4;
 const clipSeconds = 12;
+/** A clip for its subtitles, and from where to where of the sample it is. */
+const textClip = { query: 'start=8.7&end=13.5', from: 8, to: 14 };
 const filterQuery = 'aws.manifestfilter=video_height:200-300;audio_language:de';
 const sampleHeights = [180, 270, 360];
 const sampleSeconds = 24;
@@ -49,9 +51,21 @@ const pushSeconds = 10;
 const pushLatencyMax = { hls: 8, dash: 6 };
 /** From the camera to the eye, in seconds. Shaka does not aim at a latency over HLS: it keeps the hold-back it is told. */
 const liveLatencyMax = { hls: 3, dash: 2.5, 'shaka m3u8': 8, 'shaka mpd': 8 };
-/** The words of every cue of the sample's subtitles in a language. */
-const cuesOf = (language) => readFileSync(join(here, `../media/subtitles.${language}.vtt`), 'utf8')
-  .split('\n\n').map((block) => block.trim().split('\n')).filter((lines) => lines[1]?.includes('-->')).map((lines) => lines[2]);
+/** Every cue of the sample's subtitles in a language: when it is shown, in seconds, and its words. */
+const timedCuesOf = (language) => readFileSync(join(here, `../media/subtitles.${language}.vtt`), 'utf8')
+  .split('\n\n').map((block) => block.trim().split('\n')).filter((lines) => lines[1]?.includes('-->')).map(([, timing, text]) => {
+    const [start, end] = timing.split(' --> ').map((time) => time.split(':').reduce((sum, part) => sum * 60 + Number(part), 0));
+    return { start, end, text };
+  });
+const cuesOf = (language) => timedCuesOf(language).map(({ text }) => text);
+
+/** How far a cue may be from where it belongs, in seconds; and where it is only seen to be shown. */
+const cueSecondsMax = 0.2;
+const seenCueSecondsMax = 0.5;
+/** How many cues of a channel are looked at. */
+const liveCues = 6;
+/** How old a channel is before its text is looked at, in seconds. */
+const youngSeconds = 12;
 
 const check = (condition, message) => { if (!condition) throw new Error(message); };
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
@@ -110,6 +124,9 @@ async function open(context, pagePort, player, url, isForgiven = () => false) {
   const late = sleep(openSeconds * 1000).then(() => { throw new Error(`${url} was not opened in ${openSeconds} s: ${failures.join('; ')}`); });
   for (const either of [opened, late]) either.catch(() => {});
   await Promise.race([opened, late]);
+  // A player that has nothing to play waits for it, and so would everything below.
+  const unopened = (await page.evaluate(() => window.record.errors)).filter((text) => text.startsWith('open:'));
+  check(unopened.length === 0, `${url}: ${unopened.join('; ')} ${failures.join('; ')}`);
   const state = async () => {
     const now = await page.evaluate(() => window.state());
     return { ...now, errors: now.errors.filter((text) => !isForgiven(text)) };
@@ -134,26 +151,43 @@ async function playToEnd(view, seconds) {
   return `${state.duration.toFixed(2)} s in ${((Date.now() - started) / 1000).toFixed(1)} s, ${state.frames} frames, ${state.dropped} dropped`;
 }
 
+/** A stretch of the sample has all its cues that fit in, where they belong; `zero` is what of the sample is played at 0. */
+function checkCues(times, { from, to, zero, max }) {
+  const plain = (cue) => cue.replace(/<[^>]*>/g, '');
+  const want = timedCuesOf('en').filter(({ start, end }) => start >= from && end <= to);
+  const found = want.map((cue) => ({ ...cue, shown: times.find(({ text }) => plain(text) === plain(cue.text)) }));
+  const missing = found.filter(({ shown }) => !shown).map(({ text }) => text);
+  check(want.length > 1 && missing.length === 0, `cues not shown: ${missing.join(' | ')}`);
+  const off = found.map(({ start, shown }) => shown.start + zero - start);
+  check(off.every((seconds) => Math.abs(seconds) < max), `cues are ${off.map((seconds) => seconds.toFixed(3))} s off`);
+  return `${want.length} cues at most ${Math.max(...off.map(Math.abs)).toFixed(3)} s off`;
+}
+
 /** `slack`: hls.js counts what pictures of transport streams wait for being reordered. */
-async function samplePlays(view, slack = 0.05) {
+async function samplePlays(view, slack = 0.05, max = cueSecondsMax) {
   await view.page.evaluate(() => window.player.chooseText('en'));
   const note = await playToEnd(view, sampleSeconds);
   const state = await view.state();
   check(Math.abs(state.duration - sampleSeconds) < slack, `the presentation lasts ${state.duration} s`);
-  const plain = (cue) => cue.replace(/<[^>]*>/g, '');
-  const missing = cuesOf('en').filter((cue) => !state.cues.some((shown) => plain(shown) === plain(cue)));
-  check(missing.length === 0, `cues not shown: ${missing.join(' | ')}`);
-  return note;
+  return `${note}, ${checkCues(state.times, { from: 0, to: sampleSeconds, zero: 0, max })}`;
+}
+
+async function clipShowsText(view, zero, max) {
+  await view.page.evaluate(() => window.player.chooseText('en'));
+  await view.page.evaluate(() => window.player.play());
+  const state = await until(view.state, (now) => now.ended, textClip.to - textClip.from + 20, 'the end');
+  check(view.failures.length === 0, `failed requests: ${view.failures.join('; ')}`);
+  return checkCues(state.times, { ...textClip, zero, max });
 }
 
 /** What is in the pictures is listed before any of it is seen, and then shown. */
-async function captionsShow(view) {
+async function captionsShow(view, patience = 15) {
   const list = () => view.page.evaluate(() => window.player.captions());
   await view.page.evaluate(() => window.player.play());
   // hls.js gives the first line of captions the name of the first service, as it knows no more than four lines of either.
-  const listed = await until(list, (now) => now.includes('CC3') && now.length > 1, 10, 'captions listed');
+  const listed = await until(list, (now) => now.includes('CC3') && now.length > 1, patience, 'captions listed');
   await view.page.evaluate((name) => window.player.showCaptions(name), listed.includes('CC1') ? 'CC1' : 'SERVICE1');
-  const state = await until(view.state, (now) => now.cues.some((cue) => cue.includes('SECOND LINE')), 15, 'a caption');
+  const state = await until(view.state, (now) => now.cues.some((cue) => cue.includes('SECOND LINE')), patience, 'a caption');
   checkClean(view, state);
   return listed.join(' ');
 }
@@ -290,6 +324,29 @@ async function watchLive(view, latencyMax, seconds = liveSeconds, hasCamera = tr
   return `${note}, ${after.frames - started.frames} frames`;
 }
 
+/** Words of a channel say the second they are said in, from 0.2 s after it began until its end, and so do the pictures. */
+async function liveTextShows(view) {
+  await view.page.evaluate(() => window.player.play());
+  await until(view.state, (now) => now.time > 0 && now.frames > 10, 30, 'playing');
+  await until(() => view.page.evaluate(() => window.player.text()), (list) => list.length === 1, 10, 'a text track');
+  await view.page.evaluate(() => {
+    window.record.stalls.length = 0;
+    window.record.jumps.length = 0;
+    window.record.switching = true;
+    window.watchGlass();
+    return window.player.chooseText('en');
+  });
+  const { times } = await until(view.state, (now) => now.times.length > liveCues + 1, 25, 'cues');
+  const zero = await view.page.evaluate(() => window.mediaZero);
+  checkClean(view, await view.state());
+  // The first may have begun in what was not loaded, and the last may not have been seen to its end.
+  const told = times.slice(1, -1).map(({ text, start, end }) => ({ second: Number(/^said at (\d+)$/.exec(text)?.[1]), start, end }));
+  const off = told.flatMap(({ second, start, end }) => [start + zero - second - 0.2, end + zero - second - 1]);
+  check(off.every((seconds) => Math.abs(seconds) < cueSecondsMax), `cues are ${off.map((seconds) => seconds.toFixed(3))} s off: ${JSON.stringify(times)}`);
+  check(told.every(({ second }, at) => second === told[0].second + at), `cues were left out: ${JSON.stringify(times)}`);
+  return `${told.length} cues, at most ${Math.max(...off.map(Math.abs)).toFixed(3)} s off`;
+}
+
 /** Plays from what is in the archive into what had not come when the playlist was first loaded, and stays as far behind. */
 async function startsOver(view) {
   await view.page.evaluate(() => window.player.play());
@@ -309,7 +366,8 @@ async function startsOver(view) {
 
 /** An encoder that is away for some seconds: players go on near the live edge by themselves once it is back. */
 async function outage(context, pagePort, origin, manifest, channel, clock) {
-  let encoder = origin.publish(channel, clock);
+  const publish = () => origin.publish(channel, clock === 'wall' ? Date.now() : 0);
+  let encoder = publish();
   // Of their own: players that wait for playlists and parts, all of them at once, would use up a browser's connections to one host.
   const contexts = [];
   try {
@@ -328,7 +386,7 @@ async function outage(context, pagePort, origin, manifest, channel, clock) {
     encoder.kill('SIGKILL');
     const ended = Date.now() / 1000;
     await sleep(outageSeconds * 1000);
-    encoder = origin.publish(channel, clock);
+    encoder = publish();
     const notes = [];
     for (const [name, view] of views) {
       const before = (await view.state()).frames;
@@ -506,10 +564,10 @@ async function main() {
     add(stored, `hls ts ${asset} to the end`, inPage('hls', 'ts/index.m3u8', asset, (view) => playToEnd(view, 6)));
   }
   for (const manifest of ['index.mpd', 'index.ism/Manifest']) {
-    add(stored, `rx ${manifest} sample to the end`, inPage('rx', manifest, 'sample', (view) => samplePlays(view, 0.1)));
+    add(stored, `rx ${manifest} sample to the end`, inPage('rx', manifest, 'sample', (view) => samplePlays(view, 0.1, seenCueSecondsMax)));
   }
   for (const [player, manifest] of [['hls', 'index.m3u8'], ['hls', 'ts/index.m3u8'], ['shaka', 'index.m3u8'], ['shaka', 'index.mpd']]) {
-    add(stored, `${player} ${manifest} captions`, inPage(player, manifest, 'captions', captionsShow));
+    add(stored, `${player} ${manifest} captions`, inPage(player, manifest, 'captions', (view) => captionsShow(view)));
   }
   for (const [player, manifest] of forms) add(stored, `form ${player} ${manifest}`, inPage(player, manifest, 'sample', (view) => samplePlaysAndSeeks(view)));
   for (const [player, manifest] of pairs) {
@@ -526,11 +584,17 @@ async function main() {
     add(stored, `thumbnails ${player} ${manifest} clip`,
       inPage(player, `${manifest}?start=${sheetSeconds}`, 'numbered', (view) => thumbnailsFit(view, sheetSeconds)));
   }
+  for (const [player, manifest] of [...pairs, ['hls', 'ts/index.m3u8'], ['rx', 'index.mpd'], ['rx', 'index.ism/Manifest']]) {
+    // In Smooth Streaming a clip stays where it was.
+    const zero = manifest.startsWith('index.ism') ? 0 : textClip.from;
+    const max = player === 'rx' ? seenCueSecondsMax : cueSecondsMax;
+    add(stored, `clip text ${player} ${manifest}`, inPage(player, `${manifest}?${textClip.query}`, 'sample', (view) => clipShowsText(view, zero, max)));
+  }
   add(stored, 'form video index.mp4 clip', inPage('video', `index.mp4?tracks=v2,a1&${clipQuery}`, 'sample', clipAndFilter));
   for (const [player, manifest] of pairs) {
     const label = player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player;
-    const onChannel = (query, scenario) => async (context) => {
-      const view = await open(context, pages.address().port, player, origin.live(manifest) + await query());
+    const onChannel = (query, scenario, channel = 'news') => async (context) => {
+      const view = await open(context, pages.address().port, player, origin.live(manifest, channel) + await query());
       try {
         return await scenario(view);
       } catch (error) {
@@ -539,6 +603,13 @@ async function main() {
       }
     };
     add(live, `${label} live`, onChannel(() => '', (view) => watchLive(view, liveLatencyMax[label])));
+    // Shaka looks for captions in several segments of a playlist, and fails where the last of a few has no more than parts.
+    const old = () => sleep(Math.max(0, origin.liveSince + youngSeconds * 1000 - Date.now())).then(() => '');
+    add(live, `${label} live text`, onChannel(old, liveTextShows, 'text'));
+    // dash.js shows none of those that are in pictures, and hls.js 1.7.4 forgets what it has read with each part that it loads:
+    // it loads whole segments. They come again every 24 s.
+    const whole = () => old().then(() => (player === 'hls' ? '#whole' : ''));
+    if (player !== 'dash') add(live, `${label} live captions`, onChannel(whole, (view) => captionsShow(view, 30), 'captions'));
     const start = async () => {
       // Old enough, by a segment and what an encoder needs to begin.
       await sleep(Math.max(0, origin.liveSince + (shiftSeconds + 6) * 1000 - Date.now()));

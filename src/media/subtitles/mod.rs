@@ -285,6 +285,67 @@ mod tests {
         }
     }
 
+    /// Files that are made to cost more than they weigh.
+    #[test]
+    fn hostile_files_are_read_or_refused() {
+        let document = |head: &str, body: &str| {
+            format!("{head}<tt xmlns=\"http://www.w3.org/ns/ttml\"><body><div>{body}</div></body></tt>")
+        };
+        let times = "00:00:01,000 --> 00:00:02,000\n";
+        let entities: String =
+            (0..10).map(|level| format!("<!ENTITY e{} \"&e{level};&e{level};\">", level + 1)).collect();
+        let spans = "<span begin=\"1ms\" end=\"2ms\">a</span><span begin=\"3ms\"/>".repeat(450);
+        let styles: String = (0..20_000).map(|id| format!("s{id} ")).collect();
+        for (name, format, text, want) in [
+            (
+                "entities",
+                Format::Ttml,
+                document(&format!("<!DOCTYPE tt [{entities}]>"), "<p>&e9;</p>"),
+                Err("found e9"),
+            ),
+            (
+                "an outside entity",
+                Format::Ttml,
+                document("<!DOCTYPE tt [<!ENTITY f SYSTEM \"file:///etc/passwd\">]>", "<p>&f;</p>"),
+                Err("found f"),
+            ),
+            ("depth", Format::Ttml, document("", &"<div>".repeat(100_000)), Err("at most 64")),
+            (
+                "attributes",
+                Format::Ttml,
+                document("", &format!("<p end=\"1s\" {}>a</p>", "a=\"\" ".repeat(100_000))),
+                Ok(1),
+            ),
+            (
+                "styles",
+                Format::Ttml,
+                document("", &format!("<p end=\"1s\" style=\"{styles}\">a</p>").repeat(20)),
+                Ok(20),
+            ),
+            ("changes", Format::Ttml, document("", &format!("<p end=\"9s\">{spans}</p>").repeat(20)), Ok(20)),
+            ("late", Format::Ttml, document("", "<p begin=\"100000h\" end=\"999999999h\">a</p>"), Err("999999999h")),
+            ("open tags", Format::SubRip, format!("1\n{times}{}", "<i".repeat(500_000)), Ok(1)),
+            ("open braces", Format::SubRip, format!("1\n{times}{}", "{\\".repeat(500_000)), Ok(1)),
+            ("ampersands", Format::SubRip, format!("1\n{times}{}", "&".repeat(500_000)), Ok(1)),
+            ("arrows", Format::SubRip, format!("1\n{times}{}", "-->\n".repeat(500_000)), Err("line 3")),
+            ("a line", Format::SubRip, "x".repeat(5_000_000), Err("…")),
+            ("late", Format::SubRip, "9999999:00:00,000 --> 9999999:00:01,000\na".to_owned(), Err("line 1")),
+            ("late", Format::WebVtt, "WEBVTT\n\n00:00.000 --> 999999999:00:00.000\na".to_owned(), Ok(1)),
+            ("later", Format::WebVtt, "WEBVTT\n\n00:00.000 --> 9999999999:00:00.000\na".to_owned(), Err("line 3")),
+            ("a header", Format::WebVtt, format!("WEBVTT\n\nSTYLE\n{}", "a\n".repeat(500_000)), Ok(0)),
+        ] {
+            let read = read("f", text.as_bytes(), format).map(|read| read.normalised.cues.len());
+            match (read, want) {
+                (Ok(found), Ok(want)) => assert_eq!(found, want, "{name}"),
+                (Err(error), Err(want)) => {
+                    let error = error.to_string();
+                    assert!(error.contains(want) && error.len() < 300, "{name}: {error}");
+                }
+                (read, want) => panic!("{name}: {read:?}, expected {want:?}"),
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(400))]
 

@@ -325,6 +325,15 @@ mod tests {
         }
     }
 
+    /// IMSC of images: the pictures stand behind the document, in the same sample.
+    #[test]
+    fn a_document_with_pictures_is_refused() {
+        let mut data = b"<tt xmlns=\"http://www.w3.org/ns/ttml\"><body/></tt>".to_vec();
+        data.extend_from_slice(b"\x89PNG\r\n\x1a\n");
+        let error = Samples::new(Coding::Ttml, 0).push("f", 0, 1_000, &data).unwrap_err();
+        assert_eq!(error.to_string(), "f: sample 1: found bytes that are not UTF-8, expected a TTML document");
+    }
+
     proptest! {
         #[test]
         fn any_sample_may_come(data in proptest::collection::vec(any::<u8>(), 0..80), styled in any::<bool>()) {

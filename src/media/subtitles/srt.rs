@@ -70,7 +70,7 @@ pub fn cue_text(text: &str) -> (String, String) {
         let closing = if rest.starts_with('{') { b'}' } else { b'>' };
         // A tag ends soon, and on its line.
         let behind = &rest.as_bytes()[1..];
-        let end = behind.iter().take(TAG_BYTES_MAX).position(|&byte| byte == closing || byte == b'\n');
+        let end = memchr::memchr2(closing, b'\n', &behind[..behind.len().min(TAG_BYTES_MAX)]);
         let inside = end.filter(|&end| behind[end] == closing).map(|end| &rest[1..1 + end]);
         let taken = match (rest.as_bytes().first(), inside) {
             (Some(b'<'), Some(inside)) if is_tag(inside) => {

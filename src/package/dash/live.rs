@@ -1,8 +1,8 @@
 //! The MPD of a channel: dynamic while it goes on, static once it has ended (ISO/IEC 23009-1 §5.3.1.2; DASH-IF low-latency
 //! modes, §9 of "DASH-IF/DVB Report on Low-Latency Live Service with DASH").
 //!
-//! MPD time is media time is time since 1970: the availability start is 1970-01-01, and Periods only say what their start
-//! is. Whatever the window does, no segment ever changes its place on the timeline.
+//! MPD time is media time (but for a microsecond, [`MPD_LATE`]) is time since 1970: the availability start is 1970-01-01, and
+//! Periods only say what their start is. Whatever the window does, no segment ever changes its place on the timeline.
 
 use std::time::Duration;
 
@@ -30,6 +30,10 @@ const CLOCK: &str = "urn:mpeg:dash:utc:http-xsdate:2014";
 /// SCTE 214-1 §6.8.4: sections as base64 within XML.
 const SCTE35_SCHEME: &str = "urn:scte:scte35:2014:xml+bin";
 const SCTE35_NAMESPACE: &str = "http://www.scte.org/schemas/35/2016";
+
+/// In microseconds: how much later MPD time is than media time. Were they equal, Shaka Player 5.2 would take the start of a
+/// segment for that of each chunk of it, and show text by as much too early (`MediaSourceEngine.appendBuffer`).
+const MPD_LATE: u64 = 1;
 
 /// How a player finds segments.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -165,11 +169,13 @@ fn periods(broadcast: &Broadcast<'_>, origin: u64) -> Vec<Period> {
     let reference = &broadcast.tracks[0];
     let ended = broadcast.state == State::Ended;
     let first_start = if ended { time_of(broadcast, broadcast.first) } else { time_of(broadcast, 0) };
+    // What begins at 0 is somewhere else anyway.
+    let late = if origin == 0 { MPD_LATE } else { 0 };
     let period = |id, first, start: u64| Period {
         id,
         first,
         end: None,
-        start: start.saturating_sub(origin),
+        start: start.saturating_sub(origin) + late,
         media_start: start,
     };
     let count = live_timeline::discontinuities(broadcast, broadcast.first);
@@ -270,7 +276,7 @@ fn push_clock_template(xml: &mut Xml, broadcast: &Broadcast<'_>, live: &Broadcas
     let chunk = Duration::from_micros(micros_ceil(live.part_target, live.track.timescale));
     let early = grid.slot_duration().saturating_sub(chunk);
     // Counted from where the Period says it starts.
-    let start_number = if period.start == time_of(broadcast, 0) { 0 } else { period.first };
+    let start_number = if period.media_start == time_of(broadcast, 0) { 0 } else { period.first };
     xml.empty("SegmentTemplate", |tag| {
         tag.integer("timescale", grid.timescale.per_second()).integer("duration", grid.slot.0);
         tag.integer("startNumber", start_number).integer("presentationTimeOffset", offset(period, grid.timescale));

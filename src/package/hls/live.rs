@@ -94,7 +94,7 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
     }
     if !ended {
         push_server_control(&mut out, broadcast);
-        if lists_parts(broadcast, live) {
+        if broadcast.grid.part.is_some() {
             out.push_str("#EXT-X-PART-INF:PART-TARGET=");
             push_seconds(&mut out, micros_ceil(live.part_target, live.track.timescale));
             out.push('\n');
@@ -116,11 +116,6 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
         out.push_str("#EXT-X-ENDLIST\n");
     }
     out
-}
-
-/// Segments of WebVTT are whole.
-fn lists_parts(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>) -> bool {
-    broadcast.grid.part.is_some() && !is_webvtt(live.track)
 }
 
 /// Whether delta updates are offered: the window is longer than what they may not skip. The same for all tracks (§6.2.4).
@@ -178,7 +173,7 @@ struct Edge<'a> {
 impl<'a> Edge<'a> {
     fn of(broadcast: &Broadcast<'a>, live: &BroadcastTrack<'a>) -> Edge<'a> {
         let end = live_timeline::end(broadcast, live);
-        let listed = lists_parts(broadcast, live) && broadcast.state == State::Ongoing;
+        let listed = broadcast.grid.part.is_some() && broadcast.state == State::Ongoing;
         let open = live_timeline::open(live).filter(|open| listed && open.number == end && !open.parts.is_empty());
         let time = match &open {
             Some(open) => open.parts.last().map(|part| after(part.time, part.duration, live.track.timescale)),
@@ -240,8 +235,8 @@ impl<'a> Body<'_, 'a> {
             self.discontinuities = self.count(from - 1);
             let mut skipped = self.live.segments(first).take_while(|segment| segment.number < from);
             self.is_independent = skipped.all(|segment| segment.is_independent);
-            // What was skipped ends with the initialisation segment that goes on.
-            self.init = live_timeline::last_before(self.live, from).map(|segment| segment.init);
+            // EXT-X-MAP stands before the first of these again, though it still applies: Shaka Player 5.2 looks for it nowhere
+            // else, and without it no longer learns the times of what it loads, nor where text belongs.
         } else if let Some(segment) = self.live.segments(first).next() {
             // A gap at the start is of the same format as what comes after it.
             self.push_map(segment.init);
@@ -351,7 +346,7 @@ impl<'a> Body<'_, 'a> {
             self.out.push_str("#EXT-X-PART:DURATION=");
             push_seconds(&mut self.out, after(part.time, part.duration, scale) - micros(part.time, scale));
             self.out.push_str(",URI=\"");
-            live_url::push_part(&mut self.out, &self.live.track.id, segment.number, at as u32);
+            self.push_part_url(segment.number, at as u32);
             self.out.push('"');
             if part.is_independent {
                 self.out.push_str(",INDEPENDENT=YES");
@@ -361,6 +356,13 @@ impl<'a> Body<'_, 'a> {
                 self.out.push_str(",GAP=YES");
             }
             self.out.push('\n');
+        }
+    }
+
+    fn push_part_url(&mut self, number: u64, part: u32) {
+        match is_webvtt(self.live.track) {
+            true => live_url::push_text_part(&mut self.out, &self.live.track.id, number, part),
+            false => live_url::push_part(&mut self.out, &self.live.track.id, number, part),
         }
     }
 
@@ -377,9 +379,9 @@ impl<'a> Body<'_, 'a> {
             self.push_tags(open.number, start, self.edge.time, follows, open.discontinuities, Some(&open));
             self.push_parts(&open);
         }
-        if let Some((number, part)) = self.next_part().filter(|_| lists_parts(self.broadcast, self.live)) {
+        if let Some((number, part)) = self.next_part() {
             self.out.push_str("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"");
-            live_url::push_part(&mut self.out, &self.live.track.id, number, part);
+            self.push_part_url(number, part);
             self.out.push_str("\"\n");
         }
         let others = self.broadcast.tracks.iter().filter(|other| other.track.id != self.live.track.id);
@@ -387,13 +389,8 @@ impl<'a> Body<'_, 'a> {
             let (number, part) = report(self.broadcast, other, self.edge.time);
             let mut line = Attributes::new(&mut self.out, "#EXT-X-RENDITION-REPORT");
             line.quoted("URI", &live_url::media_playlist(&other.track.id, self.stretch));
-            if lists_parts(self.broadcast, other) {
-                line.integer("LAST-MSN", number);
-                line.integer("LAST-PART", u64::from(part));
-            } else {
-                // Of what is whole.
-                line.integer("LAST-MSN", number.saturating_sub(1).max(self.broadcast.first));
-            }
+            line.integer("LAST-MSN", number);
+            line.integer("LAST-PART", u64::from(part));
             line.end();
         }
     }

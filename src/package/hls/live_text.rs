@@ -1,4 +1,6 @@
-//! WebVTT segments of a channel, made of the samples that are stored: HLS has no WebVTT in fragments (RFC 8216bis §3.1.4).
+//! WebVTT segments and parts of a channel, made of the samples that are stored: HLS has no WebVTT in fragments (RFC 8216bis
+//! §3.1.4). Parts, because a player that is less than a segment behind would show what it has of whole ones too late; and
+//! Shaka Player 5.2, in low-latency mode, shows none of those after a discontinuity.
 
 use crate::base::cursor::Cursor;
 use crate::base::units::rescale_nearest;
@@ -8,7 +10,7 @@ use crate::media::subtitles::{Coding, Samples};
 use crate::media::webvtt::SIGNATURE;
 use crate::media::{Kind, Track};
 
-/// Whether a track of a channel is listed as segments of WebVTT, which have no parts, and not as it is stored.
+/// Whether a track of a channel is listed as segments of WebVTT, and not as it is stored.
 pub fn is_webvtt(track: &Track) -> bool {
     track.kind() == Kind::Text && track.codec == "wvtt"
 }
@@ -16,9 +18,18 @@ pub fn is_webvtt(track: &Track) -> bool {
 /// The clock of MPEG-2, on which X-TIMESTAMP-MAP says where cues belong: 33 bits of it.
 const CLOCK_TURN: i128 = 1 << 33;
 
-/// The segment that begins at `time`: cues count from there. `header` is its initialisation segment and `media` its chunks; what
-/// is wrong with those is left out, as players would.
-pub fn live_text_segment(header: &[u8], media: &[u8], time: Ticks, timescale: Timescale) -> String {
+/// A segment or part: cues count from its start. `header` is its initialisation segment and `media` its chunks; what is wrong
+/// with those is left out, as players would.
+pub fn live_text_segment(header: &[u8], media: &[u8], timescale: Timescale) -> String {
+    text_from(Chunk::read(media, 0).map_or(Ticks(0), |chunk| chunk.time), header, media, timescale)
+}
+
+/// Where nothing was sent.
+pub fn live_text_gap(time: Ticks, timescale: Timescale) -> String {
+    text_from(time, &[], &[], timescale)
+}
+
+fn text_from(time: Ticks, header: &[u8], media: &[u8], timescale: Timescale) -> String {
     let clock = i128::from(time.0) * 90_000 / i128::from(timescale.per_second());
     let mut out = format!("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{},LOCAL:00:00:00.000\n\n", clock.rem_euclid(CLOCK_TURN));
     if let Some(configuration) = configuration(header) {
@@ -48,11 +59,6 @@ pub fn live_text_segment(header: &[u8], media: &[u8], time: Ticks, timescale: Ti
         out.push_str(text.strip_prefix(SIGNATURE).unwrap_or(&text));
     }
     out
-}
-
-/// Where nothing was sent.
-pub fn live_text_gap(time: Ticks, timescale: Timescale) -> String {
-    live_text_segment(&[], &[], time, timescale)
 }
 
 /// Styles and regions of the decoder's configuration (ISO/IEC 14496-30 §6.4).
@@ -107,11 +113,11 @@ mod tests {
             (spans[2], 720_000, "00:00:01.000 --> 00:00:01.500\nc\n\n"),
         ] {
             let media = bytes(wvtt::segment(&view, &span));
-            let got = live_text_segment(&header, &media, span.start, Timescale::MILLIS);
+            let got = live_text_segment(&header, &media, Timescale::MILLIS);
             assert_eq!(got, format!("{}{styles}{want}", head(clock)));
             // Whatever of it is there.
             for cut in 0..media.len() {
-                live_text_segment(&header[..cut.min(header.len())], &media[..cut], span.start, Timescale::MILLIS);
+                live_text_segment(&header[..cut.min(header.len())], &media[..cut], Timescale::MILLIS);
             }
         }
         // 33 bits of the clock, in 2026.

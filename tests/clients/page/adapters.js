@@ -2,7 +2,7 @@
 
 const video = document.getElementById('video');
 
-const record = { errors: [], stalls: [], jumps: [], cues: new Set(), ended: false, started: false };
+const record = { errors: [], stalls: [], jumps: [], cues: new Map(), ended: false, started: false };
 window.record = record;
 // Seeks that the test asked for; any other that goes somewhere is a player jumping over a hole.
 let asked = 0;
@@ -33,13 +33,22 @@ video.addEventListener('seeking', () => {
 setInterval(() => {
   if (!video.seeking) lastTime = video.currentTime;
   for (const track of video.textTracks) {
-    for (const cue of track.activeCues ?? []) record.cues.add(cue.text);
+    for (const cue of track.activeCues ?? []) see(cue.text, cue.startTime, cue.endTime);
   }
 }, 50);
 
+/** Cues that were shown: their words, and when the player has them begin and end, on the clock of the video element. */
+const see = (text, start, end) => {
+  const known = record.cues.get(text);
+  // In pieces, where segments cut it.
+  if (known && start <= known.end + 0.1) known.end = Math.max(known.end, end);
+  else if (!known) record.cues.set(text, { start, end });
+};
+
 window.state = () => ({
   ...record,
-  cues: [...record.cues],
+  cues: [...record.cues.keys()],
+  times: [...record.cues].map(([text, { start, end }]) => ({ text, start, end })),
   time: video.currentTime,
   duration: video.duration,
   width: video.videoWidth,
@@ -52,19 +61,22 @@ window.state = () => ({
 
 window.seek = (seconds) => { asked += 1; video.currentTime = seconds; };
 
-/** Seconds from when each picture that is shown was taken, which the camera drew into it, to when it was seen here. */
+/** Seconds from when each picture that is shown was taken, which the camera drew into it, to when it was seen here; and
+ *  when a picture would have been taken that is shown at 0. */
 window.watchGlass = () => {
   const [blocks, block, height] = [32, 10, 16];
   const canvas = new OffscreenCanvas(blocks * block, height);
   const context = canvas.getContext('2d', { willReadFrequently: true });
   window.glass = [];
-  const look = () => {
+  const look = (_, { mediaTime }) => {
     const seen = Date.now();
     context.drawImage(video, 0, 0, canvas.width, height, 0, 0, canvas.width, height);
     const row = context.getImageData(0, height / 2, canvas.width, 1).data;
     let taken = 0;
     for (let bit = 0; bit < blocks; bit += 1) taken = taken * 2 + (row[4 * (bit * block + block / 2)] > 127 ? 1 : 0);
-    window.glass.push((((seen - taken) % 2 ** blocks) + 2 ** blocks) % 2 ** blocks / 1000);
+    const age = (((seen - taken) % 2 ** blocks) + 2 ** blocks) % 2 ** blocks;
+    window.glass.push(age / 1000);
+    window.mediaZero = (seen - age) / 1000 - mediaTime;
     video.requestVideoFrameCallback(look);
   };
   video.requestVideoFrameCallback(look);
@@ -110,6 +122,7 @@ const players = {
     return {
       open: (url) => new Promise((resolve) => {
         player.on(Hls.Events.MANIFEST_PARSED, () => setTimeout(resolve, 200));
+        if (url.endsWith('#whole')) player.config.lowLatencyMode = false;
         player.loadSource(url);
         player.attachMedia(video);
       }),
@@ -216,7 +229,10 @@ players.rx = () => {
   const player = new RxPlayer({ videoElement: video });
   // Among the browser's own text tracks rx-player's is not to be found: it takes it out of the page when it begins to load text.
   const words = document.body.appendChild(document.createElement('div'));
-  setInterval(() => { if (words.innerText.trim()) record.cues.add(words.innerText.trim()); }, 50);
+  setInterval(() => {
+    const text = words.innerText.trim();
+    if (text) see(text, video.currentTime, video.currentTime);
+  }, 50);
   player.addEventListener('error', (error) => record.errors.push(`rx ${error.code} ${error.message}`));
   return {
     open: (url) => new Promise((resolve) => {
