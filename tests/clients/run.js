@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
-import { startOrigin } from './origin.js';
+import { protocolNames, startOrigin } from './origin.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const scripts = {
@@ -259,6 +259,33 @@ async function watchLive(view, latencyMax, seconds = liveSeconds, hasCamera = tr
   return `${note}, ${after.frames - started.frames} frames`;
 }
 
+/** All players side by side at the live edge of a channel that an encoder publishes over a protocol. */
+async function publishedOver(context, pagePort, origin, protocol) {
+  const filmed = protocol === 'rtmp' ? null : await origin.film(protocol);
+  // Of their own: players that wait for playlists and parts, all of them at once, would use up a browser's connections to one host.
+  const contexts = [];
+  try {
+    const watch = async ([player, manifest]) => {
+      const label = player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player;
+      const own = await context.browser().newContext();
+      contexts.push(own);
+      const view = await open(own, pagePort, player, origin.live(manifest, protocol));
+      try {
+        return [label, await watchLive(view, liveLatencyMax[label]), null];
+      } catch (error) {
+        return [label, error.message, `${JSON.stringify(await view.state())}${view.failures.length ? ` ${view.failures.join('; ')}` : ''}`];
+      }
+    };
+    const seen = await Promise.all(pairs.map(watch));
+    const notes = seen.map(([label, note, failure]) => `${label}: ${note}${failure ? ` ${failure}` : ''}`).join('\n');
+    check(seen.every(([, , failure]) => !failure), notes);
+    return `\n${notes}`;
+  } finally {
+    filmed?.stop();
+    for (const one of contexts) await one.close();
+  }
+}
+
 /** Plays from what is in the archive into what had not come when the playlist was first loaded, and stays as far behind. */
 async function startsOver(view) {
   await view.page.evaluate(() => window.player.play());
@@ -439,7 +466,6 @@ async function main() {
         throw error;
       }
     };
-    add(live, `${label} live`, onChannel(() => '', (view) => watchLive(view, liveLatencyMax[label])));
     const start = async () => {
       // Old enough, by a segment and what an encoder needs to begin.
       await sleep(Math.max(0, origin.liveSince + (shiftSeconds + 6) * 1000 - Date.now()));
@@ -453,6 +479,9 @@ async function main() {
       const from = await start();
       return `?start=${from.toFixed(3)}&end=${(from + shiftSeconds / 2).toFixed(3)}`;
     }, catchesUp));
+  }
+  for (const protocol of protocolNames) {
+    add(live, `live over ${protocol}`, (context) => publishedOver(context, pages.address().port, origin, protocol));
   }
   for (const [player, push] of [['hls', 'hls-ts'], ['hls', 'hls-fmp4'], ['dash', 'll-dash']]) {
     add(live, `${player} store ${push}`, async (context) => {
@@ -487,7 +516,7 @@ async function main() {
       try {
         const note = await run(context);
         passed += 1;
-        console.log(`ok   clients ${name} (${((Date.now() - started) / 1000).toFixed(1)} s): ${note}`);
+        console.log(`ok   clients ${name} (${((Date.now() - started) / 1000).toFixed(1)} s): ${note.split('\n').join('\n     ')}`);
       } catch (error) {
         failed += 1;
         console.log(`FAIL clients ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)\n     ${error.message.split('\n').join('\n     ')}`);
