@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -337,7 +338,10 @@ impl Rendition {
                     let labelled = label(&format, &self.labels);
                     self.formats.insert(track, format);
                     self.outputs.push(Output::Event(Event::Track { track, format: labelled }));
+                    // Packagers put files when they are whole, and how long one lasts is known only then.
+                    self.outputs.push(Output::Event(Event::Chunk { track, duration: Duration::MAX }));
                 }
+                Event::Chunk { .. } => {}
                 Event::Sample { track, sample } => {
                     self.outputs.push(Output::Event(Event::Sample { track, sample }));
                 }
