@@ -88,6 +88,11 @@ pub fn of_segment(name: &str) -> Result<String, TooLong> {
     sound(&joined(directory(name), stem))
 }
 
+/// The rendition whose header is called no more than `init`, beside a file of this name.
+pub fn of_directory(name: &str) -> Result<String, TooLong> {
+    sound(directory(name))
+}
+
 const SEPARATORS: [char; 3] = ['-', '_', '.'];
 const HEADER_WORDS: [&str; 3] = ["init", "header", "initialization"];
 const SEGMENT_WORDS: [&str; 7] = ["chunk", "seg", "segment", "frag", "fragment", "media", "part"];

@@ -2,16 +2,18 @@
 //!
 //! Fragments are called the same in both (`init.mp4`, `1.m4s`), and the manifest that says which it is comes after the
 //! first of them (ffmpeg). Headers tell nothing and are small, so they wait; the first fragment decides. Where the names
-//! alone pair it with a header, as names of DASH do, it is DASH; where they do not, only a playlist can say which header
-//! it needs, so it is HLS. An MPD says so itself.
+//! alone pair it with a header, as names of DASH do, it is DASH; where there is only the one header of its directory, as in
+//! HLS, it is HLS. A fragment that has come before its header, on another connection, waits as well. Manifests say what
+//! they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 use super::name::{self, Protocol};
 use super::{dash_push, hls_push};
+use crate::base::limits::{PUBLISHER_RENDITIONS_MAX, WAITING_BYTES_MAX, WAITING_REQUESTS_MAX};
 use crate::media::feed::Event;
 
 /// What one encoder sends to one channel. Requests may overlap.
@@ -20,8 +22,10 @@ pub struct Publisher {
     hls: hls_push::Publisher,
     dash: dash_push::Publisher,
     style: Option<Style>,
-    /// While nothing has decided, by the name that DASH would give their rendition.
-    headers: BTreeMap<String, Header>,
+    /// What came, or is coming, before anything had decided: by when it began.
+    held: BTreeMap<u64, Held>,
+    /// Of the next that is held.
+    next: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,15 +34,16 @@ enum Style {
     Dash,
 }
 
-/// A header that came, or is coming, before it was known what for. HLS push has it already: it makes nothing of a header
-/// by itself.
 #[derive(Debug)]
-struct Header {
+struct Held {
     path: String,
+    /// The name that DASH would give its rendition; `None` if it could not.
+    rendition: Option<String>,
+    is_header: bool,
     body: BytesMut,
     is_finished: bool,
-    /// Once it turned out to be of DASH.
-    dash: Option<dash_push::Request>,
+    /// Once it is decided, as long as more of it comes. Whoever sent it was answered, or is told of what follows.
+    request: Option<Request>,
 }
 
 /// A request that was begun.
@@ -46,8 +51,8 @@ struct Header {
 pub enum Request {
     Hls(hls_push::Request),
     Dash(dash_push::Request),
-    /// By its key in `headers`.
-    Header(String, hls_push::Request),
+    /// By its key in `held`.
+    Held(u64),
 }
 
 /// What comes of a rendition.
@@ -70,26 +75,23 @@ pub enum Error {
 impl Publisher {
     /// `name` is the path below the channel, percent-decoded.
     pub fn begin(&mut self, name: &str) -> Result<Request, Error> {
-        let style = match name::protocol(name) {
-            Protocol::HlsPush => Style::Hls,
+        match (name::protocol(name), self.style) {
             // ffmpeg writes playlists beside the MPD, if it is told to: whoever sends an MPD packages DASH.
-            Protocol::DashPush if name::is_manifest(name) => {
-                self.decide(Style::Dash);
-                Style::Dash
+            (Protocol::DashPush, _) if name::is_manifest(name) => self.decide(Style::Dash),
+            // A fragment has waited for it, though the others had told the style.
+            (_, Some(Style::Dash))
+                if name::is_header(name) && self.holds(false, name::of_segment(name).ok().as_ref()) =>
+            {
+                return Ok(self.hold(name));
             }
-            _ => match (self.style, name::is_header(name)) {
-                (Some(style), _) => style,
-                (None, true) => return self.header(name),
-                (None, false) => self.style_of(name),
-            },
-        };
-        if self.style.is_none() {
-            self.decide(style);
+            (_, Some(_)) => {}
+            (Protocol::HlsPush, None) => self.decide(Style::Hls),
+            (_, None) => return self.begin_undecided(name),
         }
-        Ok(match style {
-            Style::Hls => Request::Hls(self.hls.begin(name)?),
-            Style::Dash => Request::Dash(self.dash.begin(name)?),
-        })
+        match name::protocol(name) {
+            Protocol::HlsPush => Ok(Request::Hls(self.hls.begin(name)?)),
+            _ => self.begin_as(self.style.unwrap_or(Style::Hls), name),
+        }
     }
 
     /// The next bytes of a request's body. After an error the request's other bytes are ignored.
@@ -97,18 +99,21 @@ impl Publisher {
         match request {
             Request::Hls(request) => Ok(self.hls.handle(request, bytes)?),
             Request::Dash(request) => Ok(self.dash.handle(request, bytes)?),
-            Request::Header(key, request) => {
-                match self.headers.get_mut(key) {
-                    Some(Header { dash: Some(request), .. }) => return Ok(self.dash.handle(request, bytes)?),
-                    Some(header) => header.body.extend_from_slice(&bytes),
-                    None => {}
+            Request::Held(number) => {
+                let Some(held) = self.held.get_mut(number) else { return Ok(()) };
+                if let Some(mut request) = held.request.take() {
+                    let taken = self.handle(&mut request, bytes);
+                    self.held.entry(*number).and_modify(|held| held.request = Some(request));
+                    return taken;
                 }
-                // Which bounds what a header may be.
-                let taken = self.hls.handle(request, bytes);
-                if taken.is_err() {
-                    self.headers.remove(key);
+                held.body.extend_from_slice(&bytes);
+                if self.held.values().map(|held| held.body.len()).sum::<usize>() > WAITING_BYTES_MAX {
+                    match self.style {
+                        None => self.decide(Style::Hls),
+                        Some(_) => self.held.retain(|_, held| held.request.is_some()),
+                    }
                 }
-                Ok(taken?)
+                Ok(())
             }
         }
     }
@@ -118,16 +123,18 @@ impl Publisher {
         match request {
             Request::Hls(request) => Ok(self.hls.finish(request)?),
             Request::Dash(request) => Ok(self.dash.finish(request)?),
-            Request::Header(key, request) => {
-                let of_dash = self.headers.get_mut(&key).and_then(|header| {
-                    header.is_finished = true;
-                    header.dash.take()
-                });
-                if let Some(request) = of_dash {
-                    self.headers.remove(&key);
-                    return Ok(self.dash.finish(request)?);
+            Request::Held(number) => {
+                if let Some(held) = self.held.get_mut(&number).filter(|held| held.request.is_none()) {
+                    held.is_finished = true;
+                    let rendition = if held.is_header { held.rendition.clone() } else { None };
+                    // A fragment has waited for it.
+                    if self.holds(false, rendition.as_ref()) {
+                        self.decide(Style::Dash);
+                        self.release();
+                    }
+                    return Ok(());
                 }
-                Ok(self.hls.finish(request)?)
+                self.held.remove(&number).and_then(|held| held.request).map_or(Ok(()), |request| self.finish(request))
             }
         }
     }
@@ -137,10 +144,9 @@ impl Publisher {
         match request {
             Request::Hls(request) => self.hls.abandon(request),
             Request::Dash(request) => self.dash.abandon(request),
-            Request::Header(key, request) => {
-                self.hls.abandon(request);
-                if let Some(request) = self.headers.remove(&key).and_then(|header| header.dash) {
-                    self.dash.abandon(request);
+            Request::Held(number) => {
+                if let Some(request) = self.held.remove(&number).and_then(|held| held.request) {
+                    self.abandon(request);
                 }
             }
         }
@@ -159,50 +165,85 @@ impl Publisher {
         Some((name, output))
     }
 
-    fn header(&mut self, name: &str) -> Result<Request, Error> {
-        let request = self.hls.begin(name)?;
-        // A name that DASH could not use is no header of DASH.
-        let Ok(key) = name::of_segment(name) else { return Ok(Request::Hls(request)) };
-        if self.headers.len() >= HEADERS_MAX && !self.headers.contains_key(&key) {
-            return Ok(Request::Hls(request));
+    fn begin_as(&mut self, style: Style, name: &str) -> Result<Request, Error> {
+        Ok(match style {
+            Style::Hls => Request::Hls(self.hls.begin(name)?),
+            Style::Dash => Request::Dash(self.dash.begin(name)?),
+        })
+    }
+
+    /// A header or a fragment, while nothing tells which style it is of.
+    fn begin_undecided(&mut self, name: &str) -> Result<Request, Error> {
+        let is_header = name::is_header(name);
+        let rendition = name::of_segment(name).ok();
+        let style = match is_header {
+            true => None,
+            false if self.holds(true, rendition.as_ref()) => Some(Style::Dash),
+            false if self.holds(true, name::of_directory(name).ok().as_ref()) => Some(Style::Hls),
+            // It has a header of its own, or is refused: then its encoder sends the header again (DASH-IF Live Media Ingest
+            // §5.2), and that tells more.
+            false if !self.held.values().any(|it| it.is_header) => return self.begin_as(Style::Hls, name),
+            false => None,
+        };
+        let headers = self.held.values().filter(|it| it.is_header).count();
+        let has_room = headers < PUBLISHER_RENDITIONS_MAX && self.held.len() - headers < WAITING_REQUESTS_MAX;
+        if let Some(style) = style.or((!has_room).then_some(Style::Hls)) {
+            self.decide(style);
+            return self.begin_as(style, name);
         }
-        let header = Header { path: name.to_owned(), body: BytesMut::new(), is_finished: false, dash: None };
-        self.headers.insert(key.clone(), header);
-        Ok(Request::Header(key, request))
+        Ok(self.hold(name))
     }
 
-    fn style_of(&self, name: &str) -> Style {
-        let is_paired = name::of_segment(name).is_ok_and(|key| self.headers.contains_key(&key));
-        if is_paired { Style::Dash } else { Style::Hls }
+    fn hold(&mut self, name: &str) -> Request {
+        let number = self.next;
+        self.next += 1;
+        let is_header = name::is_header(name);
+        // An encoder that began anew sends its header once more.
+        self.held.retain(|_, it| !(is_header && it.is_finished && it.path == name));
+        let (path, rendition) = (name.to_owned(), name::of_segment(name).ok());
+        let held = Held { path, rendition, is_header, body: BytesMut::new(), is_finished: false, request: None };
+        self.held.insert(number, held);
+        Request::Held(number)
     }
 
-    /// Headers go where they belong.
+    fn holds(&self, is_header: bool, rendition: Option<&String>) -> bool {
+        let is_of = |held: &Held| held.is_header == is_header && held.rendition.as_ref() == rendition;
+        rendition.is_some() && self.held.values().any(is_of)
+    }
+
     fn decide(&mut self, style: Style) {
-        self.style = Some(style);
-        let mut headers = std::mem::take(&mut self.headers);
-        if style == Style::Hls {
-            return;
+        if self.style.replace(style) != Some(style) {
+            self.release();
         }
-        headers.retain(|_, header| {
-            if header.dash.is_some() {
-                return true;
+    }
+
+    /// What was held goes where it belongs, headers first. A fragment of DASH whose header is still to come goes on waiting.
+    fn release(&mut self) {
+        let Some(style) = self.style else { return };
+        let mut waiting: Vec<u64> =
+            self.held.iter().filter(|(_, it)| it.request.is_none()).map(|(key, _)| *key).collect();
+        waiting.sort_by_key(|key| !self.held[key].is_header);
+        let mut headers = BTreeSet::new();
+        for number in waiting {
+            let Some(mut held) = self.held.remove(&number) else { continue };
+            if held.is_header {
+                headers.insert(held.rendition.clone());
+            } else if style == Style::Dash && !headers.contains(&held.rendition) {
+                self.held.insert(number, held);
+                continue;
             }
-            // Who sent it was answered, or is told of what follows.
-            let Ok(mut request) = self.dash.begin(&header.path) else { return false };
-            let _ = self.dash.handle(&mut request, header.body.split().freeze());
-            if header.is_finished {
-                let _ = self.dash.finish(request);
-                return false;
+            let Ok(mut request) = self.begin_as(style, &held.path) else { continue };
+            let _ = self.handle(&mut request, held.body.split().freeze());
+            match held.is_finished {
+                true => drop(self.finish(request)),
+                false => {
+                    held.request = Some(request);
+                    self.held.insert(number, held);
+                }
             }
-            header.dash = Some(request);
-            true
-        });
-        self.headers = headers;
+        }
     }
 }
-
-/// Headers that wait: as many as one encoder may have renditions. Each is at most what HLS push takes for a header.
-const HEADERS_MAX: usize = crate::base::limits::PUBLISHER_RENDITIONS_MAX;
 
 #[cfg(test)]
 mod tests {
@@ -219,13 +260,21 @@ mod tests {
     fn what_comes_first_tells_the_style() {
         for (names, want) in [
             (&["init.mp4", "main0.m4s", "main.m3u8"][..], Some(Style::Hls)),
-            (&["main0.m4s"], Some(Style::Hls)),
+            (&["main0.m4s"], None),
+            (&["main0.m4s", "init.mp4", "main1.m4s"], Some(Style::Hls)),
             (&["v0/init.mp4", "v0/data00.m4s"], Some(Style::Hls)),
             (&["main.m3u8"], Some(Style::Hls)),
             (&["seg0.ts"], Some(Style::Hls)),
             (&["init-stream0.m4s", "init-stream1.m4s", "chunk-stream0-00001.m4s", "main.mpd"], Some(Style::Dash)),
             (&["init-stream0.m4s", "chunk-stream0-00001.m4s", "main.mpd", "main.m3u8"], Some(Style::Dash)),
             (&["720p/init.mp4", "720p/1.m4s"], Some(Style::Dash)),
+            (&["chunk-stream0-00001.m4s", "init-stream0.m4s"], None),
+            (&["chunk-stream0-00001.m4s", "init-stream0.m4s", "chunk-stream0-00002.m4s"], Some(Style::Dash)),
+            (&["init-stream1.m4s", "chunk-stream0-00001.m4s"], None),
+            (&["init-stream1.m4s", "chunk-stream0-00001.m4s", "init-stream0.m4s"], Some(Style::Dash)),
+            (&["init-stream1.m4s", "chunk-stream0-00001.m4s", "main.mpd"], Some(Style::Dash)),
+            (&["init_0.mp4", "init_1.mp4", "out_0_1.m4s"], None),
+            (&["init_0.mp4", "init_1.mp4", "out_0_1.m4s", "out_0.m3u8"], Some(Style::Hls)),
             (&["main.mpd"], Some(Style::Dash)),
             (&["main.m3u8", "main.mpd"], Some(Style::Dash)),
             (&["init.mp4"], None),
@@ -245,8 +294,44 @@ mod tests {
         assert!(matches!(segment, Request::Dash(_)));
         publisher.handle(&mut header, Bytes::from_static(b"isom\0\0\0\0")).unwrap();
         publisher.finish(header).unwrap();
-        assert!(publisher.headers.is_empty());
+        assert!(publisher.held.is_empty());
         publisher.abandon(segment);
+    }
+
+    /// In whichever order header and fragment of two renditions come, all that was not refused is there, and in its place.
+    #[test]
+    fn what_came_before_its_header_waits_for_it() {
+        use crate::ingest::cmaf::tests::{header, media};
+        let files = |number: u32| {
+            let (init, chunk) = (format!("init-stream{number}.m4s"), format!("chunk-stream{number}-00001.m4s"));
+            [(init, header()), (chunk, media(0))]
+        };
+        let [[init_0, chunk_0], [init_1, chunk_1]] = [files(0), files(1)];
+        let manifest = ("main.mpd".to_owned(), b"<MPD type='dynamic'/>".to_vec());
+        for (order, want) in [
+            (vec![&init_0, &init_1, &chunk_0, &chunk_1, &manifest], 2),
+            (vec![&init_1, &chunk_0, &init_0, &chunk_1], 2),
+            (vec![&init_1, &chunk_0, &chunk_1, &init_0, &manifest], 2),
+            // Nothing is known, so it is refused.
+            (vec![&chunk_0, &init_0, &init_1, &chunk_1], 1),
+        ] {
+            let mut publisher = Publisher::default();
+            let mut refused = 0;
+            for (name, body) in &order {
+                let mut request = publisher.begin(name).unwrap();
+                let taken = publisher.handle(&mut request, Bytes::copy_from_slice(body));
+                refused += usize::from(taken.and_then(|()| publisher.finish(request)).is_err());
+            }
+            let mut samples: BTreeMap<String, usize> = BTreeMap::new();
+            while let Some((name, output)) = publisher.poll() {
+                if matches!(output, Output::Event(Event::Sample { .. })) {
+                    *samples.entry(name.to_string()).or_default() += 1;
+                }
+            }
+            let names: Vec<&String> = order.iter().map(|(name, _)| name).collect();
+            let sound = samples.iter().all(|(name, count)| name.starts_with("stream") && *count == 3);
+            assert!(sound && samples.len() == want && refused == 2 - want, "{names:?}: {samples:?} {refused}");
+        }
     }
 
     proptest! {

@@ -247,7 +247,9 @@ impl Rendition {
                     events
                         .push_back((self.name(stem, track), Event::Track { track, format: self.labels.apply(format) }));
                 }
-                Event::Sample { track, .. } => events.push_back((self.name(stem, track), event)),
+                Event::Sample { track, .. } | Event::Chunk { track, .. } => {
+                    events.push_back((self.name(stem, track), event))
+                }
                 // It is of all tracks of the stream, or there are none.
                 Event::Marker(_) => events.push_back((self.name(stem, 0), event)),
                 Event::End => self.end(events),

@@ -59,8 +59,8 @@ struct State {
     entrance: Entrance,
     /// By the name of what they publish.
     publications: BTreeMap<Arc<str>, Publication>,
-    /// The tracks that each name has, as last announced: a publication that begins in the middle needs them.
-    announced: BTreeMap<Arc<str>, BTreeMap<TrackKey, Event>>,
+    /// What was said of the tracks that each name has: a publication that begins in the middle needs it.
+    announced: BTreeMap<Arc<str>, BTreeMap<TrackKey, Vec<Event>>>,
 }
 
 enum Publisher {
@@ -198,16 +198,18 @@ impl Encoder {
             samples += u64::from(matches!(event, Event::Sample { .. }));
             let is_end = event == Event::End;
             let announced = state.announced.entry(name.clone()).or_default();
-            if let Event::Track { track, .. } = event {
-                announced.insert(track, event.clone());
+            match event {
+                Event::Track { track, .. } => drop(announced.insert(track, vec![event.clone()])),
+                Event::Chunk { track, .. } => announced.entry(track).or_default().push(event.clone()),
+                _ => {}
             }
             let publication = match state.publications.entry(name.clone()) {
                 Entry::Occupied(found) => found.into_mut(),
                 Entry::Vacant(place) => {
                     let publication = state.entrance.publish(SourceName::Track(name.to_string())).await?;
                     self.tracks.borrow_mut().push(name.clone());
-                    for track in announced.values() {
-                        publication.feed(track.clone()).await?;
+                    for said in announced.values().flatten() {
+                        publication.feed(said.clone()).await?;
                     }
                     place.insert(publication)
                 }

@@ -21,6 +21,9 @@ pub struct Session {
     pub is_active: bool,
     /// Track identifiers and formats, by the publisher's own numbers.
     pub tracks: BTreeMap<TrackKey, (Arc<str>, Format)>,
+    /// The longest stretch of video or sound that it sends at once.
+    chunk: Duration,
+    has_samples: bool,
     /// When its newest sample came.
     heard: Duration,
     burst: Option<Burst>,
@@ -57,6 +60,8 @@ impl Session {
             source,
             is_active,
             tracks: BTreeMap::new(),
+            chunk: Duration::ZERO,
+            has_samples: false,
             heard: now,
             burst: None,
             early: Vec::new(),
@@ -68,8 +73,17 @@ impl Session {
     pub fn hear(&mut self, event: &Event, now: Duration) {
         let pause = now.saturating_sub(self.heard);
         self.heard = now;
-        let Event::Sample { track, sample } = event else { return };
+        let (Event::Sample { track, .. } | Event::Chunk { track, .. }) = event else { return };
         let Some((_, format)) = self.tracks.get(track) else { return };
+        let sample = match event {
+            // Text is long, and comes beside the others.
+            Event::Chunk { duration, .. } if format.kind != Kind::Text => {
+                return self.chunk = self.chunk.max(*duration);
+            }
+            Event::Sample { sample, .. } => sample,
+            _ => return,
+        };
+        self.has_samples = true;
         let time = to_nanos(sample.decode_time, format.timescale);
         match &mut self.burst {
             Some(burst)
@@ -81,6 +95,14 @@ impl Session {
             }
             burst => *burst = Some(Burst { begun: now, first: time, newest: time }),
         }
+    }
+
+    /// Whether what it sends can be published in parts of this length as they are made. `None`: it has sent nothing.
+    ///
+    /// PART-HOLD-BACK is three parts, so what comes at once has to be shorter by half a part at least. hls.js gives a
+    /// playlist that it waits for the time of three parts, or 0.8 of a segment, and then fails.
+    pub fn brings_parts(&self, part: Duration) -> Option<bool> {
+        self.has_samples.then(|| self.chunk <= part * 5 / 2)
     }
 
     /// How far what came last is ahead of the time it took to come.
@@ -231,6 +253,32 @@ mod tests {
             }
             assert!(!session.is_silent(at(last) + want), "{name}");
             assert!(session.is_silent(at(last) + want + at(45)), "{name}");
+        }
+    }
+
+    #[test]
+    fn parts_are_for_who_sends_pieces_that_are_short_enough() {
+        let at = Duration::from_millis;
+        let sample =
+            Sample { decode_time: Ticks(0), composition_offset: 0, duration: None, is_sync: true, data: Bytes::new() };
+        let sample = Event::Sample { track: 0, sample };
+        let chunk = |track, duration| Event::Chunk { track, duration };
+        // What is said before the first sample, and what of it for parts of half a second. Track 1 is text.
+        for (said, want) in [
+            (&[][..], true),
+            (&[chunk(0, at(480))], true),
+            (&[chunk(0, at(1_001))], true),
+            (&[chunk(0, at(480)), chunk(0, at(1_920))], false),
+            (&[chunk(0, Duration::MAX)], false),
+            (&[chunk(1, Duration::MAX)], true),
+        ] {
+            let mut session = Session::new(SessionId(1), SourceName::Main, true, Duration::ZERO);
+            session.track_id(0, &format(Kind::Audio));
+            session.track_id(1, &format(Kind::Text));
+            said.iter().for_each(|event| session.hear(event, Duration::ZERO));
+            assert_eq!(session.brings_parts(at(500)), None, "{said:?}");
+            session.hear(&sample, Duration::ZERO);
+            assert_eq!(session.brings_parts(at(500)), Some(want), "{said:?}");
         }
     }
 

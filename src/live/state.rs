@@ -18,6 +18,9 @@ pub struct State {
     pub grid: Option<SavedGrid>,
     /// In units of 10 ms.
     pub anchor: Option<i64>,
+    /// Whether what was published last came in pieces that are too long for parts.
+    #[serde(default)]
+    pub is_coarse: bool,
     /// Number of the channel's first segment.
     pub origin: u64,
     /// How far back viewers could go.
@@ -243,6 +246,7 @@ mod tests {
             version: VERSION,
             grid: Some(SavedGrid { timescale: 90_000, slot: 180_000, phase: 7, target: 2 }),
             anchor: Some(5),
+            is_coarse: true,
             origin: 900,
             window: Some(Duration::from_secs(600)),
             discontinuities: vec![(901, 1)],

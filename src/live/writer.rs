@@ -31,6 +31,8 @@ pub struct ChannelWriter {
     channel: Arc<Channel>,
     options: Options,
     grid: Option<Grid>,
+    /// What is published comes in pieces that are too long for parts: viewers see whole segments.
+    is_coarse: bool,
     /// Number of the channel's first segment.
     origin: u64,
     anchor: Option<Anchor>,
@@ -127,6 +129,7 @@ impl ChannelWriter {
             channel,
             options,
             grid: None,
+            is_coarse: false,
             origin: 0,
             anchor: None,
             discontinuities: Vec::new(),
@@ -223,6 +226,7 @@ impl ChannelWriter {
             self.step_in(now);
             return Ok(());
         }
+        self.regard_pieces();
         self.event(id, event, now);
         Ok(())
     }
@@ -231,6 +235,7 @@ impl ChannelWriter {
     pub fn unpublish(&mut self, id: SessionId, now: Duration) {
         self.sessions.remove(&id);
         self.step_in(now);
+        self.regard_pieces();
     }
 
     /// Time passes: silent tracks are closed, standbys step in, old files go, syncs are due.
@@ -364,6 +369,8 @@ impl ChannelWriter {
         self.counts.failovers += 1;
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.is_active = true;
+        self.regard_pieces();
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         let tracks: Vec<_> =
             session.tracks.iter().map(|(key, (name, format))| (*key, name.clone(), format.clone())).collect();
         let events: Vec<Event> = session.kept.take().collect();
@@ -386,10 +393,24 @@ impl ChannelWriter {
         }
     }
 
+    /// Whether there are parts is for those to say who publish, and it stays so while nobody does.
+    fn regard_pieces(&mut self) {
+        let Some(part) = self.options.part else { return };
+        let active = self.sessions.values().filter(|session| session.is_active);
+        let Some(all) = active.filter_map(|session| session.brings_parts(part)).reduce(|all, one| all && one) else {
+            return;
+        };
+        if self.is_coarse == all {
+            self.is_coarse = !all;
+            self.save_first();
+        }
+    }
+
     fn event(&mut self, id: SessionId, event: Event, now: Duration) {
         match event {
             Event::Track { track, format } => self.enter(id, track, format, now),
             Event::Sample { track, sample } => self.sample(id, track, sample, now),
+            Event::Chunk { .. } => {}
             Event::Marker(marker) => self.marker(id, marker, now),
             Event::End => self.end(id, now),
         }
@@ -1017,7 +1038,7 @@ impl ChannelWriter {
         let snapshot = Snapshot {
             cue_tags: self.options.cue_tags,
             captions: self.options.captions.clone(),
-            grid: Some(grid),
+            grid: Some(Grid { part: grid.part.filter(|_| !self.is_coarse), ..grid }),
             tracks,
             first: self.first,
             next,
@@ -1060,6 +1081,7 @@ impl ChannelWriter {
             version: VERSION,
             grid: self.grid.as_ref().map(SavedGrid::of),
             anchor: self.anchor.map(|anchor| anchor.0),
+            is_coarse: self.is_coarse,
             origin: self.origin,
             window: Some(self.options.window),
             discontinuities: self.discontinuities.clone(),
@@ -1073,6 +1095,7 @@ impl ChannelWriter {
         let Some(state) = recovered.state.as_deref().and_then(State::read) else { return };
         let Some(grid) = state.grid.and_then(|grid| grid.grid(self.options.part)) else { return };
         self.grid = Some(grid);
+        self.is_coarse = state.is_coarse;
         self.anchor = state.anchor.map(Anchor);
         (self.origin, self.first) = (state.origin, state.origin);
         self.discontinuities = state.discontinuities;

@@ -4,6 +4,8 @@
 //! unwrapped (a 32-bit or 33-bit counter that starts over goes on), but otherwise as they came: what they mean on the
 //! channel's timeline, and what to do about jumps, is for `live` to decide.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::base::{Ticks, Timescale};
@@ -21,6 +23,12 @@ pub enum Event {
     Sample {
         track: TrackKey,
         sample: Sample,
+    },
+    /// Samples of a track come together, not one by one: none of what lasts so long comes before all of it was made, and it
+    /// is the longest so far. Follows the track, and comes before the samples; where they come one by one it is not said.
+    Chunk {
+        track: TrackKey,
+        duration: Duration,
     },
     /// Something to be done at a time: an advertisement, a programme border.
     Marker(Marker),

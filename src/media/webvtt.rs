@@ -166,7 +166,7 @@ fn timings(line: &str) -> Option<(u64, u64, &str)> {
 const BLANK: [char; 3] = [' ', '\t', '\u{c}'];
 
 /// `hh:mm:ss.ttt`, hours optional and as many digits as they need (§4.1), in milliseconds.
-fn timestamp(text: &str) -> Option<u64> {
+pub fn timestamp(text: &str) -> Option<u64> {
     let digits = |part: &str, len| (part.len() == len && part.bytes().all(|byte| byte.is_ascii_digit())).then_some(());
     let (rest, millis) = text.rsplit_once('.')?;
     let (rest, seconds) = rest.rsplit_once(':')?;

@@ -123,6 +123,22 @@ impl Channel {
         }
     }
 
+    /// From `number` on everything comes so many milliseconds later, as from an encoder whose key frames lie elsewhere.
+    pub fn delay(&mut self, number: u64, millis: i64) {
+        for owned in &mut self.tracks {
+            let ticks = millis * i64::from(owned.track.timescale.per_second()) / 1_000;
+            for (_, rows) in &mut owned.runs {
+                for row in rows.iter_mut().filter(|row| row.number.get() >= number) {
+                    row.time = ((row.time.get() as i64 + ticks) as u64).into();
+                }
+            }
+            for segment in owned.tail.iter_mut().filter(|segment| segment.number >= number) {
+                segment.time.0 += ticks;
+                segment.parts.iter_mut().for_each(|part| part.time.0 += ticks);
+            }
+        }
+    }
+
     /// Ends the stream after the last complete segment.
     pub fn end(&mut self) {
         self.state = State::Ended;

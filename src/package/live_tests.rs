@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::fixture::{Channel, FIRST};
 use super::hls::rules::{self, Checked};
 use super::hls::{self, Live};
+use super::live_url::Stretch;
 use crate::media::broadcast::{Mark, State};
 use crate::media::feed::Message;
 
@@ -45,6 +46,56 @@ fn a_channel_that_grows_keeps_every_rule() {
 }
 
 /// Nobody knows what comes after a segment that broke off, or behind a gap.
+/// Segments are found by the clock as long as they lie on the grid within an eighth, and else in a timeline that lists what
+/// is there, at the latency of whole segments.
+#[test]
+fn off_the_grid_dash_falls_back_to_a_timeline() {
+    const LOW_LATENCY: [&str; 4] =
+        ["low-latency-live", "availabilityTimeOffset", "<ServiceDescription", "availabilityTimeComplete=\"false\""];
+    let part = Some(Duration::from_millis(500));
+    let changed = FIRST + 12;
+    // From which segment on, by how many milliseconds, after a discontinuity or not; what each Period is found by.
+    for (from, millis, breaks, want) in [
+        (FIRST, 0, false, &["clock"][..]),
+        (FIRST, 250, false, &["clock"]),
+        (FIRST, -250, false, &["clock"]),
+        (FIRST, 252, false, &["timeline"]),
+        (FIRST, -252, false, &["timeline"]),
+        (FIRST + 19, 400, false, &["timeline"]),
+        (changed, 100, true, &["clock", "clock"]),
+        (changed, 900, true, &["clock", "timeline"]),
+    ] {
+        let mut channel = Channel::news(20, 2, part);
+        channel.delay(from, millis);
+        if breaks {
+            channel.change(changed);
+        }
+        let mpd = super::dash::live_mpd(&channel.broadcast(), Stretch::default());
+        let periods: Vec<&str> = mpd.split("<Period ").skip(1).collect();
+        let found: Vec<&str> = periods
+            .iter()
+            .map(|period| if period.contains("<SegmentTimeline>") { "timeline" } else { "clock" })
+            .collect();
+        assert_eq!(found, want, "{from} {millis}: {mpd}");
+        let is_low = *want.last().unwrap() == "clock";
+        for word in LOW_LATENCY {
+            // A Period that is over keeps how it was found.
+            let is_of_period = word.starts_with("availability") && want.contains(&"clock");
+            assert_eq!(mpd.contains(word), is_low || is_of_period, "{from} {millis}: {word} in {mpd}");
+        }
+        let delay = if is_low { "PT1.962668S" } else { "PT6S" };
+        assert!(mpd.contains(&format!("suggestedPresentationDelay=\"{delay}\"")), "{from} {millis}: {mpd}");
+        // All of what is listed is whole.
+        if !is_low {
+            let last = periods.last().unwrap();
+            assert_eq!(last.matches("<SegmentTemplate").count(), 3, "{last}");
+            assert!(!last.contains("availabilityTimeOffset"), "{last}");
+        }
+    }
+    let mpd = super::dash::live_mpd(&Channel::news(20, 0, None).broadcast(), Stretch::default());
+    assert!(mpd.contains("<SegmentTimeline>") && LOW_LATENCY.iter().all(|word| !mpd.contains(word)), "{mpd}");
+}
+
 #[test]
 fn what_may_not_come_is_not_hinted_at() {
     for (track, breaks, is_gap, hint) in [

@@ -57,6 +57,20 @@ const pushes = {
     '-extra_window_size', '15'], 'index.mpd'],
 };
 
+const h264 = (bitrate) => ['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50',
+  '-keyint_min', '50', '-sc_threshold', '0', '-b:v', bitrate, '-c:a', 'aac'];
+const put = ['-method', 'PUT', '-http_persistent', '1'];
+/** How encoders publish a channel: name → the end of ffmpeg's line. `ingest` is where the channel's names lie, with the key. */
+const protocols = {
+  rtmp: (ingest, rtmp) => ['-f', 'flv', rtmp],
+  cmaf: (ingest) => ['-f', 'mp4', '-movflags', 'cmaf+frag_keyframe+empty_moov+default_base_moof', '-frag_duration', '480000',
+    '-method', 'POST', `${ingest}/both.cmfv`],
+  'hls-push': (ingest) => ['-f', 'hls', '-hls_time', '2', ...put, `${ingest}/main.m3u8`],
+  'dash-push': (ingest) => ['-f', 'dash', '-ldash', '1', '-streaming', '1', '-seg_duration', '2', '-frag_duration', '0.48', '-frag_type',
+    'duration', '-use_template', '1', '-use_timeline', '0', ...put, `${ingest}/main.mpd`],
+};
+export const protocolNames = Object.keys(protocols);
+
 const freePort = () => new Promise((done) => {
   const probe = createServer().listen(0, '127.0.0.1', () => {
     const { port } = probe.address();
@@ -110,9 +124,9 @@ export async function startOrigin() {
     make(file, parameters);
     add(name, [file]);
   }
-  const film = join(directory, 'numbered.mp4');
-  make(film, numbered);
-  add('numbered', [film], ['--thumbnails']);
+  const pictures = join(directory, 'numbered.mp4');
+  make(pictures, numbered);
+  add('numbered', [pictures], ['--thumbnails']);
   if (existsSync(additional)) {
     for (const file of readdirSync(additional).filter((name) => name.endsWith('.mp4'))) {
       add(basename(file, '.mp4'), [join(additional, file)]);
@@ -127,35 +141,38 @@ export async function startOrigin() {
     + `[admin]\naddress = "127.0.0.1:${admin}"\n[library]\npath = "${library}"\nsegment = "2s"\n`
     + `[intake]\naddress = "127.0.0.1:${intake}"\nrtmp = "127.0.0.1:${rtmp}"\n[live]\npath = "${join(directory, 'live')}"\n`
     + `[store]\npath = "${join(directory, 'store')}"\n[[store.credentials]]\naccess_key_id = "encoder"\nsecret_access_key = "${secret}"\n`
-    + ['news', 'text', 'captions', 'outage-dash', 'outage-hls'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
+    + [...protocolNames, 'text', 'captions', 'outage-dash', 'outage-hls', 'outage-wall'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
       + `window = "2m"\n${name === 'captions' ? 'captions = "CC1=und CC3=und SERVICE1=und"\n' : ''}`).join(''));
   const server = start(directory, 'serve', ['serve', '--config', config]);
   const demo = start(directory, 'demo', ['demo', '--listen', `127.0.0.1:${demoPort}`]);
   await reachable(`http://127.0.0.1:${admin}/readyz`, server.child, server.log);
   await reachable(`http://127.0.0.1:${demoPort}/`, demo.child, demo.log);
-  // An encoder in real time. What it films says when it was filmed.
-  const camera = spawn(process.execPath, [join(root, 'tests/clients/camera.js')], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const encoder = spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-thread_queue_size', '64',
-    '-f', 'rawvideo', '-pixel_format', 'yuv420p', '-video_size', '320x180', '-framerate', '25', '-i', 'pipe:0',
-    '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:beep_factor=4:sample_rate=48000',
-    '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
-    '-sc_threshold', '0', '-b:v', '400k', '-c:a', 'aac', '-f', 'flv', `rtmp://127.0.0.1:${rtmp}/live/news?key=${key}`],
-  { stdio: [camera.stdout, 'ignore', 'inherit'] });
-  const live = (manifest, channel = 'news') => `http://127.0.0.1:${port}/live/${channel}/${manifest}`;
+  // An encoder in real time, on a channel that has the name of the protocol. What it films says when it was filmed.
+  const film = (protocol) => {
+    const camera = spawn(process.execPath, [join(root, 'tests/clients/camera.js')], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const encoder = spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', '-thread_queue_size', '64',
+      '-f', 'rawvideo', '-pixel_format', 'yuv420p', '-video_size', '320x180', '-framerate', '25', '-i', 'pipe:0',
+      '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:beep_factor=4:sample_rate=48000', ...h264('400k'),
+      ...protocols[protocol](`http://encoder:${key}@127.0.0.1:${intake}/ingest/${protocol}`,
+        `rtmp://127.0.0.1:${rtmp}/live/${protocol}?key=${key}`)],
+    { stdio: [camera.stdout, 'ignore', 'inherit'] });
+    return { encoder, stop: () => [camera, encoder].forEach((child) => child.kill('SIGKILL')) };
+  };
+  const filmed = film('rtmp');
+  const live = (manifest, channel = 'rtmp') => `http://127.0.0.1:${port}/live/${channel}/${manifest}`;
   // Another, that a case starts and kills as it needs. Its clock begins at 0, or at so many milliseconds since 1970.
   const publish = (channel, begin, input = ['-re', '-f', 'lavfi', '-i', 'testsrc2=size=320x180:rate=25'], source = 'ignore') => spawn('ffmpeg', [
     '-hide_banner', '-nostdin', '-loglevel', 'error', ...input, '-re', '-f', 'lavfi', '-i', 'sine=frequency=660:sample_rate=48000',
-    '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '50', '-keyint_min', '50',
-    '-sc_threshold', '0', '-b:v', '300k', '-c:a', 'aac', ...(begin ? ['-output_ts_offset', String(begin / 1000)] : []),
+    ...h264('300k'), ...(begin ? ['-output_ts_offset', String(begin / 1000)] : []),
     // Without frag_discont, ffmpeg counts from 0 whatever it is told.
     '-f', 'mp4', '-movflags', `cmaf+frag_keyframe+empty_moov+default_base_moof${begin ? '+frag_discont' : ''}`,
     '-frag_duration', '480000', '-method', 'POST',
     `http://encoder:${key}@127.0.0.1:${intake}/ingest/${channel}/both.cmfv`], { stdio: [source, 'ignore', 'ignore'] });
   // Pictures that say their timestamps, with a track of text that says each second which it is.
   const begun = Date.now();
-  const film = spawn(process.execPath, [join(root, 'tests/clients/camera.js'), String(begun)], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const beside = [film, publish('text', begun, ['-f', 'rawvideo', '-pixel_format', 'yuv420p', '-video_size', '320x180',
-    '-framerate', '25', '-i', 'pipe:0'], film.stdout), spawn('python3', [join(root, 'tests/text_track.py'),
+  const titled = spawn(process.execPath, [join(root, 'tests/clients/camera.js'), String(begun)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const beside = [titled, publish('text', begun, ['-f', 'rawvideo', '-pixel_format', 'yuv420p', '-video_size', '320x180',
+    '-framerate', '25', '-i', 'pipe:0'], titled.stdout), spawn('python3', [join(root, 'tests/text_track.py'),
     `http://encoder:${key}@127.0.0.1:${intake}/ingest/text/en.cmft`], { stdio: ['ignore', 'ignore', 'inherit'] })];
   // Captions as a decoder of ffmpeg found them in the pictures, and as its encoder put them there again.
   beside.push(publish('captions', begun, ['-re', '-stream_loop', '-1', '-i', captioned]));
@@ -179,13 +196,24 @@ export async function startOrigin() {
       return { url, stop: () => pushing.kill('SIGKILL') };
     },
     publish,
+    /** The camera on another channel: { stop }, once players find it. */
+    film: async (protocol) => {
+      const { encoder, stop } = film(protocol);
+      try {
+        await reachable(live('index.m3u8', protocol), encoder, server.log);
+        await reachable(live('index.mpd', protocol), encoder, server.log);
+      } catch (error) {
+        stop();
+        throw error;
+      }
+      return { stop };
+    },
     liveSince,
     demoUrl: `http://127.0.0.1:${demoPort}/`,
     log: () => readFileSync(server.log, 'utf8') + readFileSync(demo.log, 'utf8'),
     stop: async () => {
       for (const one of beside) one.kill('SIGKILL');
-      camera.kill('SIGKILL');
-      encoder.kill('SIGKILL');
+      filmed.stop();
       await Promise.all([server.stop(), demo.stop()]);
       rmSync(directory, { recursive: true, force: true });
     },

@@ -1,7 +1,8 @@
 // Players in headless Chromium against a running Headwater: hls.js, dash.js, Shaka Player and the demo's own page.
 // Usage: node run.js [NAME...]   runs the cases whose names contain one of the words.
 // Environment: CHROMIUM (default /usr/bin/chromium), HEADWATER_BIN, HEADWATER_TEST_MEDIA, HEADWATER_SCREENSHOTS (a folder),
-// HEADWATER_LIVE_SECONDS (how long a live channel is watched, default 20).
+// HEADWATER_LIVE_SECONDS (how long a live channel is watched, default 20), HEADWATER_LIVE_THOROUGH (set: every player over every
+// protocol that encoders publish, not one of them).
 
 import { mkdtempSync, mkdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -11,7 +12,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
-import { startOrigin } from './origin.js';
+import { protocolNames, startOrigin } from './origin.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const scripts = {
@@ -51,6 +52,14 @@ const pushSeconds = 10;
 const pushLatencyMax = { hls: 8, dash: 6 };
 /** From the camera to the eye, in seconds. Shaka does not aim at a latency over HLS: it keeps the hold-back it is told. */
 const liveLatencyMax = { hls: 3, dash: 2.5, 'shaka m3u8': 8, 'shaka mpd': 8 };
+/** What protocols that bring pieces add to that: a fragment of half a second, a file of two. Of files there are no parts, and players
+ * keep three segments of distance. */
+const pieces = { cmaf: 1, 'dash-push': 1 };
+const ofFiles = 13;
+const latencyMaxOver = (protocol, label) => (protocol === 'hls-push' ? ofFiles : liveLatencyMax[label] + (pieces[protocol] ?? 0));
+const isThorough = Boolean(process.env.HEADWATER_LIVE_THOROUGH);
+/** Otherwise: over RTMP every player has a case of its own. */
+const seldom = { cmaf: [['hls', 'index.m3u8']], 'hls-push': [['hls', 'index.m3u8']], 'dash-push': [['dash', 'index.mpd']] };
 /** Every cue of the sample's subtitles in a language: when it is shown, in seconds, and its words. */
 const timedCuesOf = (language) => readFileSync(join(here, `../media/subtitles.${language}.vtt`), 'utf8')
   .split('\n\n').map((block) => block.trim().split('\n')).filter((lines) => lines[1]?.includes('-->')).map(([, timing, text]) => {
@@ -67,6 +76,7 @@ const liveCues = 6;
 /** How old a channel is before its text is looked at, in seconds. */
 const youngSeconds = 12;
 
+const labelOf = (player, manifest) => (player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player);
 const check = (condition, message) => { if (!condition) throw new Error(message); };
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
@@ -318,10 +328,37 @@ async function watchLive(view, latencyMax, seconds = liveSeconds, hasCamera = tr
   check(seen.length > seconds * (hasCamera ? 5 : 0.5), `${seen.length} pictures were seen in ${seconds} s`);
   for (const all of [seen, thought]) all.sort((a, b) => a - b);
   const percentile = (all, percent) => all[Math.ceil((percent / 100) * all.length) - 1].toFixed(2);
-  const note = `${hasCamera ? 'glass to player' : 'latency'} ${percentile(seen, 50)}/${percentile(seen, 99)} s (p50/p99 of ${seen.length} pictures), by the player `
-    + `${percentile(thought, 50)}/${percentile(thought, 99)} s`;
+  const spread = (all) => `${all[0].toFixed(2)}/${percentile(all, 50)}/${percentile(all, 99)}/${all.at(-1).toFixed(2)} s`;
+  const note = `${hasCamera ? 'glass to player' : 'latency'} ${spread(seen)} (min/p50/p99/max of ${seen.length} pictures), by the player ${spread(thought)}`;
   check(percentile(seen, 99) < latencyMax, `${note}: expected less than ${latencyMax} s`);
-  return `${note}, ${after.frames - started.frames} frames`;
+  return `${note}, ${after.frames - before.frames} frames, ${after.dropped - before.dropped} dropped`;
+}
+
+/** Players side by side at the live edge of a channel that an encoder publishes over a protocol. */
+async function publishedOver(context, pagePort, origin, protocol, players) {
+  const filmed = protocol === 'rtmp' ? null : await origin.film(protocol);
+  // Of their own: players that wait for playlists and parts, all of them at once, would use up a browser's connections to one host.
+  const contexts = [];
+  try {
+    const watch = async ([player, manifest]) => {
+      const label = labelOf(player, manifest);
+      const own = await context.browser().newContext();
+      contexts.push(own);
+      const view = await open(own, pagePort, player, origin.live(manifest, protocol));
+      try {
+        return [label, await watchLive(view, latencyMaxOver(protocol, label)), true];
+      } catch (error) {
+        return [label, `${error.message} ${JSON.stringify(await view.state())} ${view.failures.join('; ')}`, false];
+      }
+    };
+    const seen = await Promise.all(players.map(watch));
+    const notes = seen.map(([label, note]) => `${label}: ${note}`).join('\n');
+    check(seen.every(([, , isGood]) => isGood), notes);
+    return players.length > 1 ? `\n${notes}` : notes;
+  } finally {
+    filmed?.stop();
+    for (const one of contexts) await one.close();
+  }
 }
 
 /** Words of a channel say the second they are said in, from 0.2 s after it began until its end, and so do the pictures. */
@@ -375,8 +412,9 @@ async function outage(context, pagePort, origin, manifest, channel, clock) {
     await until(async () => (await fetch(index)).status, (status) => status === 200, 30, 'the channel');
     await sleep(outageSeconds * 1000);
     const views = [];
-    // hls.js does not always: what it has tried again in vain while nothing came decides whether it jumps over the gap.
-    for (const [player] of pairs.filter(([name, of]) => of === manifest && name !== 'hls')) {
+    // hls.js jumps over a hole only if the lengths of the gaps in it are its length, as they are before a discontinuity. An encoder
+    // that keeps the clock of the wall comes back in the middle of a slot, and no gap that was listed changes.
+    for (const [player] of pairs.filter(([name, of]) => of === manifest && (name !== 'hls' || clock === 'zero'))) {
       contexts.push(await context.browser().newContext());
       const view = await open(contexts.at(-1), pagePort, player, index);
       await view.page.evaluate(() => window.player.play());
@@ -551,7 +589,7 @@ async function main() {
     }
   };
   for (const [player, manifest] of pairs) {
-    const label = player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player;
+    const label = labelOf(player, manifest);
     add(stored, `${label} sample to the end`, inPage(player, manifest, 'sample', samplePlays));
     add(stored, `${label} sample switches`, inPage(player, manifest, 'sample', sampleSwitches));
     for (const asset of origin.assets.filter((name) => !['sample', 'captions', 'numbered'].includes(name))) {
@@ -592,8 +630,8 @@ async function main() {
   }
   add(stored, 'form video index.mp4 clip', inPage('video', `index.mp4?tracks=v2,a1&${clipQuery}`, 'sample', clipAndFilter));
   for (const [player, manifest] of pairs) {
-    const label = player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player;
-    const onChannel = (query, scenario, channel = 'news') => async (context) => {
+    const label = labelOf(player, manifest);
+    const onChannel = (query, scenario, channel = 'rtmp') => async (context) => {
       const view = await open(context, pages.address().port, player, origin.live(manifest, channel) + await query());
       try {
         return await scenario(view);
@@ -624,6 +662,10 @@ async function main() {
       return `?start=${from.toFixed(3)}&end=${(from + shiftSeconds / 2).toFixed(3)}`;
     }, catchesUp));
   }
+  for (const protocol of protocolNames) {
+    const players = isThorough ? pairs : seldom[protocol];
+    if (players) add(live, `live over ${protocol}`, (context) => publishedOver(context, pages.address().port, origin, protocol, players));
+  }
   for (const [player, push] of [['hls', 'hls-ts'], ['hls', 'hls-fmp4'], ['dash', 'll-dash']]) {
     add(live, `${player} store ${push}`, async (context) => {
       const pushed = await origin.push(push);
@@ -646,7 +688,9 @@ async function main() {
     });
   }
   add(live, 'outage over DASH', (context) => outage(context, pages.address().port, origin, 'index.mpd', 'outage-dash', 'zero'));
-  add(live, 'outage over HLS', (context) => outage(context, pages.address().port, origin, 'index.m3u8', 'outage-hls', 'wall'));
+  add(live, 'outage over HLS', (context) => outage(context, pages.address().port, origin, 'index.m3u8', 'outage-hls', 'zero'));
+  add(live, 'outage over HLS, by the clock of the wall',
+    (context) => outage(context, pages.address().port, origin, 'index.m3u8', 'outage-wall', 'wall'));
   add(live, 'demo page', (context) => demoPage(context, origin.demoUrl, screenshots));
   let [passed, failed] = [0, 0];
   const worker = async (queue) => {
@@ -657,7 +701,7 @@ async function main() {
       try {
         const note = await run(context);
         passed += 1;
-        console.log(`ok   clients ${name} (${((Date.now() - started) / 1000).toFixed(1)} s): ${note}`);
+        console.log(`ok   clients ${name} (${((Date.now() - started) / 1000).toFixed(1)} s): ${note.split('\n').join('\n     ')}`);
       } catch (error) {
         failed += 1;
         console.log(`FAIL clients ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)\n     ${error.message.split('\n').join('\n     ')}`);

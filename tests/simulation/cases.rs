@@ -270,6 +270,53 @@ fn text_goes_on_where_nothing_is_said() {
     }
 }
 
+/// Who pushes whole files is followed at the latency of whole segments, over crashes and while nobody publishes, until somebody
+/// else brings frame by frame.
+#[test]
+fn there_are_parts_only_of_what_is_sent_in_small_pieces() {
+    let has_parts = |world: &World| {
+        let snapshot = world.writer.channel().snapshot();
+        let broadcast = snapshot.broadcast(None).expect("it is published");
+        broadcast.grid.part.is_some()
+    };
+    let mut world = plain();
+    world.connect_all(false, 0);
+    let push = |world: &mut World, at: usize| {
+        for track in 0..2 {
+            let chunk = Event::Chunk { track, duration: Duration::MAX };
+            world.writer.feed(world.encoders[at].session, chunk, world.now).expect("it is wanted");
+        }
+    };
+    push(&mut world, 0);
+    world.run(Duration::from_secs(20));
+    assert!(!has_parts(&world));
+    world.crash(Crash::Process);
+    world.disturb();
+    assert!(!has_parts(&world));
+    world.run(Duration::from_secs(3));
+    assert!(!has_parts(&world));
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(10));
+    assert!(has_parts(&world));
+    world.crash(Crash::Process);
+    world.disturb();
+    assert!(has_parts(&world));
+    // One that stands by does not count before it steps in.
+    world.connect_all(false, 0);
+    let session = world.writer.publish(SourceName::Main, world.now).expect("it stands by");
+    let standby = Encoder { session, ..world.encoders[0].clone() };
+    world.announce(&standby);
+    world.encoders.push(standby);
+    push(&mut world, 1);
+    world.run(Duration::from_secs(10));
+    assert!(has_parts(&world));
+    let first = world.encoders.remove(0).session;
+    world.writer.unpublish(first, world.now);
+    world.disturb();
+    world.run(Duration::from_secs(10));
+    assert!(!has_parts(&world));
+}
+
 /// RFC 8216bis §6.2.2: EXT-X-MEDIA-SEQUENCE does not decrease, whatever the operator writes into the configuration while the
 /// server is down.
 #[test]

@@ -11,13 +11,15 @@ pub(in crate::ingest) fn line((name, event): (Arc<str>, Event)) -> String {
     match event {
         Event::Track { format, .. } => format!("{name}: {:?} {} {:?}", format.kind, format.language, format.bit_rate),
         Event::Sample { sample, .. } => format!("{name} @{}", sample.decode_time.0),
+        Event::Chunk { .. } => unreachable!("they are left out"),
         Event::Marker(_) => format!("{name}: marker"),
         Event::End => format!("{name}: end"),
     }
 }
 
 fn lines(publisher: &mut Publisher) -> Vec<String> {
-    std::iter::from_fn(|| publisher.poll()).map(line).collect()
+    let events = std::iter::from_fn(|| publisher.poll());
+    events.filter(|(_, event)| !matches!(event, Event::Chunk { .. })).map(line).collect()
 }
 
 /// Video of three samples; [`fragmented`] has audio too.

@@ -1,5 +1,5 @@
 //! An HLS packager that puts its files to a server: segments (MPEG-TS, fragmented MP4, packed audio), headers and playlists
-//! of RFC 8216, as ffmpeg `-f hls -method PUT` and cloud encoders send them.
+//! of RFC 8216, WebVTT among the segments, as ffmpeg `-f hls -method PUT` and cloud encoders send them.
 //!
 //! A segment's name says which rendition it is of, so that it need not wait for its playlist, which ffmpeg sends after it; a
 //! playlist that lists it knows better. Playlists say what names leave open: languages and the end. Their wall clock and discontinuities come
@@ -10,6 +10,7 @@ mod playlist;
 mod rendition;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,15 +24,21 @@ use crate::base::limits::{
 use crate::media::feed::Event;
 use crate::media::isobmff::stream;
 use crate::media::mpegts;
+use crate::media::webvtt;
 
 use playlist::{Labels, Media, Playlist};
 use rendition::{Header, Rendition, Segment};
+use text::Text;
 
 /// What one encoder sends to one channel. Requests may overlap. That it deletes old segments says nothing about the feed,
 /// and is not for this module to know.
 #[derive(Debug, Default)]
 pub struct Publisher {
     renditions: BTreeMap<Arc<str>, Rendition>,
+    /// Those of WebVTT, whose segments are called like those that they belong to.
+    texts: BTreeMap<Arc<str>, Text>,
+    /// The newest time in the other renditions, in milliseconds.
+    now: Option<i64>,
     /// Media playlists by path.
     playlists: BTreeMap<String, Media>,
     /// What multivariant playlists say of media playlists, by their path.
@@ -57,6 +64,8 @@ enum Body {
     Start(BytesMut),
     /// In which rendition, and its number.
     Segment(Arc<str>, u64),
+    /// Of WebVTT, which is read when it is whole.
+    Text(BytesMut),
     Refused,
 }
 
@@ -89,6 +98,10 @@ pub enum Error {
     NoHeader { path: String },
     #[error("{path}: found a body that begins 0x{found}, expected MPEG-TS, fragmented MP4 or packed audio")]
     Unknown { path: String, found: String },
+    #[error("{path}: found a segment of WebVTT of more than {} bytes, expected a smaller one", text::SEGMENT_BYTES_MAX)]
+    LongText { path: String },
+    #[error(transparent)]
+    Text(#[from] webvtt::Error),
     #[error("another request took the place of {path}")]
     Superseded { path: String },
     #[error("{path}: {error}")]
@@ -129,6 +142,9 @@ impl Publisher {
             if start.is_empty() {
                 return Ok(());
             }
+            if text::is_begun_by(&start) {
+                return self.text(&request.path, &start);
+            }
             if is_fragmented(&start) && !has_media(&start) {
                 return self.header(request.path, start);
             }
@@ -136,6 +152,7 @@ impl Publisher {
         }
         match request.body {
             Body::Playlist(body) => self.playlist(&request.path, &body),
+            Body::Text(body) => self.text(&request.path, &body),
             Body::Segment(rendition, number) => {
                 let known = self.renditions.get_mut(&rendition);
                 let superseded = || Error::Superseded { path: request.path.clone() };
@@ -174,6 +191,10 @@ impl Publisher {
                 if start.len() < SNIFFED_BYTES {
                     return Ok(());
                 }
+                if text::is_begun_by(start) {
+                    request.body = Body::Text(start.split());
+                    return self.take(request, Bytes::new());
+                }
                 // A header stays until it is whole: nothing but the boxes behind it tell it from a segment.
                 if is_fragmented(start) && !has_media(start) {
                     let is_long = start.len() as u64 > STREAM_BOX_BYTES_MAX;
@@ -181,6 +202,13 @@ impl Publisher {
                 }
                 let start = start.split().freeze();
                 self.segment(request, start)
+            }
+            Body::Text(body) if body.len() + bytes.len() > text::SEGMENT_BYTES_MAX => {
+                Err(Error::LongText { path: request.path.clone() })
+            }
+            Body::Text(body) => {
+                body.extend_from_slice(&bytes);
+                Ok(())
             }
             Body::Segment(rendition, number) => {
                 let (rendition, number) = (rendition.clone(), *number);
@@ -269,6 +297,41 @@ impl Publisher {
         Ok(())
     }
 
+    /// A segment of WebVTT.
+    fn text(&mut self, path: &str, body: &[u8]) -> Result<(), Error> {
+        let name: Arc<str> = format!("{}-text", name::rendition(path)?).into();
+        let is_new = !self.texts.contains_key(&name);
+        if is_new && self.renditions.len() + self.texts.len() >= PUBLISHER_RENDITIONS_MAX {
+            return Err(Error::TooMany { what: "renditions" });
+        }
+        let text = self.texts.entry(name.clone()).or_default();
+        if is_new {
+            let lists = |media: &Media| media.segments.iter().any(|listed| listed.path == path);
+            let playlist = self.playlists.iter().find(|(_, media)| lists(media)).map(|(playlist, _)| playlist);
+            text.label(playlist.and_then(|playlist| self.labels.get(playlist)));
+        }
+        let events = text.read(path, body, self.now)?;
+        self.outputs.extend(events.into_iter().map(|event| (name.clone(), Output::Event(event))));
+        Ok(())
+    }
+
+    /// What playlists say of WebVTT: labels, and the end. Its segments are known by their names.
+    fn tell_texts(&mut self) {
+        for (path, media) in &self.playlists {
+            let of = media.segments.last().and_then(|listed| name::rendition(&listed.path).ok());
+            let Some((name, text)) =
+                of.and_then(|of| self.texts.iter_mut().find(|(name, _)| ***name == *format!("{of}-text")))
+            else {
+                continue;
+            };
+            let is_its = media.segments.iter().any(|listed| name::is_text(&listed.path));
+            let labels = self.labels.get(path).filter(|_| is_its);
+            let labelled = labels.and_then(|labels| text.label(Some(labels)));
+            let ended = if is_its && media.is_ended { text.finish() } else { None };
+            self.outputs.extend(labelled.into_iter().chain(ended).map(|event| (name.clone(), Output::Event(event))));
+        }
+    }
+
     fn give_up(&mut self, rendition: &Arc<str>, number: u64) {
         if let Some(known) = self.renditions.get_mut(rendition) {
             known.abandon(number);
@@ -307,6 +370,7 @@ impl Publisher {
                 self.playlists.insert(path.to_owned(), media);
             }
         }
+        self.tell_texts();
         let names: Vec<Arc<str>> = self.renditions.keys().cloned().collect();
         names.iter().for_each(|name| self.drain(name));
         Ok(())
@@ -315,6 +379,7 @@ impl Publisher {
     fn drain(&mut self, name: &Arc<str>) {
         let Some(rendition) = self.renditions.get_mut(name) else { return };
         self.outputs.extend(rendition.outputs().map(|output| (name.clone(), output)));
+        self.now = rendition.newest().or(self.now);
     }
 }
 

@@ -35,6 +35,11 @@ pub fn directory(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
+/// Whether it is called a segment of WebVTT.
+pub fn is_text(path: &str) -> bool {
+    [".vtt", ".webvtt"].iter().any(|end| path.to_ascii_lowercase().ends_with(end))
+}
+
 /// The rendition of a segment, from its name alone, so that two servers that are fed by one encoder call it the same: the
 /// path without extension and number.
 pub fn rendition(path: &str) -> Result<String, Error> {

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::Timescale;
 use crate::base::limits::{WAITING_BYTES_MAX, WAITING_REQUESTS_MAX};
+use crate::base::units::rescale_floor;
 use crate::media::feed::{Event, Format, TrackKey};
 use crate::media::isobmff::stream;
 use crate::media::mpegts::{self, PackedAudio};
@@ -53,6 +56,8 @@ pub struct Rendition {
     /// Paths of those that were read.
     past: VecDeque<String>,
     outputs: Vec<Output>,
+    /// When the newest sample is due, in milliseconds.
+    newest: Option<i64>,
     is_ending: bool,
     is_ended: bool,
 }
@@ -110,6 +115,7 @@ impl Rendition {
             segments: VecDeque::new(),
             past: VecDeque::new(),
             outputs: Vec::new(),
+            newest: None,
             is_ending: false,
             is_ended: false,
         }
@@ -124,6 +130,11 @@ impl Rendition {
     pub fn has(&self, path: &str) -> bool {
         let held = self.segments.iter().map(|segment| &segment.path);
         self.past.iter().chain(held).any(|known| known == path)
+    }
+
+    /// When the newest sample is due, in milliseconds of its clock.
+    pub fn newest(&self) -> Option<i64> {
+        self.newest
     }
 
     pub fn outputs(&mut self) -> impl Iterator<Item = Output> + '_ {
@@ -337,8 +348,14 @@ impl Rendition {
                     let labelled = label(&format, &self.labels);
                     self.formats.insert(track, format);
                     self.outputs.push(Output::Event(Event::Track { track, format: labelled }));
+                    // Packagers put files when they are whole, and how long one lasts is known only then.
+                    self.outputs.push(Output::Event(Event::Chunk { track, duration: Duration::MAX }));
                 }
+                Event::Chunk { .. } => {}
                 Event::Sample { track, sample } => {
+                    let scale = self.formats.get(&track).map_or(Timescale::MILLIS, |format| format.timescale);
+                    let millis = rescale_floor(sample.decode_time, scale, Timescale::MILLIS).map(|time| time.0);
+                    self.newest = millis.or(self.newest);
                     self.outputs.push(Output::Event(Event::Sample { track, sample }));
                 }
                 // One stream's end is the rendition's only if the playlist says so too.

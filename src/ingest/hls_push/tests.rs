@@ -38,6 +38,13 @@ fn outputs(publisher: &mut Publisher) -> Vec<String> {
             Output::Event(Event::Track { track, format }) => {
                 format!("{name} track {track} {:?} {} {:?}", format.kind, format.language, format.name)
             }
+            // Of each track, behind it.
+            Output::Event(Event::Chunk { track, duration }) => {
+                assert_eq!(duration, std::time::Duration::MAX);
+                let announced = format!("{name} track {track} ");
+                assert!(lines.last().is_some_and(|last| last.starts_with(&announced)), "{lines:?}");
+                continue;
+            }
             Output::Event(Event::Marker(_)) => format!("{name} marker"),
             Output::Event(Event::End) => format!("{name} end"),
             Output::Notice(notice) => format!("{name} {notice}"),

@@ -218,7 +218,7 @@ mod tests {
                 format!("{track} {}{composition_offset:+}{sync} {}", decode_time.0, data.escape_ascii())
             }
             Event::Marker(Marker { time, .. }) => format!("marker {:?}", time.map(|(ticks, _)| ticks.0)),
-            Event::End => unreachable!("tags do not end feeds"),
+            Event::Chunk { .. } | Event::End => unreachable!("tags bring single samples, and do not end feeds"),
         };
         std::iter::from_fn(|| demuxer.poll_event()).map(short).collect()
     }

@@ -164,7 +164,8 @@ pub fn check_update(before: &Checked, after: &Checked) -> Result<(), String> {
         if !same || is_other_map {
             let _ = writeln!(wrong, "§6.2.1: {number} changed from {old:?} to {new:?}");
         }
-        if !new.parts.is_empty() && old.parts != new.parts {
+        // A channel that had no parts may come to have them.
+        if before.part_target.is_some() && !new.parts.is_empty() && old.parts != new.parts {
             let _ = writeln!(wrong, "§6.2.1: parts of {number} changed from {:?} to {:?}", old.parts, new.parts);
         }
     }

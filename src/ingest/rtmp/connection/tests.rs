@@ -77,6 +77,7 @@ fn converse(
                         format!("{stream}: {track} {} {}", sample.decode_time.0, sample.data.escape_ascii())
                     }
                     feed::Event::Marker(_) => format!("{stream}: marker"),
+                    feed::Event::Chunk { .. } => unreachable!("RTMP brings single samples"),
                     feed::Event::End => format!("{stream}: end"),
                 }),
                 Ok(Some(Event::Ignored { stream, error })) => events.push(format!("{stream}: ignored: {error}")),

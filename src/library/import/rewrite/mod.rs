@@ -132,7 +132,7 @@ impl<'a> Spools<'a> {
                 Some(spool) => spool.push(sample),
                 None => Ok(()),
             },
-            Event::Marker(_) | Event::End => Ok(()),
+            Event::Chunk { .. } | Event::Marker(_) | Event::End => Ok(()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -36,6 +37,8 @@ pub struct Track {
     /// The sample description that all samples must have, `None` if there is only one.
     pub description: Option<u32>,
     pub clock: Clock,
+    /// The longest run of samples in one fragment, as far as it was told.
+    pub chunk: Duration,
 }
 
 /// What the samples of a track become.
@@ -90,6 +93,7 @@ impl Header {
                     .filter(|before| before.timescale == source.timescale)
                     .map(|before| before.clock.clone())
                     .unwrap_or_default(),
+                chunk: before.filter(|_| same).map_or(Duration::ZERO, |before| before.chunk),
             });
         }
         if key == 0 && tracks.iter().all(|track| track.content == Content::Other) {
@@ -107,6 +111,21 @@ impl Header {
             Content::Media { format, .. } => Some(&**format),
             _ => None,
         })
+    }
+
+    /// Tells how much comes at once, where fragments have become longer. A `moof` states the sizes of its samples, so all of
+    /// them were made before it was sent.
+    pub fn measure(&mut self, samples: &VecDeque<Planned>, events: &mut VecDeque<Event>) {
+        for (index, track) in self.tracks.iter_mut().enumerate() {
+            let Content::Media { key, .. } = track.content else { continue };
+            let durations = samples.iter().filter(|sample| sample.track == index).map(|sample| sample.duration);
+            let ticks = durations.map(|duration| i64::from(duration.unwrap_or(0))).sum();
+            let duration = track.timescale.duration(Ticks(ticks));
+            if duration > track.chunk {
+                track.chunk = duration;
+                events.push_back(Event::Chunk { track: key, duration });
+            }
+        }
     }
 
     /// The earliest presentation time among samples, in the scale of the first track that has any.

@@ -302,6 +302,7 @@ impl Demuxer {
             return Err(error::Error::unexpected(moof.path, moof.at, found, "all of its samples").into());
         }
         self.planned = fragment::plan(moof, header, STREAM_FRAGMENT_SAMPLES_MAX)?.into();
+        header.measure(&self.planned, &mut self.events);
         let earliest = header.earliest(&self.planned);
         for message in std::mem::take(&mut self.messages) {
             self.events.push_back(Event::Marker(message.marker(earliest)));

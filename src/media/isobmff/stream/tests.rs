@@ -15,19 +15,25 @@ fn request(demuxer: &mut Demuxer, stream: &[u8], step: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for piece in stream.chunks(step) {
         let result = demuxer.handle(Bytes::copy_from_slice(piece));
-        lines.extend(std::iter::from_fn(|| demuxer.poll()).map(line));
+        lines.extend(said(demuxer));
         if let Err(error) = result {
             lines.push(error.to_string());
         }
     }
     let result = demuxer.finish();
-    lines.extend(std::iter::from_fn(|| demuxer.poll()).map(line));
+    lines.extend(said(demuxer));
     lines.extend(result.err().map(|error| error.to_string()));
     lines
 }
 
 fn events(file: &[Node], step: usize) -> Vec<String> {
     request(&mut Demuxer::new("f"), &bytes(file), step)
+}
+
+/// What there is, but for how much of it came at once.
+fn said(demuxer: &mut Demuxer) -> Vec<String> {
+    let events = std::iter::from_fn(|| demuxer.poll());
+    events.filter(|event| !matches!(event, Event::Chunk { .. })).map(line).collect()
 }
 
 fn line(event: Event) -> String {
@@ -56,6 +62,7 @@ fn line(event: Event) -> String {
             };
             format!("marker {} for {} {what}", scaled(marker.time), scaled(marker.duration))
         }
+        Event::Chunk { .. } => unreachable!("they are left out"),
         Event::End => "end".to_owned(),
     }
 }
@@ -97,10 +104,34 @@ fn a_sample_is_there_with_its_last_byte() {
     let media = stream.windows(4).position(|window| window == b"mdat").unwrap() + 4;
     let mut demuxer = Demuxer::new("f");
     demuxer.handle(Bytes::copy_from_slice(&stream[..media + 9])).unwrap();
-    assert_eq!(std::iter::from_fn(|| demuxer.poll()).count(), 2);
+    assert_eq!(said(&mut demuxer), TRACKS);
     demuxer.handle(Bytes::copy_from_slice(&stream[media + 9..media + 10])).unwrap();
     assert!(matches!(demuxer.poll(), Some(Event::Sample { .. })));
     assert_eq!(demuxer.poll(), None);
+}
+
+#[test]
+fn what_comes_at_once_is_told_when_it_is_longer() {
+    let mut demuxer = Demuxer::new("f");
+    let mut chunks = |stream: &[Node]| {
+        demuxer.handle(bytes(stream).into()).unwrap();
+        let events: Vec<Event> = std::iter::from_fn(|| demuxer.poll()).collect();
+        let chunk = |event: &Event| match event {
+            Event::Chunk { track, duration } => Some((*track, duration.as_micros())),
+            _ => None,
+        };
+        let sample = events.iter().position(|event| matches!(event, Event::Sample { .. }));
+        let last = events.iter().rposition(|event| chunk(event).is_some());
+        assert!(last.is_none_or(|last| Some(last) < sample), "{events:?}");
+        events.iter().filter_map(chunk).collect::<Vec<_>>()
+    };
+    assert_eq!(chunks(&fragmented()), [(0, 300_000), (1, 85_333)]);
+    assert_eq!(chunks(&fragment(600, 8_192)), []);
+    // By another default duration; the tracks are the same.
+    let mut header = fragmented();
+    replace(&mut header, "moov/mvex/trex[1]", full(b"trex", &[0, 1, 1, 200, 0, 0x0101_0000]));
+    let [moof, media] = fragment(900, 12_288);
+    assert_eq!(chunks(&[&header[..2], &[moof, media]].concat()), [(0, 600_000)]);
 }
 
 #[test]
@@ -395,7 +426,7 @@ proptest! {
         for step in steps.iter().cycle() {
             let (piece, left) = rest.split_at((*step).min(rest.len()));
             let result = demuxer.handle(Bytes::copy_from_slice(piece));
-            split.extend(std::iter::from_fn(|| demuxer.poll()).map(line));
+            split.extend(said(&mut demuxer));
             split.extend(result.err().map(|error| error.to_string()));
             rest = left;
             if rest.is_empty() {
@@ -403,7 +434,7 @@ proptest! {
             }
         }
         let result = demuxer.finish();
-        split.extend(std::iter::from_fn(|| demuxer.poll()).map(line));
+        split.extend(said(&mut demuxer));
         split.extend(result.err().map(|error| error.to_string()));
         // What an error was found with depends on how much of the box was there.
         let good = |lines: &[String]| lines.iter().filter(|line| !line.starts_with("f: ")).cloned().collect::<Vec<_>>();
