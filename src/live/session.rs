@@ -19,6 +19,8 @@ pub struct Session {
     pub id: SessionId,
     pub source: SourceName,
     pub is_active: bool,
+    /// It has said so, and sent nothing since.
+    pub has_ended: bool,
     /// Track identifiers and formats, by the publisher's own numbers.
     pub tracks: BTreeMap<TrackKey, (Arc<str>, Format)>,
     /// When its newest sample came.
@@ -56,6 +58,7 @@ impl Session {
             id,
             source,
             is_active,
+            has_ended: false,
             tracks: BTreeMap::new(),
             heard: now,
             burst: None,
@@ -68,6 +71,7 @@ impl Session {
     pub fn hear(&mut self, event: &Event, now: Duration) {
         let pause = now.saturating_sub(self.heard);
         self.heard = now;
+        self.has_ended = matches!(event, Event::End);
         let Event::Sample { track, sample } = event else { return };
         let Some((_, format)) = self.tracks.get(track) else { return };
         let time = to_nanos(sample.decode_time, format.timescale);
