@@ -213,6 +213,8 @@ pub const SEGMENT_TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// three target durations (RFC 8216bis §4.4.4.9) and available for three more (§6.2.2): with slots from 2/3 of a target
 /// duration on, nine segments and the open one.
 pub const LIVE_TAIL_SEGMENTS: usize = 10;
+/// The same at most, of a track whose journal cannot be written: older ones become gaps.
+pub const LIVE_TAIL_SEGMENTS_MAX: usize = 256;
 /// Publishers of one channel at once, those that stand by included.
 pub const LIVE_SESSIONS_MAX: usize = 64;
 /// Tracks of one channel, those that are gone but in the window included.

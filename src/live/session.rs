@@ -19,6 +19,8 @@ pub struct Session {
     pub id: SessionId,
     pub source: SourceName,
     pub is_active: bool,
+    /// It has said so, and sent nothing since.
+    pub has_ended: bool,
     /// Track identifiers and formats, by the publisher's own numbers.
     pub tracks: BTreeMap<TrackKey, (Arc<str>, Format)>,
     /// The longest stretch of video or sound that it sends at once.
@@ -59,6 +61,7 @@ impl Session {
             id,
             source,
             is_active,
+            has_ended: false,
             tracks: BTreeMap::new(),
             chunk: Duration::ZERO,
             has_samples: false,
@@ -73,6 +76,7 @@ impl Session {
     pub fn hear(&mut self, event: &Event, now: Duration) {
         let pause = now.saturating_sub(self.heard);
         self.heard = now;
+        self.has_ended = matches!(event, Event::End);
         let (Event::Sample { track, .. } | Event::Chunk { track, .. }) = event else { return };
         let Some((_, format)) = self.tracks.get(track) else { return };
         let sample = match event {

@@ -9,9 +9,9 @@ use super::segmenter::{Made, of_sequence};
 use super::snapshot::{File, Place, size};
 use crate::base::Ticks;
 use crate::base::growing::{End, Progress};
-use crate::base::limits::LIVE_TAIL_SEGMENTS;
+use crate::base::limits::{LIVE_TAIL_SEGMENTS, LIVE_TAIL_SEGMENTS_MAX};
 use crate::base::watch::Watch;
-use crate::media::broadcast::{Part, Position, SegmentRow, TailSegment};
+use crate::media::broadcast::{Journal, Part, Position, SegmentRow, TailSegment};
 
 /// An initialisation segment.
 #[derive(Debug)]
@@ -41,6 +41,15 @@ pub struct Shelf {
     lost: Option<u64>,
 }
 
+/// The rows of a file that a restart has found without all of them, and that nothing is added to any more.
+struct Completed(Vec<SegmentRow>);
+
+impl Journal for Completed {
+    fn rows(&self) -> &[SegmentRow] {
+        &self.0
+    }
+}
+
 struct Book {
     name: FileName,
     /// In bytes.
@@ -51,7 +60,8 @@ struct Book {
 
 impl Shelf {
     /// Puts back what was found. `discontinuities` of segments that have no row yet are told by their number. Segments
-    /// without a row that others follow are complete; the rows they lack are returned.
+    /// without a row that others follow are complete; the rows they lack are returned. Readers see them before they are on
+    /// disk.
     pub fn recover(
         found: Vec<FoundFile>,
         slot_of: impl Fn(Ticks) -> u64,
@@ -97,8 +107,28 @@ impl Shelf {
                 }
             }
         }
+        shelf.complete(&rows_missing);
         shelf.trim();
         (shelf, rows_missing)
+    }
+
+    /// Gives files other than the newest the rows they lack.
+    fn complete(&mut self, rows_missing: &[(FileName, SegmentRow)]) {
+        let files = Arc::make_mut(&mut self.files);
+        let older = files.len().saturating_sub(1);
+        for (file, book) in files.iter_mut().zip(&self.books).take(older) {
+            let missing = rows_missing.iter().filter(|(name, _)| *name == book.name).map(|(_, row)| *row);
+            let rows: Vec<_> = file.opened.journal.rows().iter().copied().chain(missing).collect();
+            if rows.len() == file.opened.journal.rows().len() {
+                continue;
+            }
+            let opened = Opened { media: file.opened.media.clone(), journal: Arc::new(Completed(rows)) };
+            let whole = Arc::new(File { init: file.init.clone(), opened, ..**file });
+            for place in self.places.iter_mut().filter(|place| Arc::ptr_eq(&place.file, file)) {
+                place.file = whole.clone();
+            }
+            *file = whole;
+        }
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -178,8 +208,12 @@ impl Shelf {
         }));
     }
 
-    pub fn has(&self, name: &FileName) -> bool {
-        self.books.iter().any(|book| book.name == *name)
+    /// Whether a row still says something of what there is.
+    pub fn wants(&self, file: &FileName, row: &SegmentRow) -> bool {
+        let Some(at) = self.books.iter().position(|book| book.name == *file) else { return false };
+        let number = row.number.get();
+        let is_in_memory = self.tail.first().is_some_and(|first| first.number <= number);
+        is_in_memory || self.files[at].opened.journal.rows().last().is_some_and(|last| last.number.get() >= number)
     }
 
     pub fn newest(&self) -> Option<&FileName> {
@@ -242,8 +276,21 @@ impl Shelf {
         Some((name, row))
     }
 
+    /// The tail as viewers are told: until its row is on disk, a crash would make the newest segment one that is being made
+    /// again. If nothing follows, it would not.
+    pub fn shown(&self, is_over: bool) -> Vec<TailSegment> {
+        let mut tail = self.tail.clone();
+        if let (Some(newest), Some(place), false) = (tail.last_mut(), self.places.last(), is_over) {
+            newest.is_complete &= has_row(place, newest.number);
+        }
+        tail
+    }
+
+    /// What has no row yet stays, or it would be a gap until it has one.
     fn trim(&mut self) {
         let surplus = self.tail.len().saturating_sub(LIVE_TAIL_SEGMENTS);
+        let of_rows = self.tail.iter().zip(&self.places).take_while(|(segment, place)| has_row(place, segment.number));
+        let surplus = of_rows.count().min(surplus).max(self.tail.len().saturating_sub(LIVE_TAIL_SEGMENTS_MAX));
         self.tail.drain(..surplus);
         self.places.drain(..surplus);
     }
@@ -283,6 +330,11 @@ impl Shelf {
     pub fn is_empty(&self) -> bool {
         self.tail.is_empty()
     }
+}
+
+fn has_row(place: &Place, number: u64) -> bool {
+    let rows = place.file.opened.journal.rows();
+    rows.last().is_some_and(|last| last.number.get() >= number)
 }
 
 fn row(segment: &TailSegment, place: &Place) -> SegmentRow {

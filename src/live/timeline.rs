@@ -72,7 +72,11 @@ impl Anchor {
         let jump = LIVE_JUMP.as_nanos() as Nanos;
         let follows =
             |anchor: Anchor, repeated: Nanos| track_end.is_none_or(|end| time + anchor.nanos() >= end - repeated);
-        let is_near = |anchor: Anchor| (time + anchor.nanos() - now).abs() <= jump;
+        // To the time of day, or to what is published: a clock that is far from the one has brought the channel to the other.
+        let is_near = |anchor: Anchor| {
+            let media_time = time + anchor.nanos();
+            [Some(now), channel_end].into_iter().flatten().any(|near| (media_time - near).abs() <= jump)
+        };
         let makes_sense = |anchor: Anchor| is_near(anchor) && follows(anchor, REPEATED);
         // Tracks of one clock stay side by side, however far that clock is from the time of day.
         if let Known::InUse(anchor) = known
@@ -80,13 +84,19 @@ impl Anchor {
         {
             return anchor;
         }
-        if (time - now).abs() <= LIVE_WALL_CLOCK.as_nanos() as Nanos && follows(Anchor::WALL_CLOCK, jump) {
+        let is_wall_clock = (time - now).abs() <= LIVE_WALL_CLOCK.as_nanos() as Nanos;
+        if is_wall_clock && follows(Anchor::WALL_CLOCK, REPEATED) {
             return Anchor::WALL_CLOCK;
         }
         if let Known::Old(anchor) = known
             && makes_sense(anchor)
         {
             return anchor;
+        }
+        // More of what was sent before may be sent again; and where one track of a clock is within that, so are the others.
+        let again = if known == Known::InUse(Anchor::WALL_CLOCK) { jump + jump / 2 } else { jump };
+        if is_wall_clock && follows(Anchor::WALL_CLOCK, again) {
+            return Anchor::WALL_CLOCK;
         }
         // Of use for as long as the publisher's clock was not set back.
         if let Some(anchor) = configured
@@ -353,12 +363,31 @@ mod tests {
                 Anchor(2_000),
             ),
             (
-                "alone after that",
+                "alone after that, as after a restart",
                 unix - 20 * S,
                 Known::Old(Anchor(2_000)),
                 None,
                 Some(unix - 15 * S),
                 Some(unix),
+                Anchor(2_000),
+            ),
+            (
+                "beside others that are ahead of the time of day",
+                unix,
+                Known::InUse(Anchor(1_100)),
+                None,
+                Some(unix - 5 * S),
+                Some(unix + 12 * S),
+                Anchor(1_100),
+            ),
+            ("the same clock again, 9 s back", unix - 9 * S, Known::Old(Anchor(0)), None, Some(unix), None, Anchor(0)),
+            (
+                "another track of it, a little further back",
+                unix - 10 * S - 1,
+                Known::InUse(Anchor(0)),
+                None,
+                Some(unix),
+                None,
                 Anchor(0),
             ),
         ] {

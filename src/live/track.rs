@@ -461,14 +461,18 @@ impl TrackWriter {
         self.learnt.is_none() && self.held.len() > least
     }
 
-    /// A segment is complete.
+    /// A segment is complete. Where the disk lags behind, it may be of the format before.
     pub fn measure(&mut self) -> bool {
-        let (Some(learnt), Some(segment)) = (&self.shown, self.shelf.tail.last()) else { return false };
+        let (Some(learnt), Some(segment)) = (&self.learnt, self.shelf.tail.last()) else { return false };
+        if segment.init != learnt.init.name {
+            return false;
+        }
         let bits = super::snapshot::size(segment) as f64 * 8.0;
         self.meter.add(bits, learnt.pace.timescale.seconds(segment.duration))
     }
 
-    pub fn snapshot(&self, grid: &Grid) -> Option<Arc<TrackSnapshot>> {
+    /// `is_over`: the channel has ended.
+    pub fn snapshot(&self, grid: &Grid, is_over: bool) -> Option<Arc<TrackSnapshot>> {
         let learnt = self.shown.as_ref()?;
         (!self.shelf.is_empty()).then(|| {
             Arc::new(TrackSnapshot {
@@ -477,7 +481,7 @@ impl TrackWriter {
                 part_target: part_target(grid, &learnt.pace),
                 watch: self.shelf.watch.clone(),
                 files: self.shelf.files.clone(),
-                tail: self.shelf.tail.clone(),
+                tail: self.shelf.shown(is_over),
                 places: self.shelf.places.clone(),
             })
         })

@@ -53,7 +53,7 @@ pub struct ChannelWriter {
     /// Since when samples wait for the grid.
     waiting_since: Option<Duration>,
     jobs: VecDeque<Job>,
-    /// Rows that could not be written, of segments that were listed.
+    /// Rows that could not be written, by track in the order of their numbers. Their segments stay in memory.
     late_rows: Vec<(FileName, SegmentRow)>,
     job_bytes: usize,
     upkeep: VecDeque<Op>,
@@ -242,6 +242,9 @@ impl ChannelWriter {
     pub fn tick(&mut self, now: Duration) {
         if matches!(self.held_up, HeldUp::ByFailure) {
             self.held_up = HeldUp::No;
+        }
+        if self.jobs.is_empty() {
+            self.jobs.extend(self.late_rows.drain(..).map(|(file, row)| Job::Row { file, row }));
         }
         self.is_state_new |= std::mem::take(&mut self.is_state_unsaved);
         self.upkeep.extend(self.undeleted.drain(..).map(|file| Op::Delete { file }));
@@ -609,6 +612,16 @@ impl ChannelWriter {
         self.is_state_new = true;
     }
 
+    /// Begins a track with the samples there are.
+    fn make_do(&mut self, name: &Arc<str>, now: Duration) {
+        let Some(track) = self.tracks.get_mut(name).filter(|track| track.segmenter.is_none() && track.could_learn())
+        else {
+            return;
+        };
+        track.learn(&mut Vec::new());
+        self.begin(name, now);
+    }
+
     /// Decides the grid once enough is known, or in any case if `forced`.
     fn decide(&mut self, forced: bool, now: Duration) {
         if forced {
@@ -682,11 +695,16 @@ impl ChannelWriter {
     }
 
     fn end(&mut self, id: SessionId, now: Duration) {
+        // Nothing more comes to learn from.
+        if self.grid.is_none() {
+            self.decide(true, now);
+        }
         let names: Vec<_> = self.tracks.values().filter(|track| track.owner == id).map(|t| t.id.clone()).collect();
         for name in names {
+            self.make_do(&name, now);
             self.close(&name);
         }
-        let goes_on = |session: &Session| session.id != id && (session.is_active || !session.is_silent(now));
+        let goes_on = |session: &Session| !session.has_ended && (session.is_active || !session.is_silent(now));
         self.is_ending |= self.options.end && !self.sessions.values().any(goes_on);
     }
 
@@ -695,7 +713,8 @@ impl ChannelWriter {
         self.is_ending = false;
         self.state = broadcast::State::Ended;
         self.is_state_new = true;
-        self.show();
+        let names: Vec<_> = self.tracks.keys().cloned().collect();
+        self.show_tracks(&names);
         for track in self.tracks.values() {
             track.shelf.watch.advance(ENDED);
         }
@@ -796,8 +815,8 @@ impl ChannelWriter {
                     (track.clone(), is_lost)
                 }
                 // Its file has left the window meanwhile.
-                Some(Job::Row { file, .. }) => {
-                    if self.tracks.get(&file.track).is_some_and(|track| track.shelf.has(file)) {
+                Some(Job::Row { file, row }) => {
+                    if self.tracks.get(&file.track).is_some_and(|track| track.shelf.wants(file, row)) {
                         return;
                     }
                     (file.track.clone(), true)
@@ -832,14 +851,11 @@ impl ChannelWriter {
         let Some((file, row)) = track.shelf.end(number) else { return };
         let settled = track.measure();
         self.is_state_new |= settled;
-        // Rows ascend, and a file that is closed takes no more of them.
-        let (late, others) =
-            std::mem::take(&mut self.late_rows).into_iter().partition(|(other, _)| *other.track == **name);
-        self.late_rows = others;
-        let rows: Vec<(FileName, SegmentRow)> = late;
-        let rows = rows.into_iter().filter(|(other, _)| *other == file).chain([(file.clone(), row)]);
+        // Rows ascend.
+        let late = self.late_rows.extract_if(.., |(other, _)| other.track == file.track);
+        let rows: Vec<_> = late.chain([(file.clone(), row)]).collect();
         // Viewers are told once it is on disk: a segment that was complete does not become one that is being made.
-        for (at, (file, row)) in rows.enumerate() {
+        for (at, (file, row)) in rows.into_iter().enumerate() {
             self.jobs.insert(at, Job::Row { file, row });
         }
     }
@@ -858,8 +874,10 @@ impl ChannelWriter {
                     && let Some(track) = self.tracks.get_mut(track)
                 {
                     track.shelf.created(name, opened, init);
-                    if let Some(previous) = track.shelf.previous() {
-                        self.upkeep.push_back(Op::Close { file: previous.clone() });
+                    if let Some(previous) = track.shelf.previous().cloned()
+                        && !self.lacks_rows(&previous)
+                    {
+                        self.upkeep.push_back(Op::Close { file: previous });
                     }
                 }
             }
@@ -883,13 +901,17 @@ impl ChannelWriter {
         self.is_unsynced = true;
     }
 
-    /// Closes a file that a restart has found without all of its rows, and that is not the newest.
+    /// Closes a file that had not all of its rows when the next one was begun, or when a restart found it.
     fn close_completed(&mut self, file: FileName) {
         let is_newest = self.tracks.get(&file.track).is_some_and(|track| track.shelf.newest() == Some(&file));
-        let has_more = self.jobs.iter().any(|job| matches!(job, Job::Row { file: other, .. } if *other == file));
-        if !is_newest && !has_more {
+        if !is_newest && !self.lacks_rows(&file) {
             self.upkeep.push_back(Op::Close { file });
         }
+    }
+
+    fn lacks_rows(&self, file: &FileName) -> bool {
+        self.jobs.iter().any(|job| matches!(job, Job::Row { file: other, .. } if other == file))
+            || self.late_rows.iter().any(|(other, _)| other == file)
     }
 
     fn failed(&mut self, failure: Failure) {
@@ -904,19 +926,27 @@ impl ChannelWriter {
         }
         // The live edge lives on: what cannot be written is left out.
         self.attempts = 0;
-        self.counts.lost += 1;
         match self.jobs.pop_front() {
             Some(Job::Part { track, made, .. }) => {
+                self.counts.lost += 1;
                 self.job_bytes -= made.size as usize;
                 self.counts.parts_done += 1;
                 if let Some(track) = self.tracks.get_mut(&track) {
                     track.shelf.lose(made.number);
                 }
             }
-            // The live edge does not wait for it: it is tried again with the track's next one.
+            // The live edge does not wait for it: it is tried again when there is nothing else to do, and before the track's
+            // next one. Nor do those behind it go before it.
             Some(Job::Row { file, row }) => {
-                self.show_track(&file.track);
-                self.late_rows.push((file, row));
+                self.late_rows.push((file.clone(), row));
+                let late_rows = &mut self.late_rows;
+                self.jobs.retain(|job| match job {
+                    Job::Row { file: other, row } if *other == file => {
+                        late_rows.push((other.clone(), *row));
+                        false
+                    }
+                    _ => true,
+                });
             }
             Some(Job::End { .. }) | None => {}
         }
@@ -999,7 +1029,7 @@ impl ChannelWriter {
         let Some(grid) = self.grid else { return };
         for name in names {
             let Some(track) = self.tracks.get(name) else { continue };
-            match track.snapshot(&grid) {
+            match track.snapshot(&grid, self.state == broadcast::State::Ended) {
                 Some(view) => drop(self.views.insert(name.clone(), view)),
                 None => drop(self.views.remove(name)),
             }
@@ -1024,7 +1054,11 @@ impl ChannelWriter {
                 false => self.begun(name).unwrap_or(furthest.saturating_sub(1)),
             })
         });
-        self.next = self.next.max(nexts.min().unwrap_or(furthest));
+        // One that has begun a segment of which nothing is shown yet holds the others up, too.
+        let unseen = self.tracks.values().filter(|track| track.format.kind != Kind::Text);
+        let unseen =
+            unseen.filter(|track| !self.views.contains_key(&track.id)).filter_map(|track| self.begun(&track.id));
+        self.next = self.next.max(nexts.chain(unseen).min().unwrap_or(furthest));
         let next = self.next;
         let oldest = self.tracks.values().filter_map(|track| track.shelf.oldest()).min().unwrap_or(self.origin);
         let left = next.saturating_sub(slots(&grid, self.options.window));
@@ -1055,8 +1089,7 @@ impl ChannelWriter {
         // What silent tracks have left out is a gap by now, and stays one.
         let passed = Position { number: next, parts: 0 };
         for track in self.tracks.values_mut().filter(|track| track.format.kind != Kind::Text) {
-            if self.views.contains_key(&track.id)
-                && track.shelf.position() < passed
+            if track.shelf.position() < passed
                 && let Some(segmenter) = &mut track.segmenter
             {
                 segmenter.not_before(next);

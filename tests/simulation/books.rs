@@ -47,6 +47,11 @@ impl Books {
         assert!(broadcast.first >= self.first, "the window went back: {} {}", broadcast.first, self.first);
         assert!(broadcast.first <= broadcast.next);
         self.first = broadcast.first;
+        let (edge, fingerprint) = snapshot.edge().expect("something is published");
+        assert_eq!(fingerprint, broadcast.fingerprint());
+        for (short, whole) in edge.tracks.iter().zip(&broadcast.tracks) {
+            assert_eq!(edge.listed(short), broadcast.listed(whole), "{}", whole.track.id);
+        }
         for track in &broadcast.tracks {
             let (id, scale) = (&track.track.id, track.track.timescale);
             let parts = self.parts.entry(id.clone()).or_default();

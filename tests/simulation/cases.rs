@@ -350,3 +350,60 @@ fn a_restart_completes_the_journals_of_closed_files() {
     assert_eq!(listed(&world, "v1"), before);
     assert_eq!(world.writer.counts().lost, 0);
 }
+
+/// Where a second key frame is waited for, all tracks have much to write at once, and one is shown before the others.
+#[test]
+fn tracks_that_begin_together_are_listed_from_one_number_on() {
+    let mut world = plain();
+    world.connect_all(true, 0);
+    let silent = world.encoders.iter_mut().find(|encoder| encoder.source == SourceName::Rendition("high".to_owned()));
+    silent.expect("it is one of the ladder").feeds[0].is_muted = true;
+    // What was listed is compared part by part.
+    world.run(Duration::from_secs(12));
+    let (low, sound) = (listed(&world, "low-v1"), listed(&world, "sound-a1"));
+    assert!(low.len() >= 5 && low[0] == sound[0], "{low:?} {sound:?}");
+}
+
+#[test]
+fn an_encoder_that_ends_at_once_is_published() {
+    for ladder in [false, true] {
+        let mut world = with(Options { end: true, ..world::usual() });
+        world.connect_all(ladder, 0);
+        world.run(Duration::from_secs(1));
+        for session in world.encoders.iter().map(|encoder| encoder.session).collect::<Vec<_>>() {
+            world.writer.feed(session, Event::End, world.now).expect("it is wanted");
+        }
+        world.disconnect_all();
+        world.pump();
+        assert_eq!(state(&world), State::Ended);
+        let names = if ladder { ["high-v1", "sound-a1"] } else { ["v1", "a1"] };
+        let before = names.map(|track| listed(&world, track));
+        assert!(before.iter().all(|numbers| !numbers.is_empty()), "{before:?}");
+        world.run(Duration::from_secs(20));
+        assert_eq!(names.map(|track| listed(&world, track)), before);
+    }
+}
+
+/// RFC 8216bis §6.2.1: what was listed as a segment is not listed as a gap later, nor the other way round after a restart.
+#[test]
+fn a_journal_that_cannot_be_written_costs_no_segment() {
+    let mut world = plain();
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(50));
+    world.disk.mood.takes_no_rows = true;
+    // The next file is begun meanwhile.
+    world.run(Duration::from_secs(40));
+    world.disk.mood.takes_no_rows = false;
+    world.run(Duration::from_secs(30));
+    let before = listed(&world, "v1");
+    assert!(before.len() >= 56 && before.windows(2).all(|pair| pair[1] == pair[0] + 1), "{before:?}");
+    world.disk.mood.takes_no_rows = true;
+    world.run(Duration::from_secs(10));
+    world.crash(Crash::Process);
+    world.disk.mood.takes_no_rows = false;
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(20));
+    let after = listed(&world, "v1");
+    assert!(after.windows(2).all(|pair| pair[1] == pair[0] + 1), "{after:?}");
+    assert_eq!(world.writer.counts().lost, 0);
+}

@@ -22,6 +22,8 @@ pub struct Disk {
     lanes: [Option<Flight>; 2],
     pub mood: Mood,
     pub counts: Counts,
+    /// The newest state was not written, and the channel went on without it.
+    pub is_state_stale: bool,
     _temporary: tempfile::TempDir,
 }
 
@@ -36,6 +38,8 @@ pub struct Mood {
     pub stuck_until: Duration,
     /// There is room for so many bytes.
     pub room: Option<u64>,
+    /// Journals cannot be written, though media can.
+    pub takes_no_rows: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,6 +85,7 @@ impl Disk {
             lanes: [None, None],
             mood: Mood::default(),
             counts: Counts::default(),
+            is_state_stale: false,
             _temporary: temporary,
         }
     }
@@ -102,7 +107,11 @@ impl Disk {
         let Flight { op, lengths, .. } = lane.take()?;
         self.counts.operations += 1;
         let lane = op.lane();
-        if let Some(failure) = self.failure(&op, random) {
+        let failure = self.failure(&op, random);
+        if let Op::SaveState { .. } = op {
+            self.is_state_stale = failure.is_some();
+        }
+        if let Some(failure) = failure {
             self.counts.refused += 1;
             return Some((lane, Err(failure)));
         }
@@ -118,6 +127,9 @@ impl Disk {
             && !self.open.contains_key(file)
         {
             return Some(Failure::Broken(format!("{} is not open", file.media())));
+        }
+        if self.mood.takes_no_rows && matches!(op, Op::Row { .. }) {
+            return Some(Failure::Broken("simulated".to_owned()));
         }
         let wanted = match op {
             Op::Create { init, .. } => init.len() as u64,

@@ -9,7 +9,7 @@ use super::disk::{Crash, Mood};
 use super::encoder::Encoder;
 use super::world::World;
 
-const MISHAPS: u64 = 24;
+const MISHAPS: u64 = 25;
 
 pub fn happen(world: &mut World, is_ladder: bool) {
     world.disturb();
@@ -167,6 +167,13 @@ pub fn happen(world: &mut World, is_ladder: bool) {
             world.disk.mood = Mood::default();
             world.connect_all(is_ladder, offset);
         }
+        // Journals are on a disk that fails.
+        23 => {
+            world.disk.mood.takes_no_rows = true;
+            let lasts = millis(world, 90_000);
+            world.run(lasts);
+            world.disk.mood.takes_no_rows = false;
+        }
         _ => {
             for _ in 0..4 {
                 world.look_back();
@@ -177,7 +184,7 @@ pub fn happen(world: &mut World, is_ladder: bool) {
 }
 
 fn any_window(world: &mut World) -> Duration {
-    Duration::from_secs([30, 60, 120, 300][world.random.below(4) as usize])
+    Duration::from_secs([30, 60, 120, 600][world.random.below(4) as usize])
 }
 
 /// A second publisher of what is being published: it stands by and steps in, takes over, or is refused.

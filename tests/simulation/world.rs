@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use headwater::base::Ticks;
 use headwater::http::{Response, Status};
-use headwater::live::{ChannelWriter, Options, Recovered, Redundancy, SessionId, Snapshot, SourceName};
+use headwater::live::{ChannelWriter, Located, Options, Recovered, Redundancy, SessionId, Snapshot, SourceName};
 use headwater::media::broadcast::{Mark, State};
 use headwater::media::feed::{Event, Marker, Message};
-use headwater::package::hls::rules;
+use headwater::package::hls::{self, rules};
 use headwater::service::live::{Live, Outcome};
 
 use super::books::Books;
@@ -31,8 +31,6 @@ pub struct World {
     pub books: Books,
     service: Live,
     clocks: u64,
-    /// Parts and rows that the disk did not take.
-    lost: u64,
     /// Media time is the time of day: no encoder's clock was ever off.
     pub is_timely: bool,
     /// Since when all is as it should be.
@@ -78,7 +76,7 @@ impl World {
         let mut random = Random::new(seed);
         let options = Options {
             part: [Some(500), Some(1_000), Some(500), None][random.below(4) as usize].map(Duration::from_millis),
-            window: Duration::from_secs([30, 60, 60, 300][random.below(4) as usize]),
+            window: Duration::from_secs([30, 120, 120, 600][random.below(4) as usize]),
             redundancy: [Redundancy::Standby, Redundancy::Standby, Redundancy::Takeover, Redundancy::Refuse]
                 [random.below(4) as usize],
             end: random.one_in(3),
@@ -116,7 +114,6 @@ impl World {
             books: Books::default(),
             service: service(),
             clocks: 0,
-            lost: 0,
             is_timely: true,
             calm_since: now,
             progress: Vec::new(),
@@ -197,6 +194,9 @@ impl World {
         self.writer.tick(self.now);
         self.pump();
         self.watch();
+        if self.now.subsec_millis() < TICK.as_millis() as u32 {
+            self.compare_tracks();
+        }
         if self.progress.is_empty() && self.is_calm() {
             self.progress = self.ends();
         }
@@ -230,12 +230,9 @@ impl World {
         if self.shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &snapshot)) {
             return;
         }
-        let lost = self.writer.counts().lost;
-        if lost > self.lost {
-            // There is not even room for a row: what had been shown is a gap once it leaves memory.
-            self.lossy_until = self.now + Duration::from_secs(60);
+        if std::env::var_os("HEADWATER_SIMULATION_TALK").is_some_and(|talk| talk == "2") {
+            println!("{}", describe(self.writer.channel(), self.now));
         }
-        self.lost = lost;
         self.books.snapshot(&snapshot);
         if let Some(broadcast) = snapshot.broadcast(None) {
             let from =
@@ -366,7 +363,7 @@ impl World {
 
     /// The process or the power ends, and a new process begins.
     pub fn crash(&mut self, crash: Crash) {
-        let was_failing = self.disk.mood.failing > 0 || self.disk.mood.room.is_some();
+        let was_failing = self.disk.is_state_stale;
         self.crashes += 1;
         self.disk.crash(crash, &mut self.random);
         let recovered = self.disk.recover();
@@ -405,6 +402,28 @@ impl World {
         let is_saved = self.disk.mood == Mood::default();
         if let Some(mark) = broadcast.marks.iter().find(is_it).filter(|_| is_saved) {
             self.marks.push((mark.time, id));
+        }
+    }
+
+    /// The playlists of all tracks belong together, and what they list is there.
+    fn compare_tracks(&mut self) {
+        let snapshot = self.writer.channel().snapshot();
+        let Some(broadcast) = snapshot.broadcast(None) else { return };
+        let mut first: Option<rules::Checked> = None;
+        for track in &broadcast.tracks {
+            let id = &track.track.id;
+            let text = hls::live_media(&broadcast, track, &hls::Live::default());
+            let checked = rules::check(&text).unwrap_or_else(|wrong| panic!("{id}: {wrong}\n{text}"));
+            for part in checked.segments.iter().flat_map(|segment| &segment.parts).chain(&checked.open_parts) {
+                let place = part.uri.rsplit_once('/').and_then(|(_, name)| name.strip_suffix(".m4s")?.split_once('.'));
+                let (number, index) = place.expect("a part's name has its segment's number and its own");
+                let there = snapshot.part(id, number.parse().expect("a number"), index.parse().expect("an index"));
+                assert_eq!(matches!(there, Located::Whole(_)), !part.is_gap, "{id}: {part:?}");
+            }
+            if let Some(other) = &first {
+                rules::check_beside(other, &checked).unwrap_or_else(|wrong| panic!("{id}: {wrong}\n{text}"));
+            }
+            first.get_or_insert(checked);
         }
     }
 
