@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub(super) next: u64,
     pub(super) state: State,
     pub(super) marks: Arc<[Mark]>,
+    /// As in [`Broadcast`].
+    pub(super) discontinuities: Vec<(u64, u32)>,
     pub(super) cue_tags: bool,
     pub(super) captions: Arc<[Caption]>,
     /// [`Broadcast::fingerprint`] of all of it, once somebody asked.
@@ -114,6 +116,7 @@ impl Snapshot {
             next: 0,
             state: State::Ongoing,
             marks: marks.into(),
+            discontinuities: Vec::new(),
             cue_tags: false,
             captions: Arc::default(),
             fingerprint: OnceLock::new(),
@@ -150,6 +153,7 @@ impl Snapshot {
             next: next.max(first),
             state,
             marks: &self.marks,
+            discontinuities: &self.discontinuities,
             captions: &self.captions,
         })
     }
@@ -167,6 +171,7 @@ impl Snapshot {
             next: self.next.max(self.first),
             state: self.state,
             marks: &self.marks,
+            discontinuities: &self.discontinuities,
             captions: &self.captions,
         })?;
         let fingerprint = *self.fingerprint.get_or_init(|| edge.fingerprint());

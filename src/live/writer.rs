@@ -1078,6 +1078,7 @@ impl ChannelWriter {
             next,
             state: self.state,
             marks: self.marks.shared(),
+            discontinuities: self.discontinuities.clone(),
             fingerprint: OnceLock::new(),
         };
         let reached = snapshot.reached();

@@ -124,6 +124,9 @@ pub struct Broadcast<'a> {
     pub next: u64,
     pub state: State,
     pub marks: &'a [Mark],
+    /// From which segment on how many discontinuities there are, ascending: the newest. A track that has nothing where one
+    /// begins agrees by it with those that come there later.
+    pub discontinuities: &'a [(u64, u32)],
     /// What the operator says of captions in the pictures; empty if nothing is known of them.
     pub captions: &'a [Caption],
 }

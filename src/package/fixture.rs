@@ -156,6 +156,7 @@ impl Channel {
             next: self.next,
             state: self.state,
             marks: &self.marks,
+            discontinuities: &[],
             captions: &self.captions,
         }
     }

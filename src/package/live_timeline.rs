@@ -84,8 +84,13 @@ pub(super) fn entries<'b, 'a>(
     })
 }
 
-/// Discontinuities up to a number that a track lacks: those of the other tracks, so that all agree (RFC 8216bis §6.2.4).
+/// Discontinuities up to a number that a track lacks: as in the other tracks, so that all agree (RFC 8216bis §6.2.4).
 pub(super) fn discontinuities(broadcast: &Broadcast<'_>, number: u64) -> u32 {
+    // Another track may come there later.
+    let begun = broadcast.discontinuities.partition_point(|(from, _)| *from <= number);
+    if let Some((_, count)) = begun.checked_sub(1).and_then(|newest| broadcast.discontinuities.get(newest)) {
+        return *count;
+    }
     let nearest =
         |live: &BroadcastTrack<'_>| live.segments(number).next().map(|next| (next.number, next.discontinuities));
     let next = broadcast.tracks.iter().filter_map(nearest).min();

@@ -415,7 +415,7 @@ impl World {
             let text = hls::live_media(&broadcast, track, &hls::Live::default());
             let checked = rules::check(&text).unwrap_or_else(|wrong| panic!("{id}: {wrong}\n{text}"));
             for part in checked.segments.iter().flat_map(|segment| &segment.parts).chain(&checked.open_parts) {
-                let place = part.uri.rsplit_once('/').and_then(|(_, name)| name.strip_suffix(".m4s")?.split_once('.'));
+                let place = part.uri.rsplit_once('/').and_then(|(_, name)| name.rsplit_once('.')?.0.split_once('.'));
                 let (number, index) = place.expect("a part's name has its segment's number and its own");
                 let there = snapshot.part(id, number.parse().expect("a number"), index.parse().expect("an index"));
                 assert_eq!(matches!(there, Located::Whole(_)), !part.is_gap, "{id}: {part:?}");
