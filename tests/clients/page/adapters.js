@@ -119,13 +119,13 @@ const players = {
       // What is cut out of a channel begins with a video segment, and with audio up to half a frame later: on a busy machine
       // hls.js tells that it steps over that.
       if (data.details === 'bufferSeekOverHole' && video.currentTime < 0.2) return;
-      // A choice made while a fragment is on its way: it is dropped, or put where the last choice's still lies.
-      if (['aborted', 'bufferAppendNoProgress'].includes(data.details) && record.switching && !data.fatal) return;
-      // It steps over the time before the first picture of a transport stream, and gives up what it was loading. Sound that
-      // came before the time of the first picture was known is appended, and not counted as such (hls.js 1.7.4: the statistics
-      // of the fragment are others by then).
-      const beginning = record.isTransport && video.currentTime < 0.5;
-      if (beginning && !data.fatal && (data.details === 'aborted' || (data.details === 'bufferAppendNoProgress' && data.frag?.type === 'audio'))) return;
+      // A choice made while a fragment is on its way: it is dropped. And where it steps over the time before the first picture of
+      // a transport stream, it gives up what it was loading.
+      if (data.details === 'aborted' && !data.fatal && (record.switching || (record.isTransport && video.currentTime < 0.5))) return;
+      // What came meanwhile is put where the last choice's still lies, and on a busy machine hls.js 1.7.4 sometimes counts as not
+      // appended what it did append (the statistics of the fragment are others by then). It appends the same again if the
+      // buffer did not grow, and what does not grow it then is an error here.
+      if (data.details === 'bufferAppendNoProgress' && !data.fatal && (record.switching || data.appendsWithoutProgress === 1)) return;
       record.errors.push(`${data.type} ${data.details} fatal=${data.fatal} ${data.error?.message ?? ''}`);
     });
     return {
