@@ -1,6 +1,6 @@
 //! Renditions of WebVTT (RFC 8216 §3.1.4): segments of cues, which become samples of a track (ISO/IEC 14496-30 §6).
 
-use crate::base::limits::{CUES_AT_ONCE_MAX, SUBTITLE_BYTES_MAX};
+use crate::base::limits::{CUES_AT_ONCE_MAX, SEGMENT_CUES_MAX, SEGMENT_TEXT_BYTES_MAX, SUBTITLE_BYTES_MAX};
 use crate::base::{Ticks, Timescale};
 use crate::media::Kind;
 use crate::media::feed::{Event, Format, Sample};
@@ -25,6 +25,10 @@ pub struct Text {
 pub const SEGMENT_BYTES_MAX: usize = 1 << 20;
 const _: () = assert!(SEGMENT_BYTES_MAX as u64 <= SUBTITLE_BYTES_MAX);
 
+/// How long cues are shown after the last one of their segment begins, in milliseconds: what goes on longer is in later segments too
+/// (RFC 8216 §3.5), and none of those waits for an end that is far away.
+const LASTS_MAX: i64 = 20_000;
+
 /// Of X-TIMESTAMP-MAP, in milliseconds: when the clock of 90 kHz and 33 bits starts over.
 const WRAP: i64 = (1 << 33) / 90;
 
@@ -37,31 +41,50 @@ impl Text {
     /// Reads a whole segment. `now` is the newest time of the other renditions, in milliseconds of their clock.
     pub fn read(&mut self, path: &str, body: &[u8], now: Option<i64>) -> Result<Vec<Event>, webvtt::Error> {
         let file = webvtt::normalise(path, body)?;
-        let cues: Vec<(i64, i64, Said<'_>)> = file
+        let mut cues: Vec<(i64, i64, Said<'_>)> = file
             .cues
             .iter()
+            .take(SEGMENT_CUES_MAX)
             .filter_map(|cue| {
                 let block = file.text.get(cue.offset.get() as usize..)?.get(..cue.size.get() as usize)?;
-                let clamp = |millis: u64| i64::try_from(millis).ok();
+                let clamp = |millis: u64| i64::try_from(millis).ok().filter(|millis| *millis < 1 << 50);
                 Some((clamp(cue.start.get())?, clamp(cue.end.get())?, webvtt::said(block)?))
             })
             .collect();
+        cues.sort_by_key(|(start, ..)| *start);
         let header = file.cues.first().map_or(file.text.len(), |cue| cue.offset.get() as usize);
         let header = String::from_utf8_lossy(&file.text[..header]).trim_end_matches('\n').to_owned();
         let mut events: Vec<Event> = self.announce(header).into_iter().collect();
         self.is_ended = false;
         let first = cues.first().map_or(0, |(start, ..)| *start);
         let shift = shift(body, first, now);
-        let mut borders: Vec<i64> = cues.iter().flat_map(|(start, end, _)| [*start, *end]).collect();
+        if first + shift + 2 * LASTS_MAX < self.end {
+            // The packager has begun anew.
+            self.end = first + shift;
+        }
+        let until = cues.iter().map(|(start, ..)| *start).max().unwrap_or(0).saturating_add(LASTS_MAX);
+        let mut borders: Vec<i64> = cues.iter().flat_map(|(start, end, _)| [*start, (*end).min(until)]).collect();
         borders.sort_unstable();
         borders.dedup();
+        let (mut next, mut bytes, mut active): (usize, usize, Vec<&(i64, i64, Said<'_>)>) = (0, 0, Vec::new());
         for (&from, &to) in borders.iter().zip(borders.iter().skip(1)) {
-            let shown = cues.iter().filter(|(start, end, _)| *start <= from && *end >= to).map(|(.., said)| said);
+            active.retain(|(_, end, _)| *end > from);
+            while let Some(cue) = cues.get(next).filter(|(start, ..)| *start <= from) {
+                if active.len() < CUES_AT_ONCE_MAX && cue.1 > from {
+                    active.push(cue);
+                }
+                next += 1;
+            }
             let mut data = Vec::new();
-            shown.take(CUES_AT_ONCE_MAX).for_each(|said| push_cue(&mut data, said));
+            for (.., said) in &active {
+                if bytes + data.len() + said.text.len() < SEGMENT_TEXT_BYTES_MAX {
+                    push_cue(&mut data, said);
+                }
+            }
             // What an earlier segment said already is repeated where it goes on.
             let start = (from + shift).max(self.end);
             if !data.is_empty() && to + shift > start {
+                bytes += data.len();
                 events.push(sample(start, to + shift - start, data));
                 self.end = to + shift;
             }
@@ -190,6 +213,43 @@ mod tests {
             assert_eq!((got.len(), got[0].1, got[0].2.as_str()), (1, 1_500, "Hello"), "{header}");
             assert!((got[0].0 - want).abs() <= 1, "{header} {now:?}: {} {want}", got[0].0);
         }
+    }
+
+    #[test]
+    fn no_cue_keeps_later_ones_from_being_shown() {
+        let mut text = Text::default();
+        let far = "WEBVTT\n\n00:01.000 --> 99:59:59.000\nA\n";
+        assert_eq!(
+            samples(&text.read("s0.vtt", far.as_bytes(), Some(1_000)).unwrap()),
+            [(1_000, 20_000, "A".to_owned())]
+        );
+        let next = "WEBVTT\n\n00:22.000 --> 00:23.000\nB\n";
+        assert_eq!(
+            samples(&text.read("s1.vtt", next.as_bytes(), Some(22_000)).unwrap()),
+            [(22_000, 1_000, "B".to_owned())]
+        );
+        let late = "WEBVTT\n\n20:00.000 --> 20:01.000\nC\n";
+        assert_eq!(samples(&text.read("s2.vtt", late.as_bytes(), Some(1_200_000)).unwrap()).len(), 1);
+        // Anew, from 0.
+        let anew = "WEBVTT\n\n00:02.000 --> 00:03.000\nD\n";
+        assert_eq!(
+            samples(&text.read("s0.vtt", anew.as_bytes(), Some(2_000)).unwrap()),
+            [(2_000, 1_000, "D".to_owned())]
+        );
+    }
+
+    /// Long cues beside many short ones: what is made of a segment stays small.
+    #[test]
+    fn a_segment_is_bounded() {
+        let words = "w".repeat(8_000);
+        let mut body = String::from("WEBVTT\n\n");
+        (0..64).for_each(|_| body.push_str(&format!("00:00.000 --> 00:59.000\n{words}\n\n")));
+        (0..12_000)
+            .for_each(|at| body.push_str(&format!("00:{:02}.{:03} --> 00:59.999\ns\n\n", at / 1_000, at % 1_000)));
+        let events = Text::default().read("s0.vtt", body.as_bytes(), None).unwrap();
+        let bytes =
+            events.iter().map(|event| if let Event::Sample { sample, .. } = event { sample.data.len() } else { 0 });
+        assert!(bytes.sum::<usize>() < SEGMENT_TEXT_BYTES_MAX + 1_000_000);
     }
 
     #[test]

@@ -221,7 +221,11 @@ const players = {
       captions: () => player.getTextTracks().filter((track) => /cea-?[67]08/.test(track.mimeType ?? '')).map((track) => track.originalTextId),
       showCaptions: (name) => player.selectTextTrack(player.getTextTracks().find((track) => track.originalTextId === name)),
       trickPlay: (rate) => (rate === 1 ? player.cancelTrickPlay() : player.trickPlay(rate, true)),
-      chooseText: (language) => player.selectTextTrack(player.getTextTracks().find((track) => track.language === language)),
+      chooseText: async (language) => {
+        player.selectTextTrack(player.getTextTracks().find((track) => track.language === language));
+        // A jump while the first fragment of a new choice is on its way: Shaka Player 5.2 loads that one again, and none after it.
+        await new Promise((done) => setTimeout(done, 500));
+      },
     };
   },
 };
