@@ -200,7 +200,12 @@ impl Encoder {
             let announced = state.announced.entry(name.clone()).or_default();
             match event {
                 Event::Track { track, .. } => drop(announced.insert(track, vec![event.clone()])),
-                Event::Chunk { track, .. } => announced.entry(track).or_default().push(event.clone()),
+                Event::Chunk { track, .. } => {
+                    // The newest is the longest.
+                    let said = announced.entry(track).or_default();
+                    said.retain(|before| !matches!(before, Event::Chunk { .. }));
+                    said.push(event.clone());
+                }
                 _ => {}
             }
             let publication = match state.publications.entry(name.clone()) {

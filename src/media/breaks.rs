@@ -62,8 +62,8 @@ pub fn ranges(marks: &[Mark], splices: &[Splice]) -> Vec<(Duration, Duration)> {
     let range = |at: usize| {
         let mark = &marks[at];
         match splices[at] {
-            Splice::Out { back: Some(back), .. } => (mark.time, marks[back].time),
-            Splice::In { out: Some(out) } => (marks[out].time, mark.time),
+            Splice::Out { back: Some(back), .. } => (mark.time, marks[back].time.max(planned(&marks[back]))),
+            Splice::In { out: Some(out) } => (marks[out].time, mark.time.max(planned(&marks[out]))),
             Splice::Out { back: None, .. } if mark.duration.is_none() => {
                 let next = splices.iter().skip(at + 1).position(|splice| *splice != Splice::Other);
                 (mark.time, next.map_or(Duration::MAX, |next| marks[at + 1 + next].time))
@@ -125,7 +125,7 @@ mod tests {
                     Splice::In { out: Some(0) },
                     Splice::In { out: None },
                 ],
-                vec![40, 40, 30, 40, 50],
+                vec![40, 40, 40, 40, 50],
             ),
             (
                 "of another event, and one event twice",
