@@ -315,11 +315,6 @@ impl ChannelWriter {
         self.job_bytes + self.tracks.values().map(|track| track.waiting_bytes).sum::<usize>()
     }
 
-    /// Whether everything that was sent is written.
-    pub fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && self.media_flight.is_none() && self.upkeep_flight.is_none() && self.upkeep.is_empty()
-    }
-
     /// New options from the operator. The grid of a channel that has published stays.
     pub fn configure(&mut self, options: Options) {
         let window = std::mem::replace(&mut self.options, options).window;
