@@ -122,7 +122,13 @@ fn every_link_of_every_playlist_is_answered() {
             assert_eq!(segments, if is_key_frames { key_frames } else { 6 }, "{media}");
             demuxer.flush(&mut events).unwrap();
             let pictures = events.iter().filter(|event| matches!(event, Event::Sample { track: 0, .. })).count();
-            let want = if is_key_frames { key_frames } else if link.contains("/v") { 600 } else { 0 };
+            let want = if is_key_frames {
+                key_frames
+            } else if link.contains("/v") {
+                600
+            } else {
+                0
+            };
             assert_eq!((pictures, demuxer.losses()), (want, 0), "{link}");
         }
     }
