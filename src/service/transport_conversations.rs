@@ -109,7 +109,10 @@ fn every_link_of_every_playlist_is_answered() {
                 let content = bytes(&response);
                 assert_eq!((response.status.0, content.len() as u64), (200, response.body.len()), "{link}");
                 match link.rsplit_once('.').unwrap().1 {
-                    "ts" => demuxer.push(&content, &mut events).unwrap(),
+                    "ts" => {
+                        assert_eq!(field(&fields, "Content-Type"), Some("video/mp2t"));
+                        demuxer.push(&content, &mut events).unwrap();
+                    }
                     "aac" => {
                         assert_eq!(field(&fields, "Content-Type"), Some("audio/aac"));
                         assert!(content.starts_with(b"ID3"));

@@ -2,7 +2,7 @@
 
 use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
-use crate::media::{Presentation, Segment, TrackView};
+use crate::media::{Fragment, Presentation, Segment, TrackView};
 use crate::package::timeline;
 
 /// One entry: segment n of the presentation.
@@ -69,17 +69,77 @@ pub(super) fn find<'a>(
     sound: Option<TrackView<'a>>,
     time: Ticks,
 ) -> Option<(u64, Entry)> {
-    let present = entries(presentation, picture, sound).filter(|entry| !entry.is_gap());
-    present.enumerate().map(|(ordinal, entry)| (ordinal as u64, entry)).find(|(_, entry)| entry.time == time)
+    let number = number(picture, sound, time)?;
+    let Some(video) = numbered(picture, number) else {
+        // Its border is that of all before it.
+        let before = entries(presentation, picture, sound).take(number as usize);
+        let ordinal = before.filter(|entry| !entry.is_gap()).count() as u64;
+        return Some((ordinal, entries(presentation, picture, sound).nth(number as usize)?));
+    };
+    let end = Ticks(video.time.0.saturating_add(video.duration.0));
+    let (start, end) = (timeline::presented(picture, video.time), timeline::presented(picture, end));
+    let audio = sound.and_then(|sound| numbered(sound, number));
+    Some((present(picture, sound, number), Entry { start, end, time, video: Some(video), audio }))
+}
+
+/// Which number the segment has that is named so. Costs as much as looking a segment up, whatever is asked for.
+pub(super) fn number(picture: TrackView<'_>, sound: Option<TrackView<'_>>, time: Ticks) -> Option<u32> {
+    if let Some(segment) = picture.segment_at(time) {
+        return Some(segment.number);
+    }
+    let sound = sound?;
+    let scale = sound.track.timescale;
+    let heard = |time: Ticks| Ticks(time.0.saturating_add(sound.track.presentation_offset.0));
+    // Names are less than their borders by the number of a segment at most, see `border`.
+    let reach = time.0.saturating_add(i64::try_from(picture.cuts.len()).unwrap_or(i64::MAX));
+    let at = |fragment: &Fragment| unshifted(picture, heard(fragment.decode_time()), scale);
+    let first = sound.fragments.partition_point(|fragment| at(fragment) < time.0);
+    let near = sound.fragments.get(first..)?.iter().take_while(|fragment| at(fragment) <= reach);
+    let mut segments = near.filter_map(|fragment| sound.segment_at(fragment.decode_time()));
+    let is_it = |segment: &Segment| {
+        border(picture, heard(segment.time), scale, segment.number) == time
+            && numbered(picture, segment.number).is_none()
+    };
+    segments.find(is_it).map(|segment| segment.number)
+}
+
+/// The segment of that number.
+fn numbered(view: TrackView<'_>, number: u32) -> Option<Segment> {
+    let slot = *view.cuts.get(number as usize)?;
+    let first = view.fragments.partition_point(|fragment| fragment.slot.get() < slot);
+    view.segment_at(view.fragments.get(first)?.decode_time()).filter(|segment| segment.number == number)
+}
+
+/// How many numbers before that one either track has something for.
+fn present(picture: TrackView<'_>, sound: Option<TrackView<'_>>, number: u32) -> u64 {
+    let mut pictures = numbers(picture, number).peekable();
+    let mut count = 0;
+    for heard in sound.into_iter().flat_map(|sound| numbers(sound, number)) {
+        while pictures.next_if(|&seen| seen < heard).is_some() {
+            count += 1;
+        }
+        let _ = pictures.next_if_eq(&heard);
+        count += 1;
+    }
+    count + pictures.count() as u64
+}
+
+/// The numbers of its segments, up to one.
+fn numbers(view: TrackView<'_>, end: u32) -> impl Iterator<Item = u32> {
+    view.segments().map(|segment| segment.number).take_while(move |&number| number < end)
 }
 
 /// A border where there are no pictures, on the clock of their track file: what segment `number` is named by. Where a
 /// later segment begins with a picture at that time, a little before it: no two have one name.
 fn border(picture: TrackView<'_>, shown: Ticks, scale: Timescale, number: u32) -> Ticks {
-    let ticks = rescale_nearest(shown, scale, picture.track.timescale).map_or(i64::MAX, |ticks| ticks.0);
-    let ticks = ticks.saturating_sub(picture.track.presentation_offset.0).max(0);
+    let ticks = unshifted(picture, shown, scale);
     let later = picture.segment_at(Ticks(ticks)).map_or(0, |later| later.number.saturating_sub(number));
     Ticks((ticks - i64::from(later)).max(0))
+}
+
+fn unshifted(picture: TrackView<'_>, shown: Ticks, scale: Timescale) -> i64 {
+    let ticks = rescale_nearest(shown, scale, picture.track.timescale).map_or(i64::MAX, |ticks| ticks.0);
+    ticks.saturating_sub(picture.track.presentation_offset.0).max(0)
 }
 
 /// A border in 90 kHz.

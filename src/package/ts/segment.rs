@@ -73,8 +73,7 @@ pub fn plan<'a>(presentation: &Presentation<'a>, resource: Resource<'_>) -> Opti
                 Some(id) => Some(presentation.track(id)?),
                 None => None,
             };
-            let is_sound = |sound: TrackView<'_>| matches!(carriage(sound.track), Some(Carriage::Audio(_)));
-            if carriage(view.track) != Some(Carriage::Video) || !sound.is_none_or(is_sound) {
+            if !are_muxed(view, sound) {
                 return None;
             }
             let (ordinal, Entry { start, end, video, audio, .. }) = entries::find(presentation, view, sound, time)?;
@@ -95,19 +94,14 @@ pub fn plan<'a>(presentation: &Presentation<'a>, resource: Resource<'_>) -> Opti
 }
 
 /// Whether a segment has that name, before anything of it is read.
-pub fn has_segment(
-    presentation: &Presentation<'_>,
-    view: &TrackView<'_>,
-    sound: Option<&TrackView<'_>>,
-    time: Ticks,
-) -> bool {
-    let is_sound = |sound: &TrackView<'_>| matches!(carriage(sound.track), Some(Carriage::Audio(_)));
-    if carriage(view.track) != Some(Carriage::Video) || !sound.is_none_or(is_sound) {
-        return false;
-    }
-    // Nearly all begin with a picture.
-    view.segment_at(time).is_some()
-        || sound.is_some_and(|sound| entries::find(presentation, *view, Some(*sound), time).is_some())
+pub fn has_segment(view: TrackView<'_>, sound: Option<TrackView<'_>>, time: Ticks) -> bool {
+    are_muxed(view, sound) && entries::number(view, sound, time).is_some()
+}
+
+/// Whether they are pictures, and sound beside them.
+fn are_muxed(view: TrackView<'_>, sound: Option<TrackView<'_>>) -> bool {
+    let is_sound = |sound: TrackView<'_>| matches!(carriage(sound.track), Some(Carriage::Audio(_)));
+    carriage(view.track) == Some(Carriage::Video) && sound.is_none_or(is_sound)
 }
 
 /// Whether it is packed audio of that kind.

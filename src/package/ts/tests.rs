@@ -106,6 +106,20 @@ proptest! {
     ) {
         prop_assume!(video_groups.contains(&true) && audio_groups.contains(&true));
         let fixture = film(&video_groups, &audio_groups, sizes);
+        let presentation = fixture.presentation();
+        for sound in [None, Some(presentation.tracks[1])] {
+            let picture = presentation.tracks[0];
+            let all = entries::entries(&presentation, picture, sound).filter(|entry| !entry.is_gap());
+            for (ordinal, entry) in all.enumerate() {
+                let (before, found) = entries::find(&presentation, picture, sound, entry.time).unwrap();
+                prop_assert_eq!((before, &found.video, &found.audio), (ordinal as u64, &entry.video, &entry.audio));
+                prop_assert!(entry.video.is_some() || (found.start, found.end) == (entry.start, entry.end));
+                for other in [entry.time.0 - 1, entry.time.0 + 1] {
+                    let named = entries::entries(&presentation, picture, sound).any(|entry| !entry.is_gap() && entry.time.0 == other);
+                    prop_assert_eq!(has_segment(picture, sound, Ticks(other)), named);
+                }
+            }
+        }
         let (mut demuxer, mut events) = (Demuxer::default(), Vec::new());
         for segment in made(&fixture, "v1-a1") {
             demuxer.push(&segment, &mut events).unwrap();

@@ -112,8 +112,8 @@ fn made(version: &str, content_type: &'static str, push_link: impl Fn(&mut Strin
 fn is_segment<S: Source>(source: &S, rendition: Rendition<'_>, time: Ticks) -> bool {
     let sound = rendition.sound.map(|sound| source.track(sound));
     match (source.track(rendition.track), sound) {
-        (Some(view), None) => ts::has_segment(&source.presentation(), &view, None, time),
-        (Some(view), Some(Some(sound))) => ts::has_segment(&source.presentation(), &view, Some(&sound), time),
+        (Some(view), None) => ts::has_segment(view, None, time),
+        (Some(view), Some(Some(sound))) => ts::has_segment(view, Some(sound), time),
         _ => false,
     }
 }
