@@ -22,7 +22,8 @@ pub(super) fn push_date_ranges(out: &mut String, broadcast: &Broadcast<'_>) {
         // §4.4.5.1: one identifier names one range.
         if live_timeline::is_within(broadcast, mark, ranges[at]) && !written.contains(&mark.id.as_str()) {
             match splices[at] {
-                Splice::In { out: Some(begun) } => push_return(out, &marks[begun], mark),
+                Splice::In { out: Some(begun) } => push_end(out, &marks[begun], mark, "SCTE35-IN"),
+                Splice::Cancel { out: begun } => push_end(out, &marks[begun], mark, "SCTE35-CMD"),
                 splice => push_date_range(out, mark, splice),
             }
             written.push(&mark.id);
@@ -30,8 +31,8 @@ pub(super) fn push_date_ranges(out: &mut String, broadcast: &Broadcast<'_>) {
     }
 }
 
-/// The end of a break: more of the range that its beginning has named (§4.4.5.1.1), with what has to be the same in both.
-fn push_return(out: &mut String, begun: &Mark, mark: &Mark) {
+/// The end of a break, also of one that is over before it begins: more of the range that its beginning has named (§4.4.5.1.1), with what has to be the same in both.
+fn push_end(out: &mut String, begun: &Mark, mark: &Mark, name: &'static str) {
     let mut line = Attributes::new(out, "#EXT-X-DATERANGE");
     line.quoted("ID", &begun.id);
     line.quoted("START-DATE", &date::iso(micros(begun.time)));
@@ -39,7 +40,7 @@ fn push_return(out: &mut String, begun: &Mark, mark: &Mark) {
     push_seconds(&mut seconds, micros(mark.time.saturating_sub(begun.time)));
     line.plain("DURATION", &seconds);
     if let Message::Scte35(section) = &mark.message {
-        line.plain("SCTE35-IN", &hexadecimal(section));
+        line.plain(name, &hexadecimal(section));
     }
     line.end();
 }
@@ -63,7 +64,7 @@ fn push_date_range(out: &mut String, mark: &Mark, splice: Splice) {
             let name = match splice {
                 Splice::Out { .. } => "SCTE35-OUT",
                 Splice::In { .. } => "SCTE35-IN",
-                Splice::Other => "SCTE35-CMD",
+                Splice::Cancel { .. } | Splice::Other => "SCTE35-CMD",
             };
             line.plain(name, &hexadecimal(section));
         }
@@ -83,8 +84,12 @@ pub(super) fn push_cues(out: &mut String, broadcast: &Broadcast<'_>, start: u64,
     let marks = broadcast.marks;
     let inside = |time: Duration| (start..end).contains(&micros(time));
     let splices = breaks::splices(marks);
+    let is_cancelled = |back: usize| matches!(splices[back], Splice::Cancel { .. });
     for (mark, splice) in marks.iter().zip(&splices).filter(|(mark, _)| inside(mark.time)) {
         match splice {
+            // It does not begin.
+            Splice::Out { back: Some(back), .. } if is_cancelled(*back) && marks[*back].time <= mark.time => {}
+            Splice::Cancel { out } if mark.time <= marks[*out].time => {}
             Splice::Out { .. } => {
                 out.push_str("#EXT-X-CUE-OUT");
                 if let Some(duration) = mark.duration {
@@ -93,12 +98,15 @@ pub(super) fn push_cues(out: &mut String, broadcast: &Broadcast<'_>, start: u64,
                 }
                 out.push('\n');
             }
-            Splice::In { .. } => out.push_str("#EXT-X-CUE-IN\n"),
+            Splice::In { .. } | Splice::Cancel { .. } => out.push_str("#EXT-X-CUE-IN\n"),
             Splice::Other => {}
         }
     }
     for (mark, splice) in marks.iter().zip(&splices) {
-        let (Splice::Out { returns_by_itself: true, .. }, Some(duration)) = (splice, mark.duration) else { continue };
+        let (Splice::Out { returns_by_itself: true, back }, Some(duration)) = (splice, mark.duration) else { continue };
+        if back.is_some_and(is_cancelled) {
+            continue;
+        }
         let Some(back) = mark.time.checked_add(duration).filter(|back| inside(*back)) else { continue };
         let is_told = |(other, splice): (&Mark, &Splice)| {
             let near = other.time > mark.time && other.time <= back.saturating_add(RETURN_SLACK);
