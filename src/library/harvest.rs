@@ -441,7 +441,6 @@ fn publish(
 mod tests {
     use super::super::Asset;
     use super::*;
-    use crate::media::isobmff::Matrix;
     use crate::media::isobmff::write::{self, Header, fragment_header};
 
     /// 2026-05-01T20:00:00Z, in slots of 2 s.
@@ -451,17 +450,8 @@ mod tests {
         let mut entry = b"\0\0\0\x37Opus\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\x02\0\x10\0\0\0\0\xbb\x80\0\0".to_vec();
         entry.extend_from_slice(b"\0\0\0\x13dOps\0\x02\x01\x38\0\0\xbb\x80\0\0\0");
         write::header(&Header {
-            timescale: Timescale::new(48_000).unwrap(),
-            sample_entry: &entry,
-            kind: Kind::Audio,
-            language,
-            name: None,
-            media_start: 0,
-            width: 0,
-            height: 0,
-            matrix: Matrix::default(),
             default_duration: 960,
-            fragment_duration_hint: None,
+            ..Header::new(Kind::Audio, Timescale::new(48_000).unwrap(), &entry, language)
         })
     }
 
@@ -562,19 +552,7 @@ mod tests {
             out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
             write::boxed(out, b"vttC", |out| out.extend_from_slice(b"WEBVTT"));
         });
-        let mut media = write::header(&Header {
-            timescale: Timescale::MILLIS,
-            sample_entry: &entry,
-            kind: Kind::Text,
-            language: "fr",
-            name: None,
-            media_start: 0,
-            width: 0,
-            height: 0,
-            matrix: Matrix::default(),
-            default_duration: 0,
-            fragment_duration_hint: None,
-        });
+        let mut media = write::header(&Header::new(Kind::Text, Timescale::MILLIS, &entry, "fr"));
         let journal = Journal::create(&files.journal).unwrap();
         for number in 0..segments {
             let (offset, time) = (media.len(), (FIRST + number) * 2_000);

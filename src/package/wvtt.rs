@@ -9,7 +9,6 @@ use bytes::Bytes;
 
 use crate::base::limits::{CUES_AT_ONCE_MAX, SEGMENT_TEXT_BYTES_MAX};
 use crate::base::{Extent, Payload};
-use crate::media::isobmff::Matrix;
 use crate::media::isobmff::write::{self, Header, boxed, fragment_header};
 use crate::media::webvtt;
 use crate::media::{Kind, Presentation, Sample, TrackView};
@@ -37,19 +36,9 @@ pub fn init(view: &TrackView<'_>) -> Option<Payload> {
         out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]); // data reference
         boxed(out, b"vttC", |out| out.extend_from_slice(configuration.as_bytes()));
     });
-    let header = write::header(&Header {
-        timescale: view.track.timescale,
-        sample_entry: &entry,
-        kind: Kind::Text,
-        language: &view.track.language,
-        name: view.track.name.as_deref(),
-        media_start: 0,
-        width: 0,
-        height: 0,
-        matrix: Matrix::default(),
-        default_duration: 0,
-        fragment_duration_hint: None,
-    });
+    let track = view.track;
+    let header = Header::new(Kind::Text, track.timescale, &entry, &track.language);
+    let header = write::header(&Header { name: track.name.as_deref(), ..header });
     Some(Payload::from(Bytes::from(header)))
 }
 
