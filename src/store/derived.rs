@@ -27,7 +27,6 @@ use crate::base::limits::{
     DERIVED_WRITE_BYTES,
 };
 use crate::base::{Extent, Payload, Stored};
-use crate::sys::transfer;
 
 /// Where files are kept, and how many bytes of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +193,8 @@ struct Kept {
     len: u64,
     /// Whether a look-up has found it.
     is_found: AtomicBool,
+    /// Whether it could not be read once: it is made anew then.
+    is_bad: AtomicBool,
     disk: Arc<Disk>,
 }
 
@@ -229,7 +230,6 @@ struct Opened {
     /// Closed before it is deleted, so that closing it frees no blocks.
     file: File,
     kept: Arc<Kept>,
-    cut: AtomicBool,
 }
 
 const SUFFIX: &str = ".made";
@@ -307,7 +307,7 @@ impl Derived {
         if let Some(opened) = self.open.get(key) {
             // That it is used counts where bytes are counted.
             self.kept.get(key);
-            if !opened.cut.load(Ordering::Relaxed) {
+            if !opened.kept.is_bad.load(Ordering::Relaxed) {
                 if !opened.kept.is_found.load(Ordering::Relaxed) {
                     opened.kept.is_found.store(true, Ordering::Relaxed);
                 }
@@ -347,7 +347,7 @@ impl Derived {
                     }
                     return Ok(());
                 }
-                // Somebody deleted or cut it.
+                // Somebody deleted or cut it, or the disk cannot read it.
                 Err(_) => self.forget(key),
             }
         }
@@ -474,7 +474,13 @@ impl Derived {
         let file = file.map_err(Unwritten::Io)?;
         // From here on the file goes when this does.
         self.disk.bytes.fetch_add(on_disk(0), Ordering::Relaxed);
-        let mut kept = Kept { path, len: 0, is_found: AtomicBool::new(false), disk: self.disk.clone() };
+        let mut kept = Kept {
+            path,
+            len: 0,
+            is_found: AtomicBool::new(false),
+            is_bad: AtomicBool::new(false),
+            disk: self.disk.clone(),
+        };
         let mut out = Vec::with_capacity(DERIVED_WRITE_BYTES + DERIVED_WRITE_BYTES / 4);
         let mut goes_on = true;
         while goes_on {
@@ -495,7 +501,7 @@ impl Derived {
         if !making.is_sound() {
             return Err(Unwritten::Damaged);
         }
-        Ok(Opened { file, kept: Arc::new(kept), cut: AtomicBool::new(false) })
+        Ok(Opened { file, kept: Arc::new(kept) })
     }
 }
 
@@ -543,8 +549,8 @@ enum Unwritten {
 impl Opened {
     fn open(kept: Arc<Kept>) -> io::Result<Opened> {
         let file = File::open(&kept.path)?;
-        match file.metadata()?.len() == kept.len {
-            true => Ok(Opened { file, kept, cut: AtomicBool::new(false) }),
+        match file.metadata()?.len() == kept.len && !kept.is_bad.load(Ordering::Relaxed) {
+            true => Ok(Opened { file, kept }),
             false => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
@@ -568,7 +574,7 @@ impl Stored for Opened {
     }
 
     fn mark_damaged(&self) -> bool {
-        !transfer::file_len(self.fd()).is_ok_and(|len| len >= self.len()) && !self.cut.swap(true, Ordering::Relaxed)
+        !self.kept.is_bad.swap(true, Ordering::Relaxed)
     }
 }
 

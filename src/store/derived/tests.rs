@@ -242,12 +242,18 @@ fn a_file_that_somebody_deleted_or_cut_is_made_again() {
     derived.keep("a", || made(1)).unwrap();
     let found = payload(&derived, "a").unwrap();
     let [crate::base::Piece::Extent(extent)] = found.pieces() else { panic!() };
-    assert!(!extent.file.mark_damaged(), "it is whole");
     File::options().write(true).open(extent.file.name()).unwrap().set_len(1_000).unwrap();
     assert!(extent.file.mark_damaged());
     assert!(derived.find("a").is_none());
     derived.keep("a", || made(2)).unwrap();
-    assert_eq!(bytes(&payload(&derived, "a").unwrap()), vec![2; 3 << 20]);
+    let found = payload(&derived, "a").unwrap();
+    assert_eq!(bytes(&found), vec![2; 3 << 20]);
+    // One of which the disk cannot read a part is as long as ever.
+    let [crate::base::Piece::Extent(extent)] = found.pieces() else { panic!() };
+    assert!(extent.file.mark_damaged() && !extent.file.mark_damaged(), "news once");
+    assert!(derived.find("a").is_none());
+    derived.keep("a", || made(3)).unwrap();
+    assert_eq!(bytes(&payload(&derived, "a").unwrap()), vec![3; 3 << 20]);
 }
 
 #[test]
