@@ -201,7 +201,7 @@ impl ChannelWriter {
             self.counts.dropped += 1;
             return;
         }
-        let (samples, is_new_clock) = track.judge(sample);
+        let (samples, is_new_clock) = track.judge(sample, now);
         if is_new_clock && let Some(first) = samples.first() {
             let (time, before) = (track.nanos(first), track.anchor());
             self.set_clock(&name, time, before, now);

@@ -100,6 +100,7 @@ impl ChannelWriter {
         if !forced && unheard {
             return;
         }
+        self.tracks.values_mut().for_each(TrackWriter::even_out);
         let of = |track: &TrackWriter| Some((track.learnt.as_ref()?.pace.timescale, track.queue.first()?.time));
         let video = self.tracks.values().filter(is_video).find(|track| of(track).is_some());
         let reference = video.or_else(|| self.tracks.values().find(|track| of(track).is_some()));
