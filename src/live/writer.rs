@@ -9,6 +9,7 @@ use super::grid::{self, Key};
 use super::marks::Marks;
 use super::op::{Failure, FileName, FoundFile, Lane, Op, Outcome, Recovered};
 use super::options::{Options, Redundancy, Refusal, SessionId, SourceName};
+use super::pieces::Verdict;
 use super::segmenter::{Cut, Made, part_target};
 use super::session::{SILENCE, Session};
 use super::shelf::{Init, Shelf};
@@ -395,11 +396,16 @@ impl ChannelWriter {
     fn regard_pieces(&mut self) {
         let Some(part) = self.options.part else { return };
         let active = self.sessions.values().filter(|session| session.is_active);
-        let Some(all) = active.filter_map(|session| session.brings_parts(part)).reduce(|all, one| all && one) else {
-            return;
+        let verdict = active.filter_map(|session| session.brings_parts(part)).reduce(Verdict::beside);
+        let is_coarse = match verdict {
+            Some(Verdict::Short) => false,
+            Some(Verdict::Long) => true,
+            // Nothing has been published.
+            Some(Verdict::Unsure { long }) if self.grid.is_none() => long,
+            Some(Verdict::Unsure { .. }) | None => self.is_coarse,
         };
-        if self.is_coarse == all {
-            self.is_coarse = !all;
+        if self.is_coarse != is_coarse {
+            self.is_coarse = is_coarse;
             self.save_first();
         }
     }
