@@ -18,7 +18,9 @@ pub enum Verdict {
     Short,
     Long,
     /// Too few have come to tell. Most of those that have are long, or not.
-    Unsure { long: bool },
+    Unsure {
+        long: bool,
+    },
 }
 
 /// The verdict is a function of so many fragments and of nothing else: servers that had the same ones agree, whenever each of

@@ -124,8 +124,7 @@ fn how_much_comes_at_once_is_told() {
         let mut steps: Vec<_> = events.iter().map(std::mem::discriminant).collect();
         steps.dedup();
         let place = |event: fn(&Event) -> bool| events.iter().find(|it| event(it)).map(std::mem::discriminant);
-        let fragment =
-            [place(|it| matches!(it, Event::Chunk { .. })), place(|it| matches!(it, Event::Sample { .. }))];
+        let fragment = [place(|it| matches!(it, Event::Chunk { .. })), place(|it| matches!(it, Event::Sample { .. }))];
         let begin = usize::from(matches!(events[0], Event::Track { .. }));
         assert!(steps[begin..].chunks(2).all(|pair| pair.iter().copied().map(Some).eq(fragment)), "{events:?}");
         events.iter().filter_map(chunk).collect::<Vec<_>>()
