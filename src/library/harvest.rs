@@ -264,18 +264,14 @@ impl<'a> Harvested<'a> {
                     let whole = Chunk::read(part.map.bytes(), at).ok().filter(|chunk| chunk.end() <= row.end_offset());
                     let damaged = || Error::Damaged { path: part.files.media.clone(), number: row.number.get() };
                     let chunk = whole.ok_or_else(damaged)?;
-                    let mut key_frame_size = None;
                     for sample in chunk.samples() {
                         let offset = sample.composition_offset.get().saturating_sub(shift);
                         start.get_or_insert(Ticks(chunk.time.0.saturating_add(offset.into())));
-                        key_frame_size.get_or_insert(sample.size);
                         let sample = Sample { composition_offset: offset.into(), ..sample };
                         spool.write_all(sample.as_bytes()).map_err(failed)?;
                     }
-                    let key_frame_size = key_frame_size.unwrap_or_default();
-                    let media = (at + u64::from(chunk.media_offset)) as usize;
                     // Lies beside the header that was read; the others would have to be read from the disk.
-                    let bytes = &part.map.bytes()[media..media + key_frame_size.get() as usize];
+                    let bytes = chunk.first_sample;
                     if description.is_none() {
                         let entry = source.sample_entry;
                         description = Some(codec::describe(&name, entry.bytes, entry.offset, bytes)?);
@@ -290,7 +286,7 @@ impl<'a> Harvested<'a> {
                         duration: chunk.duration.into(),
                         size: u32::try_from(chunk.size).map_err(|_| damaged())?.into(),
                         media_offset: chunk.media_offset.into(),
-                        key_frame_size,
+                        key_frame_size: (bytes.len() as u32).into(),
                         first_sample: sample_count.into(),
                         sample_count: chunk.sample_count.into(),
                         slot: slot.into(),

@@ -92,7 +92,6 @@ struct Meter {
     bits: f64,
     seconds: f64,
     peak: f64,
-    is_settled: bool,
 }
 
 /// Segments after which a measured bit rate is settled.
@@ -159,15 +158,14 @@ impl TrackWriter {
         track.first_sample = saved.first_sample()?.into();
         track.describe().ok()?;
         track.settle_learnt(saved.pace()?, saved.reorder)?;
-        track.meter =
-            Meter { rate: saved.rate(), is_settled: saved.rated, segments: 0, ..Meter::declared(&track.format) };
+        track.meter = Meter { rate: saved.rate(), ..Meter::default() };
         Some(track)
     }
 
     pub fn save(&self) -> Option<SavedTrack> {
         let Some(learnt) = &self.learnt else { return self.saved.clone() };
-        let Meter { rate, is_settled, .. } = self.meter;
-        Some(SavedTrack::of(&self.id, &self.format, &self.first_sample, &learnt.pace, learnt.reorder, rate, is_settled))
+        let rate = self.meter.rate;
+        Some(SavedTrack::of(&self.id, &self.format, &self.first_sample, &learnt.pace, learnt.reorder, rate))
     }
 
     /// A publisher begins, or begins again, to send this track.
@@ -188,9 +186,9 @@ impl TrackWriter {
             self.saved = self.save();
             let declared = Meter::declared(&format);
             self.meter = match () {
-                () if self.meter.is_settled && same_coding(&self.format, &format) => self.meter,
-                () if declared.is_settled => declared,
-                () => Meter { rate: self.meter.rate, ..declared },
+                () if self.meter.rate.is_settled && same_coding(&self.format, &format) => self.meter,
+                () if declared.rate.is_settled => declared,
+                () => Meter { rate: Bitrate { is_settled: false, ..self.meter.rate }, ..declared },
             };
             if !same_coding(&self.format, &format) {
                 self.learnt = None;
@@ -601,7 +599,7 @@ impl Meter {
         match format.bit_rate {
             Some(rate) if rate > 0 => {
                 let rate = round_up(f64::from(rate));
-                Meter { rate: Bitrate { peak: rate, average: rate }, is_settled: true, ..Meter::default() }
+                Meter { rate: Bitrate { peak: rate, average: rate, is_settled: true }, ..Meter::default() }
             }
             _ => Meter::default(),
         }
@@ -610,28 +608,29 @@ impl Meter {
     /// From samples that were held back: better than nothing, until segments were measured.
     fn guess(&mut self, held: &[Held], input: Timescale) {
         let (Some(first), Some(last)) = (held.first(), held.last()) else { return };
-        if self.is_settled || self.rate.peak > 0 {
+        if self.rate.is_settled || self.rate.peak > 0 {
             return;
         }
         let bits: f64 = held.iter().map(|held| held.sample.data.len() as f64 * 8.0).sum();
         let seconds = input.seconds(Ticks(last.sample.decode_time.0.saturating_sub(first.sample.decode_time.0)));
         let rate = round_up(if seconds > 0.1 { bits / seconds } else { 128_000.0 });
-        self.rate = Bitrate { peak: rate, average: rate };
+        self.rate = Bitrate { peak: rate, average: rate, is_settled: false };
     }
 
     /// Returns whether the rate is settled by this.
     fn add(&mut self, bits: f64, seconds: f64) -> bool {
-        if self.is_settled || seconds <= 0.0 {
+        if self.rate.is_settled || seconds <= 0.0 {
             return false;
         }
         self.segments += 1;
         (self.bits, self.seconds) = (self.bits + bits, self.seconds + seconds);
         self.peak = self.peak.max(bits / seconds);
-        self.is_settled = self.segments >= METER_SEGMENTS;
-        if self.is_settled {
-            self.rate = Bitrate { peak: round_up(self.peak), average: round_up(self.bits / self.seconds) };
+        let is_settled = self.segments >= METER_SEGMENTS;
+        if is_settled {
+            let average = round_up(self.bits / self.seconds);
+            self.rate = Bitrate { peak: round_up(self.peak), average, is_settled };
         }
-        self.is_settled
+        is_settled
     }
 }
 

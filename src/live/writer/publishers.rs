@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::ChannelWriter;
 use crate::base::limits::{LIVE_PENDING_BYTES_MAX, LIVE_SESSIONS_MAX, LIVE_TRACKS_MAX};
 use crate::live::options::{Redundancy, Refusal, SessionId, SourceName};
+use crate::live::pieces::Verdict;
 use crate::live::session::{SILENCE, Session};
 use crate::live::track::TrackWriter;
 use crate::media::feed::{Event, Format, Marker, Sample, TrackKey};
@@ -139,11 +140,16 @@ impl ChannelWriter {
     fn regard_pieces(&mut self) {
         let Some(part) = self.options.part else { return };
         let active = self.sessions.values().filter(|session| session.is_active);
-        let Some(all) = active.filter_map(|session| session.brings_parts(part)).reduce(|all, one| all && one) else {
-            return;
+        let verdict = active.filter_map(|session| session.brings_parts(part)).reduce(Verdict::beside);
+        let is_coarse = match verdict {
+            Some(Verdict::Short) => false,
+            Some(Verdict::Long) => true,
+            // Nothing has been published.
+            Some(Verdict::Unsure { long }) if self.grid.is_none() => long,
+            Some(Verdict::Unsure { .. }) | None => self.is_coarse,
         };
-        if self.is_coarse == all {
-            self.is_coarse = !all;
+        if self.is_coarse != is_coarse {
+            self.is_coarse = is_coarse;
             self.save_first();
         }
     }
