@@ -33,6 +33,11 @@ pub trait Stored: Send + Sync {
     fn mark_damaged(&self) -> bool {
         true
     }
+
+    /// Whether that is known of the file, by the mark or because bytes of the mapping were missing when they were read.
+    fn is_damaged(&self) -> bool {
+        false
+    }
 }
 
 /// A run of bytes of one stored file.

@@ -201,7 +201,7 @@ impl Encoder {
             match event {
                 Event::Track { track, .. } => drop(announced.insert(track, vec![event.clone()])),
                 Event::Chunk { track, .. } => {
-                    // The newest is the longest.
+                    // What comes next is as long as what came last, as far as anybody knows.
                     let said = announced.entry(track).or_default();
                     said.retain(|before| !matches!(before, Event::Chunk { .. }));
                     said.push(event.clone());

@@ -138,6 +138,7 @@ impl Fixture {
             rows.push(Fragment {
                 offset: (bytes.len() as u64).into(),
                 media_offset: 0.into(),
+                key_frame_size: (fragment[0].1.len() as u32).into(),
                 first_sample: (samples.len() as u32).into(),
                 sample_count: (fragment.len() as u32).into(),
                 ..row(slot as u32, slot as u64 * slot_length, length(fragment), size as u32)

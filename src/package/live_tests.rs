@@ -8,7 +8,7 @@ use super::fixture::{Channel, FIRST};
 use super::hls::rules::{self, Checked};
 use super::hls::{self, Live};
 use super::live_url::Stretch;
-use crate::media::broadcast::{Mark, State};
+use crate::media::broadcast::{Bitrate, Mark, State};
 use crate::media::feed::Message;
 
 /// 13 frames of video and 24 of audio: four parts in a segment, the last one shorter.
@@ -240,6 +240,25 @@ fn holes_are_parts_that_are_not_there() {
     let gaps: Vec<_> = listed.iter().flat_map(|parts| parts.iter()).filter(|part| part.is_gap).collect();
     let uris: Vec<_> = gaps.iter().map(|part| part.uri.clone()).collect();
     assert_eq!(uris, [format!("v1/{}.1.m4s", FIRST + 9), format!("v1/{}.2.m4s", FIRST + 10)]);
+}
+
+/// Which sounds are the same is decided once: before their rates are settled there is one, whatever they seem to be, and
+/// afterwards it stays as it is, also where a restarted server would measure otherwise.
+#[test]
+fn sounds_are_told_apart_once_their_rates_are_settled() {
+    for (name, rates, is_settled, want) in [
+        ("first guesses", [48_000, 128_000], false, 1),
+        ("of one rate, measured", [124_000, 130_000], true, 1),
+        ("of two rates", [48_000, 64_000], true, 2),
+    ] {
+        let mut channel = Channel::news(5, 2, PART);
+        channel.add(crate::media::fixture::audio("a2", "mp4a.40.2", "en", 2), 1_024, 5, 2);
+        for (owned, average) in channel.tracks[2..].iter_mut().zip(rates) {
+            owned.rate = Bitrate { peak: average, average, is_settled };
+        }
+        let text = hls::live_multivariant(&channel.broadcast(), Stretch::default());
+        assert_eq!(text.matches("TYPE=AUDIO").count(), want, "{name}: {text}");
+    }
 }
 
 /// What is told of a channel later leaves what was finished as it was.

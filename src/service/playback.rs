@@ -21,7 +21,7 @@ use super::manifest::Manifest;
 use super::movies::{self, Movies};
 use super::representation::{Coding, Description, Representation};
 use super::selection::{BadQuery, Selection, Takes};
-use crate::base::{Extent, Ticks};
+use crate::base::Extent;
 use crate::http::{Kind, Request, Response, Status};
 use crate::library::Asset;
 use crate::media::{Presentation, Thumbnails, TrackView};
@@ -91,10 +91,8 @@ pub enum Outcome {
 /// A segment that is made of stored media.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Its name for all assets: versions are hashes of what is in them.
+    /// Its name for all assets, as versions are hashes of what is in them: what `ts::url` knows.
     pub key: Box<str>,
-    pub rendition: Box<str>,
-    pub time: Ticks,
 }
 
 /// The version that a resource is under, if it is.

@@ -8,7 +8,7 @@ use crate::package::rate::Rate;
 use crate::package::{timeline, url};
 
 use super::entries::entries;
-use super::{Carriage, carriage, size};
+use super::{Carriage, carriage, key_frames, size};
 
 /// Of the tracks that transport streams carry; its links are relative to `/vod/{asset}/ts/`. `None` if there is nothing left
 /// but text.
@@ -28,16 +28,23 @@ pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> Option<St
     if carried.iter().all(|(_, carriage, _)| *carriage == Carriage::Text) {
         return None;
     }
-    let unrated: Vec<Offer<'_>> = carried.iter().map(|(_, _, track)| Offer { track, rate: Rate::default() }).collect();
+    let unrated: Vec<Offer<'_>> =
+        carried.iter().map(|(_, _, track)| Offer { track, rate: Rate::default(), is_settled: true }).collect();
     let sound = hls::sound(&unrated);
     let target = timeline::target_seconds(timeline::longest(presentation));
     let offers: Vec<Offer<'_>> = carried
         .iter()
-        .map(|(view, carriage, track)| Offer { track, rate: rate(presentation, *view, *carriage, sound, target) })
+        .map(|(view, carriage, track)| {
+            let rate = rate(presentation, *view, *carriage, sound, target);
+            Offer { track, rate, is_settled: true }
+        })
         .collect();
     let independent = carried.iter().all(|(view, ..)| timeline::is_independent(*view));
     let link = |name: &str| links.media_playlist(presentation.version, name);
     let mut out = hls::transport_multivariant(&offers, &link, independent, sound);
+    for (view, ..) in carried.iter().filter(|(_, carriage, _)| *carriage == Carriage::Video) {
+        key_frames::push_stream(&mut out, view, &links.key_frame_playlist(presentation.version, &view.track.id));
+    }
     // It is the same as without transport streams, and lies beside them.
     let beside = |id: &str| url::from_single(&links.thumbnail_playlist(presentation.version, id));
     hls::push_thumbnail_stream(&mut out, presentation, beside);

@@ -55,6 +55,12 @@ pub(super) fn sound(view: TrackView<'_>, segment: &Segment, micros: u64) -> u64 
     PACKET * ((bytes + packets * PES_BYTES).div_ceil(ROOM) + unfilled(packets) + PADDING)
 }
 
+/// Of a key frame by itself, whose packets fill a cycle of the continuity counter; of that many bytes in its track file.
+pub(super) fn key_frame(bytes: u32) -> u64 {
+    let payload = u64::from(bytes) + PICTURE_BYTES + KEY_BYTES;
+    PACKET * (2 + payload.div_ceil(ROOM).next_multiple_of(PADDING + 1))
+}
+
 /// Of a segment of packed audio.
 pub(super) fn packed(view: TrackView<'_>, packing: Packing, segment: &Segment) -> u64 {
     let (samples, _, bytes) = content(view, segment);

@@ -114,6 +114,10 @@ impl Playback {
                 };
                 (Kind::Multivariant, HLS, text)
             }
+            Text::TransportKeyFrames => {
+                let view = presentation.track(key.track)?;
+                (Kind::MediaPlaylist, HLS, ts::media_key_frames(&view)?)
+            }
             Text::TransportMedia => {
                 let text = ts::media(&presentation, Rendition::parse(key.track)?)?;
                 (Kind::MediaPlaylist, HLS, text)
@@ -173,6 +177,7 @@ pub(super) enum Text {
     Media,
     Transport,
     TransportMedia,
+    TransportKeyFrames,
     SingleHls,
     SingleDash,
     SingleMedia,
@@ -196,6 +201,7 @@ impl Text {
             Text::Thumbnails => "-thumbnails",
             Text::Transport => "-transport",
             Text::TransportMedia => "-ts",
+            Text::TransportKeyFrames => "-ts-iframes",
         }
     }
 }
