@@ -257,6 +257,8 @@ pub const RENDITION_NAME_BYTES_MAX: usize = 64;
 /// Requests of one rendition that wait for the one before, and their bytes together.
 pub const WAITING_REQUESTS_MAX: usize = 4;
 pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long a fragment waits for its header. They are sent at the same time, on connections of their own.
+pub const WAITING_AGE_MAX: Duration = Duration::from_secs(10);
 /// An access unit of video: at 60 frames a second one of this size would be 8 Gb/s.
 pub const ACCESS_UNIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes searched for transport stream packets before it is said that there are none.

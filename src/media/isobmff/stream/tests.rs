@@ -240,6 +240,14 @@ fn places_and_times_are_found_however_they_are_written() {
         ("no time: goes on", video(|at| vec![tfhd(), run(at)], media()), two(600)),
         ("32 bits", video(|at| vec![tfhd(), full(b"tfdt", &[0, 7]), run(at)], media()), two(7)),
         ("64 bits", video(|at| vec![tfhd(), full(b"tfdt", &[0x0100_0000, 2, 0]), run(at)], media()), two(1 << 33)),
+        (
+            "64 bits, before 0",
+            video(
+                |at| vec![tfhd(), full(b"tfdt", &[0x0100_0000, u32::MAX, 1_024_u32.wrapping_neg()]), run(at)],
+                media(),
+            ),
+            two(-1_024),
+        ),
         ("Smooth", video(|at| vec![tfhd(), run(at), uuid(1, &[1, 0, 0, 9])], media()), two(1 << 32)),
         ("Smooth, 32 bits", video(|at| vec![tfhd(), run(at), uuid(0, &[1_000, 9])], media()), two(1_000)),
         (
