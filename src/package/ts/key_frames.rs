@@ -18,9 +18,9 @@ pub fn media_key_frames(view: &TrackView<'_>) -> Option<String> {
 }
 
 /// What the multivariant playlist says of it.
-pub(super) fn push_stream(out: &mut String, view: &TrackView<'_>, link: &str) {
+pub(super) fn push_stream(out: &mut String, view: &TrackView<'_>, sets: u64, link: &str) {
     if has_trick_play(*view) {
-        let rate = key_frame::rate(*view, |frame| size::key_frame(frame.fragment.key_frame_size.get()));
+        let rate = key_frame::rate(*view, |frame| size::key_frame(frame.fragment.key_frame_size.get(), sets));
         hls::push_key_frame_stream(out, view, rate, link);
     }
 }

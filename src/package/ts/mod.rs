@@ -23,7 +23,7 @@ use crate::media::{Kind, Presentation, Track};
 
 pub use key_frames::{has_key_frame, media_key_frames};
 pub use media::{media, text_segment};
-pub use multivariant::multivariant;
+pub use multivariant::{headers, multivariant};
 pub use segment::{Error, Making, Plan, carries, has_segment, packed, plan};
 
 /// How transport streams, and the playlists that name them, carry a track.

@@ -215,19 +215,23 @@ fn fragments<'a>(view: TrackView<'a>, segment: &Segment) -> &'a [Fragment] {
     view.fragments.get(segment.fragments.start as usize..segment.fragments.end as usize).unwrap_or_default()
 }
 
+/// What its header says of a track's elementary stream, and where its edit list begins, in track ticks. `None`: it is damaged.
+pub(super) fn header(view: TrackView<'_>) -> Option<(Elementary, i64)> {
+    let header = view.files.first()?.mapped()?.get(..usize::try_from(view.init_size).ok()?)?;
+    let movie = Movie::parse(&view.track.id, header).ok()?;
+    let source = movie.tracks().first()?;
+    Some((Elementary::of_entry(source.sample_entry.bytes)?, source.edit.media_start))
+}
+
 /// A track's stream, and by how much its pictures are decoded before the time that the index has, in track ticks: so that
 /// none is presented before it is decoded. Index and header differ by that (`library::import::timeline`).
 fn stream(view: TrackView<'_>) -> Result<(Stream, i64), Error> {
     let wrong = || Error::Configuration { track: view.track.id.clone(), codec: view.track.codec.clone() };
-    let header =
-        view.files.first().and_then(|file| file.mapped()).and_then(|bytes| bytes.get(..view.init_size as usize));
-    let movie = Movie::parse(&view.track.id, header.ok_or_else(wrong)?).map_err(|_| wrong())?;
-    let source = movie.tracks().first().ok_or_else(wrong)?;
-    let elementary = Elementary::of_entry(source.sample_entry.bytes).ok_or_else(wrong)?;
+    let (elementary, media_start) = header(view).ok_or_else(wrong)?;
     let language = write::three_letters(&view.track.language);
     let language = language.as_bytes().try_into().ok().filter(|_| language != "und");
     let shown = view.track.presentation_offset.0.saturating_add(view.time_offset.0);
-    let reorder = source.edit.media_start.saturating_add(shown).max(0);
+    let reorder = media_start.saturating_add(shown).max(0);
     Ok((Stream { elementary, language }, reorder))
 }
 

@@ -140,7 +140,7 @@ proptest! {
             });
             prop_assert_eq!(time, Some(frame.time.0 * 90_000 / 12_800 + mux::OFFSET));
             found.extend(payloads(own).0);
-            prop_assert!(segment.len() as u64 <= size::key_frame(frame.fragment.key_frame_size.get()));
+            prop_assert!(segment.len() as u64 <= size::key_frame(frame.fragment.key_frame_size.get(), 24));
         }
         together.flush(&mut events).unwrap();
         let groups = pictures(&video_groups, sizes.0);

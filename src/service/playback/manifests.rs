@@ -41,9 +41,12 @@ impl Playback {
         if let Some(kept) = self.kept(request, key) {
             return kept;
         }
-        if key.text == Text::Smooth
-            && let Some(absent) = absent(source, mss::headers(&source.presentation()))
-        {
+        let needed = match key.text {
+            Text::Smooth => mss::headers(&source.presentation()),
+            Text::Transport => ts::headers(&source.presentation()),
+            _ => Vec::new(),
+        };
+        if let Some(absent) = absent(source, needed) {
             return Outcome::Read(absent);
         }
         let rendered = self.render(key, &selection, source);
