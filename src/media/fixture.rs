@@ -122,17 +122,10 @@ impl Fixture {
         fragments: &[Vec<(Sample, Vec<u8>)>],
     ) -> Fixture {
         let mut bytes = write::header(&write::Header {
-            timescale: track.timescale,
-            sample_entry,
-            kind: track.kind(),
-            language: &track.language,
-            name: None,
             media_start,
             width: 16,
             height: 16,
-            matrix: Matrix::default(),
-            default_duration: 0,
-            fragment_duration_hint: None,
+            ..write::Header::new(track.kind(), track.timescale, sample_entry, &track.language)
         });
         let init_size = bytes.len() as u64;
         let (mut rows, mut samples) = (Vec::new(), Vec::new());

@@ -25,6 +25,7 @@ use crate::base::Extent;
 use crate::http::{Kind, Request, Response, Status};
 use crate::library::Asset;
 use crate::media::{Presentation, Thumbnails, TrackView};
+use crate::package::progressive;
 use crate::package::url::Resource;
 use crate::store::derived::{self, Derived};
 use crate::sys::residency;
@@ -222,7 +223,11 @@ impl Playback {
             Ok(selection) => selection,
             Err(bad) => return Outcome::Ready(refused(&bad)),
         };
-        let selection = selection.on_borders(&source.presentation());
+        let whole = source.presentation();
+        let selection = selection.on_borders(&whole).by_tracks(&whole, progressive::default_tracks);
+        let Some(selection) = selection else {
+            return if source.is_whole() { Outcome::Missing } else { Outcome::Damaged };
+        };
         let written = selection.canonical();
         let key = movies::Key { asset: asset.into(), version: version.into(), selection: written.as_str().into() };
         let movie = match self.movies.find(&key) {

@@ -37,12 +37,16 @@ pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> Option<St
     if carried.iter().all(|(_, carriage, _)| *carriage == Carriage::Text) {
         return None;
     }
-    let unrated: Vec<Offer<'_>> = carried.iter().map(|(_, _, track)| Offer { track, rate: Rate::default() }).collect();
+    let unrated: Vec<Offer<'_>> =
+        carried.iter().map(|(_, _, track)| Offer { track, rate: Rate::default(), is_settled: true }).collect();
     let sound = hls::sound(&unrated);
     let target = timeline::target_seconds(timeline::longest(presentation));
     let offers: Vec<Offer<'_>> = carried
         .iter()
-        .map(|(view, carriage, track)| Offer { track, rate: rate(presentation, *view, *carriage, sound, target) })
+        .map(|(view, carriage, track)| {
+            let rate = rate(presentation, *view, *carriage, sound, target);
+            Offer { track, rate, is_settled: true }
+        })
         .collect();
     let independent = carried.iter().all(|(view, ..)| timeline::is_independent(*view));
     let link = |name: &str| links.media_playlist(presentation.version, name);
