@@ -33,6 +33,7 @@ def x265(gop=50, more=""):
 
 AAC = ["-c:a", "aac", "-b:a", "96k"]
 X264 = x264()
+VP9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "50", "-b:v", "300k", "-c:a", "libopus"]
 
 
 def encoded(*arguments, name="source.mp4", then=None):
@@ -124,6 +125,32 @@ def dash(*options):
     return make
 
 
+def dash_of_webm(directory):
+    """Copying moves times by what Opus hides: what counts is what is in the segments."""
+    source, out = directory / "source.webm", directory / "dash"
+    out.mkdir()
+    ffmpeg(*picture(seconds=4), *sound(seconds=4), *VP9, source)
+    ffmpeg("-i", source, "-c", "copy", "-f", "dash", "-dash_segment_type", "webm", "-seg_duration", "2", out / "a.mpd")
+    files = [directory / f"{stream}.webm" for stream in (0, 1)]
+    for stream, file in enumerate(files):
+        parts = [out / f"init-stream{stream}.webm", *sorted(out.glob(f"chunk-stream{stream}-*.webm"))]
+        file.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return [out], files
+
+
+def dash_of_webm_files(directory):
+    """Each Representation is a file."""
+    source, out = directory / "source.webm", directory / "dash"
+    out.mkdir()
+    ffmpeg(*picture(seconds=4), *sound(seconds=4), *VP9, source)
+    for kind in "va":
+        ffmpeg("-i", source, "-map", f"0:{kind}", "-c", "copy", out / f"{kind}.webm")
+    sets = "".join(f'<AdaptationSet mimeType="{mime}/webm"><Representation id="{kind}" bandwidth="1"><BaseURL>{kind}.webm</BaseURL>'
+                   f'<SegmentBase indexRange="0-1"/></Representation></AdaptationSet>' for kind, mime in (("v", "video"), ("a", "audio")))
+    (out / "a.mpd").write_text(f'<MPD type="static" mediaPresentationDuration="PT4S"><Period>{sets}</Period></MPD>')
+    return [out], [out / f"{kind}.webm" for kind in "va"]
+
+
 def smil(directory):
     """Renditions in files of their own, with the languages that those do not say."""
     source = two_renditions(directory, "source.mp4")
@@ -191,7 +218,7 @@ def subtitled(directory):
 
 
 # How films come.
-KINDS = ("MP4", "MOV", "fragmented MP4", "MPEG-TS", "Matroska", "WebM", "HLS of MPEG-TS", "HLS of fMP4", "DASH of fMP4", "SMIL", "ism")
+KINDS = ("MP4", "MOV", "fragmented MP4", "MPEG-TS", "Matroska", "WebM", "HLS of MPEG-TS", "HLS of fMP4", "DASH of fMP4", "DASH of WebM", "SMIL", "ism")
 
 
 @dataclasses.dataclass
@@ -301,6 +328,8 @@ CASES = [
     Case("hls-of-fragments", hls("-bsf:a", "aac_adtstoasc", "-hls_segment_type", "fmp4"), (AVC_HIGH, LC), kind="HLS of fMP4"),
     Case("dash-segments", dash(), (AVC_HIGH, LC), kind="DASH of fMP4"),
     Case("dash-ranges-of-files", dash("-single_file", "1"), (AVC_HIGH, LC), kind="DASH of fMP4"),
+    Case("dash-segments-of-webm", dash_of_webm, (r"vp09\.00\.\d\d\.08(\..*)?", "(?i:opus)"), kind="DASH of WebM"),
+    Case("dash-files-of-webm", dash_of_webm_files, (r"vp09\.00\.\d\d\.08(\..*)?", "(?i:opus)"), kind="DASH of WebM"),
     Case("smil", smil, (AVC_HIGH, LC), kind="SMIL"),
     Case("server-manifest", server_manifest, (AVC_HIGH, LC), kind="ism"),
     # Presentations of several tracks.
