@@ -1,6 +1,6 @@
 //! Renditions in segments: MPEG-TS, packed audio, fragmented MP4 or WebM, joined.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -123,6 +123,8 @@ fn webm(
     let failed = |source| Error::Write { directory: spools.directory().to_owned(), source };
     let mut joined = spool::nameless(spools.directory()).map_err(failed)?;
     let mut header: Option<&Part> = None;
+    // No byte is needed twice: a manifest that names one file again and again does not fill the disk.
+    let (mut named, mut there, mut seen) = (0_u64, 0_u64, BTreeSet::new());
     for piece in &rendition.pieces {
         let own = piece.header.as_deref();
         if header.is_some() && own != header {
@@ -133,6 +135,12 @@ fn webm(
         }
         for part in own.filter(|_| header.is_none()).into_iter().chain([&piece.part]) {
             let (source, range) = files.open(part)?;
+            there += if seen.insert(&part.path) { source.len() } else { 0 };
+            named += range.end - range.start;
+            if named > there {
+                let reason = "found bytes that the manifest names again, expected each once".to_owned();
+                return Err(Error::Piece { file: source.name.clone(), reason }.into());
+            }
             source.read(range, &mut |bytes| {
                 joined.write_all(bytes).map_err(failed)?;
                 progress(0, report)
