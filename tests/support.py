@@ -358,9 +358,9 @@ def hls_segments(server, playlist):
 
 # The runner.
 
-def main(cases, description, jobs=1, alone=()):
+def main(cases, description, jobs=1, alone=(), end=None):
     """Runs `cases`, a list of (name, function), and ends the program: 0 when all passed. Names on the command line
-    choose (with * and ?). Those named in `alone` measure, and run after the others, one by one."""
+    choose (with * and ?). Those named in `alone` measure, and run after the others, one by one. `end` is called when all have run."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("names", nargs="*", help="run only these (* and ? match)")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
@@ -396,5 +396,7 @@ def main(cases, description, jobs=1, alone=()):
         results = list(pool.map(one, [case for case in chosen if case[0] not in alone]))
     results += [one(case) for case in chosen if case[0] in alone]
     failed = results.count(False)
+    if end:
+        end()
     print(f"{program}: {results.count(True)} passed, {failed} failed", flush=True)
     sys.exit(1 if failed else 0)

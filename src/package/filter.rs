@@ -2,6 +2,10 @@
 //!
 //! A filter is a list of criteria, `video_height:240-720;audio_language:de,en`. A criterion is about tracks of one kind, and
 //! keeps those of them that fit one of its values; others stay.
+//!
+//! What MediaPackage refuses (its manual's "manifest filtering error conditions") is refused here: unknown names, ranges that are
+//! none or reach beyond 2^31 − 1, repetitions, more than 1 024 characters. Beyond what it takes, a range may be one number, there
+//! may be several, and more codecs have a name.
 
 use std::fmt;
 
@@ -34,9 +38,14 @@ pub enum BadFilter {
     Language { name: &'static str, found: String },
     #[error("{name} has {found} values, {VALUES_MAX} allowed")]
     Values { name: &'static str, found: usize },
+    #[error("{found} characters, {CHARS_MAX} allowed")]
+    TooLong { found: usize },
 }
 
 const VALUES_MAX: usize = 64;
+const CHARS_MAX: usize = 1_024;
+/// Of a number in a range.
+const NUMBER_MAX: u64 = i32::MAX as u64;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Criterion {
@@ -102,6 +111,10 @@ fn names() -> String {
 impl Filter {
     /// `text` is the parameter's value, decoded. White space around names and values, and case, count for nothing.
     pub fn parse(text: &str) -> Result<Filter, BadFilter> {
+        let found = text.chars().count();
+        if found > CHARS_MAX {
+            return Err(BadFilter::TooLong { found });
+        }
         let mut criteria: Vec<Criterion> = Vec::new();
         for part in text.split(';') {
             let form = || BadFilter::Form { found: excerpt(part) };
@@ -208,7 +221,7 @@ fn number(text: &str, is_decimal: bool) -> Option<u64> {
     if !(1..=15).contains(&whole.len()) || !(1..=3).contains(&decimals.len()) || !digits(whole) || !digits(decimals) {
         return None;
     }
-    let whole: u64 = whole.parse().ok()?;
+    let whole: u64 = whole.parse().ok().filter(|&whole| whole <= NUMBER_MAX)?;
     match is_decimal {
         true => Some(whole * 1_000 + format!("{decimals:0<3}").parse::<u64>().ok()?),
         false => (!text.contains('.')).then_some(whole),
@@ -358,6 +371,35 @@ mod tests {
         );
         let many = format!("video_height:{}", vec!["1"; 65].join(","));
         assert_eq!(Filter::parse(&many), Err(BadFilter::Values { name: "video_height", found: 65 }));
+    }
+
+    /// The conditions and examples of MediaPackage's manual that end in 400, and those that do not.
+    #[test]
+    fn the_manual_of_mediapackage() {
+        let long = format!("audio_language:{}", ["en"; 64].map(|tag| format!("{tag}-{}", "x".repeat(14))).join(","));
+        for (filter, is_taken) in [
+            ("audio_sample_rate:0-44100;video_bitrate:0-2147483647;video_codec:h265;audio_language:fr,en-US,de", true),
+            ("audio_bitrate:0-2147483647", true),
+            ("audio_channels:1-8", true),
+            ("audio_codec:AACL,AC-3", true),
+            ("audio_codec:ac-3,EC-3,AACH", true),
+            ("subtitle_language:en-US, hi", true),
+            ("video_framerate:23.976-30", true),
+            ("video_dynamic_range:hdr10,HLG,sdr", true),
+            // A value of a list without an end that nothing has.
+            ("audio_language:dahlia", true),
+            ("donut_type:rhododendron", false),
+            ("audio_sample_rate:300-0", false),
+            ("audio_sample_rate:0-2147483648", false),
+            ("audio_sample_rate:is:0-44100", false),
+            ("audio_sample_rate:0-1;video_bitrate=0-1", false),
+            ("audio_sample_rate:0-48000;audio_sample_rate:0-48000", false),
+            ("audio_sample_rate:0-48000;aws.manifestfilter=video_bitrate:0-1", false),
+            ("audio_codec:AC3", false),
+            (&long, false),
+        ] {
+            assert_eq!(Filter::parse(filter).is_ok(), is_taken, "{filter}");
+        }
     }
 
     #[test]

@@ -11,10 +11,10 @@ use thiserror::Error;
 
 use crate::base::limits::PROGRESSIVE_HEAD_BYTES_MAX;
 use crate::base::payload::Body;
-use crate::base::{Extent, Payload, Piece};
+use crate::base::{Extent, Payload, Piece, Timescale};
 use crate::media::isobmff;
 use crate::media::isobmff::write::{MovieChunk, MovieTrack, movie};
-use crate::media::{Kind, Presentation, TrackView};
+use crate::media::{Kind, Presentation, Track, TrackView};
 
 /// Where everything is in the file. Holds no file open.
 #[derive(Debug)]
@@ -79,6 +79,7 @@ impl Movie {
             tracks.push(MovieTrack {
                 header: file.ok_or_else(|| Error::Unmapped { track: view.track.id.clone() })?,
                 timescale: view.track.timescale,
+                clock: clock(view.track),
                 fragments: view.fragments,
                 samples: view.samples,
                 presentation_offset: view.presentation_offset(),
@@ -124,6 +125,17 @@ impl Movie {
     /// The file itself: `views` are those of [`Movie::tracks`].
     pub fn over<'m>(&'m self, views: Vec<TrackView<'m>>) -> File<'m> {
         File { movie: self, views }
+    }
+}
+
+/// What a track's time is counted in: sound in its samples, because readers take what an edit list hides of it for a number of
+/// samples (FFmpeg's does). HE-AAC's rate may be half of what is heard.
+fn clock(track: &Track) -> Timescale {
+    let rate = track.audio().map_or(0, |audio| audio.sample_rate);
+    let ticks = track.timescale.per_second();
+    match Timescale::new(rate) {
+        Some(samples) if rate != ticks && rate / 2 != ticks => samples,
+        _ => track.timescale,
     }
 }
 

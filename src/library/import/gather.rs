@@ -98,7 +98,8 @@ pub fn gather(
             Material::Rendition(rendition, _) => {
                 let directory = place()?;
                 let mut spools = Spools::new(&directory, &rendition.name, Clock::Encoder);
-                rewrite::pieces(&rendition, &mut spools, report, &mut progress)?;
+                let cues = rewrite::pieces(&rendition, &mut spools, report, &mut progress)?;
+                gathered.cues.extend(cues);
                 let input = Input { path: PathBuf::new(), labels: Labels::default(), audio: Vec::new() };
                 gathered.add(spools, &input, &rendition.labels, given)?;
             }

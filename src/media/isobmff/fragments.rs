@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::boxes::{Boxed, Boxes, Path};
 use super::error::{Error, Problem};
 use super::groups::{Descriptions, Grouping, Groups};
-use super::moof::{Base, Defaults, Header, MOOF, Moof, Row, Run, TFHD, TRAF, Traf, decode_time};
+use super::moof::{Base, Defaults, Header, MOOF, Moof, Row, Run, TFHD, TRAF, Traf, absolute_time, decode_time};
 use super::samples::{FLAG_NON_SYNC, SourceSample};
 
 /// What a track needs to find its fragments.
@@ -197,16 +197,19 @@ impl<'a> Fragments<'a> {
         }
         let mut traf = Traf::new(child, path, header, base);
         let (mut groupings, mut descriptions) = ([None; 3], [None; 3]);
+        let (mut time, mut smooth_time) = (None, None);
         for part in Boxes::inside(child.body(), path) {
             let part = part?;
             match &part.name.0 {
-                b"tfdt" => self.decode_time = decode_time(&part)?,
+                b"tfdt" => time = Some(decode_time(&part)?),
+                b"uuid" => smooth_time = smooth_time.or(absolute_time(&part)?),
                 b"sdtp" => traf.dependencies = part.full()?.2.rest(),
                 b"sbgp" => Grouping::read(&part)?.keep(&mut groupings),
                 b"sgpd" => Descriptions::read(&part)?.keep(&mut descriptions),
                 _ => {}
             }
         }
+        self.decode_time = time.or(smooth_time).unwrap_or(self.decode_time);
         let groups = Groups::of(&groupings, &self.source.groups, &descriptions);
         traf.groups = (!groups.is_empty()).then_some(groups);
         if header.duration_is_empty {
@@ -436,6 +439,28 @@ mod tests {
         assert_eq!(got[4..6], ["0:116+50 @400/50 +0 1010000", "1:0+10 @450/100 +200 2000000"], "{got:?}");
         // Without a trex sizes and durations are 0, like every default of the standard.
         assert_eq!(of(&file, 1)[7..9], ["0:178+4 @7168/1024 +0 2000000", "1:60+0 @0/0 +0 0"]);
+    }
+
+    #[test]
+    fn fragments_of_smooth_streaming_say_when_they_begin() {
+        let id = *b"\x6d\x1d\x9b\x05\x42\xd5\x44\xe6\x80\xe2\x14\x1d\xaf\xf7\x57\xb2";
+        let tfxd = |numbers: &[u32]| leaf(b"uuid", [id.to_vec(), words(numbers)].concat());
+        for (numbers, want) in [
+            (&[0x0100_0000, 0, 700, 0, 300][..], "@700/100"),
+            (&[0, 700, 300], "@700/100"),
+            (&[0x0100_0000, u32::MAX, u32::MAX - 49, 0, 300], "@-50/100"),
+            (&[0x0100_0000, 0x8000_0000, 0, 0, 300], "expected one from -10000000"),
+            (&[0x0100_0000, 0], "uuid"),
+        ] {
+            let mut file = fragmented();
+            add(&mut file, "moof[1]/traf[1]", tfxd(numbers));
+            let with_both = of(&file, 0).remove(0);
+            replace(&mut file, "moof[1]/traf[1]/tfdt", full(b"free", &[0, 0]));
+            let found = of(&file, 0).remove(0);
+            assert!(found.contains(want), "{found}");
+            // Beside tfdt its time counts for nothing.
+            assert!(with_both.contains(if want.starts_with('@') { "@0/100" } else { want }), "{with_both}");
+        }
     }
 
     #[test]

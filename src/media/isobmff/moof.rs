@@ -248,6 +248,25 @@ fn unsigned_time(tfdt: &Boxed<'_>) -> Result<(u64, u64), Error> {
     Ok((at, if version == 0 { tfdt.read(body.u32())?.into() } else { tfdt.read(body.u64())? }))
 }
 
+/// When a fragment begins by what Smooth Streaming says of it (MS-SSTR §2.2.4.4), in track ticks; `None` if the box is another.
+/// Priming lies before 0, as if the number were signed.
+pub(super) fn absolute_time(uuid: &Boxed<'_>) -> Result<Option<i64>, Error> {
+    let mut body = uuid.body();
+    if body.take(TFXD.len()).ok() != Some(&TFXD) {
+        return Ok(None);
+    }
+    let is_long = uuid.read(body.u32())? >> 24 != 0;
+    let at = body.position();
+    let time = if is_long { uuid.read(body.u64())?.cast_signed() } else { uuid.read(body.u32())?.into() };
+    if time < -EARLY_MAX {
+        let found = format_args!("a fragment at {time} ticks");
+        return Err(Error::unexpected(uuid.path, at, found, format_args!("one from -{EARLY_MAX}")));
+    }
+    Ok(Some(time))
+}
+
+const TFXD: [u8; 16] = [0x6d, 0x1d, 0x9b, 0x05, 0x42, 0xd5, 0x44, 0xe6, 0x80, 0xe2, 0x14, 0x1d, 0xaf, 0xf7, 0x57, 0xb2];
+
 pub(super) const MOOF: FourCc = FourCc(*b"moof");
 pub(super) const TRAF: FourCc = FourCc(*b"traf");
 pub(super) const TFHD: FourCc = FourCc(*b"tfhd");

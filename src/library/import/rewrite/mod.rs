@@ -89,7 +89,7 @@ pub enum Error {
     TooLarge { track: String, found: u64 },
     #[error("{file}: {reason}")]
     Piece { file: String, reason: String },
-    #[error("{file}: byte {at}: found 0x{found}, expected a segment of MPEG-TS, fragmented MP4 or packed audio")]
+    #[error("{file}: byte {at}: found 0x{found}, expected a segment of MPEG-TS, fragmented MP4, WebM or packed audio")]
     Segment { file: String, at: u64, found: String },
     #[error("{file}: found {len} bytes, expected byte {} to {} in it, which the manifest names", .range.start, .range.end)]
     Range { file: String, range: Range<u64>, len: u64 },
@@ -141,6 +141,16 @@ impl<'a> Spools<'a> {
         if let Some(spool) = self.tracks.get_mut(&track) {
             spool.present(start, end);
         }
+    }
+
+    /// Where the files are made.
+    fn directory(&self) -> &'a Path {
+        self.directory
+    }
+
+    /// Time 0 of the presentation is this time of the media.
+    pub fn zero_at(&mut self, nanos: i64) {
+        self.tracks.values_mut().for_each(|spool| spool.zero_at(nanos));
     }
 
     /// The presentation begins at this time of the media, and what is before it is hidden.

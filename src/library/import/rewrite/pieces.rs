@@ -1,13 +1,15 @@
-//! Renditions in segments: MPEG-TS, packed audio or fragmented MP4, joined.
+//! Renditions in segments: MPEG-TS, packed audio, fragmented MP4 or WebM, joined.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::matroska::matroska;
 use super::transport::notes;
-use super::{Error, Spools};
+use super::{Error, Spools, spool};
 use crate::base::limits::SUBTITLE_BYTES_MAX;
 use crate::library::import::candidate::SourceFile;
 use crate::library::import::cues::{Found, read_cues};
@@ -16,6 +18,7 @@ use crate::library::import::manifest::{Part, Rendition};
 use crate::library::import::{self, Clock, Report};
 use crate::media::feed::Event;
 use crate::media::isobmff::stream;
+use crate::media::matroska::SIGNATURE;
 use crate::media::mpegts::{self, PackedAudio};
 
 enum Demuxer {
@@ -54,14 +57,20 @@ impl Files {
 
 const FILES_MAX: usize = 16;
 
-/// Takes the segments of a rendition apart, one after the other.
+/// Takes the segments of a rendition apart, one after the other; subtitles that were found are returned.
 pub fn pieces(
     rendition: &Rendition,
     spools: &mut Spools<'_>,
     report: Report<'_>,
     progress: &mut dyn FnMut(u64, Report<'_>) -> Result<(), import::Error>,
-) -> Result<(), import::Error> {
+) -> Result<Vec<Found>, import::Error> {
     let mut files = Files::default();
+    if let Some(first) = rendition.pieces.first() {
+        let (source, range) = files.open(first.header.as_deref().unwrap_or(&first.part))?;
+        if source.map.bytes().get(range.start as usize..).is_some_and(|bytes| bytes.starts_with(&SIGNATURE)) {
+            return webm(rendition, files, spools, report, progress);
+        }
+    }
     let mut demuxer = None;
     let mut losses = 0;
     for piece in &rendition.pieces {
@@ -99,7 +108,53 @@ pub fn pieces(
     if let Some(Demuxer::Fragmented(..)) = demuxer {
         spools.begin_at(rendition.start);
     }
-    files.close()
+    files.close()?;
+    Ok(Vec::new())
+}
+
+/// Segments of WebM behind their header are a file of WebM.
+fn webm(
+    rendition: &Rendition,
+    mut files: Files,
+    spools: &mut Spools<'_>,
+    report: Report<'_>,
+    progress: &mut dyn FnMut(u64, Report<'_>) -> Result<(), import::Error>,
+) -> Result<Vec<Found>, import::Error> {
+    let failed = |source| Error::Write { directory: spools.directory().to_owned(), source };
+    let mut joined = spool::nameless(spools.directory()).map_err(failed)?;
+    let mut header: Option<&Part> = None;
+    // No byte is needed twice: a manifest that names one file again and again does not fill the disk.
+    let (mut named, mut there, mut seen) = (0_u64, 0_u64, BTreeSet::new());
+    for piece in &rendition.pieces {
+        let own = piece.header.as_deref();
+        if header.is_some() && own != header {
+            let name = own.map_or_else(String::new, |part| format!(" {}", part.path.display()));
+            let reason =
+                format!("found another initialisation segment{name} on the way, expected the first to the end");
+            return Err(Error::Piece { file: rendition.name.clone(), reason }.into());
+        }
+        for part in own.filter(|_| header.is_none()).into_iter().chain([&piece.part]) {
+            let (source, range) = files.open(part)?;
+            there += if seen.insert(&part.path) { source.len() } else { 0 };
+            named += range.end - range.start;
+            if named > there {
+                let reason = "found bytes that the manifest names again, expected each once".to_owned();
+                return Err(Error::Piece { file: source.name.clone(), reason }.into());
+            }
+            source.read(range, &mut |bytes| {
+                joined.write_all(bytes).map_err(failed)?;
+                progress(0, report)
+            })?;
+        }
+        header = own;
+    }
+    files.close()?;
+    let input = Input { path: PathBuf::new(), labels: rendition.labels.clone(), audio: Vec::new() };
+    let name = rendition.name.clone();
+    let source = SourceFile::of(name, joined, input, 0, None).map_err(failed)?;
+    let texts = matroska(&source, spools, report, progress)?;
+    spools.zero_at(rendition.start);
+    Ok(texts)
 }
 
 impl Demuxer {

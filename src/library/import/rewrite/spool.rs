@@ -110,6 +110,11 @@ impl Spool {
         };
     }
 
+    /// Time 0 of the presentation is this time of the source's clock.
+    pub fn zero_at(&mut self, nanos: i64) {
+        self.edit.start_delay_nanos = self.edit.start_delay_nanos.saturating_sub(nanos);
+    }
+
     /// The presentation begins at this time of the source's clock, and what is before it is hidden: priming, by the edit
     /// list of a header.
     pub fn begin_at(&mut self, nanos: i64) {
@@ -193,7 +198,7 @@ impl Spool {
 }
 
 /// A file that lives as long as it is open, and leaves nothing behind.
-fn nameless(directory: &Path) -> io::Result<File> {
+pub fn nameless(directory: &Path) -> io::Result<File> {
     let path = directory.join(format!(".headwater-{:016x}", RandomState::new().hash_one(0)));
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;
     std::fs::remove_file(&path)?;

@@ -76,6 +76,7 @@ mod tests {
         MovieTrack {
             header: &[],
             timescale: Timescale::new(timescale).unwrap(),
+            clock: Timescale::new(timescale).unwrap(),
             fragments,
             samples,
             presentation_offset: Ticks(0),

@@ -13,6 +13,7 @@
 //! mdat             its header; the media follows
 //! ```
 
+use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
 use crate::media::{Fragment, Sample};
 
@@ -30,6 +31,8 @@ pub struct MovieTrack<'a> {
     /// The stored CMAF header: `ftyp` and `moov`.
     pub header: &'a [u8],
     pub timescale: Timescale,
+    /// What the file counts its time in.
+    pub clock: Timescale,
     /// Each is a chunk of the file.
     pub fragments: &'a [Fragment],
     /// All of the track's, as fragments number them.
@@ -45,6 +48,12 @@ pub struct MovieTrack<'a> {
 }
 
 impl<'a> MovieTrack<'a> {
+    /// To the nearest tick of the file's clock.
+    fn on_clock(&self, ticks: u64) -> u64 {
+        let nearest = i64::try_from(ticks).ok().and_then(|it| rescale_nearest(Ticks(it), self.timescale, self.clock));
+        nearest.map_or(u64::MAX, |ticks| ticks.0 as u64)
+    }
+
     pub(super) fn offset(&self, sample: &Sample) -> i64 {
         i64::from(sample.composition_offset.get()).saturating_add(self.reorder.0)
     }
@@ -179,7 +188,7 @@ fn trak(
                         put_u32(out, 0x1_0000);
                     }
                     put_u64(out, shown);
-                    put_u64(out, presented.from);
+                    put_u64(out, track.on_clock(presented.from));
                     put_u32(out, 0x1_0000);
                 });
             });
@@ -256,8 +265,8 @@ fn mdhd(out: &mut Vec<u8>, found: &Boxed<'_>, track: &MovieTrack<'_>) -> Result<
     full_boxed(out, b"mdhd", 1, 0, |out| {
         put_u64(out, 0);
         put_u64(out, 0);
-        put_u32(out, track.timescale.per_second());
-        put_u64(out, duration.max(0) as u64);
+        put_u32(out, track.clock.per_second());
+        put_u64(out, track.on_clock(duration.max(0) as u64));
         put_u16(out, language);
         put_u16(out, 0);
     });
@@ -309,13 +318,21 @@ fn tables(out: &mut Vec<u8>, track: &MovieTrack<'_>) {
     let samples = || fragments.iter().flat_map(|fragment| track.samples_of(fragment));
     full_boxed(out, b"stts", 0, 0, |out| {
         let mut runs = Runs::new(out);
+        let mut time = 0_u64;
+        let mut push = |out: &mut Vec<u8>, duration: u32| {
+            let start = time;
+            time = time.saturating_add(duration.into());
+            // What is rounded does not add up.
+            let lasts = track.on_clock(time).saturating_sub(track.on_clock(start));
+            runs.push(out, if track.clock == track.timescale { duration } else { lasts as u32 });
+        };
         for (at, fragment) in fragments.iter().enumerate() {
             // A hole before the next fragment belongs to the last sample.
             let next = fragments.get(at + 1).map_or(fragment.decode_end(), Fragment::decode_time);
             let hole = u32::try_from(next.0.saturating_sub(fragment.decode_end().0)).unwrap_or(0);
             if let Some((last, rest)) = track.samples_of(fragment).split_last() {
-                rest.iter().for_each(|sample| runs.push(out, sample.duration.get()));
-                runs.push(out, last.duration.get().saturating_add(hole));
+                rest.iter().for_each(|sample| push(out, sample.duration.get()));
+                push(out, last.duration.get().saturating_add(hole));
             }
         }
         runs.end(out);
@@ -447,6 +464,7 @@ mod tests {
         let track = |header, timescale, fragments, samples, offset| MovieTrack {
             header,
             timescale: Timescale::new(timescale).unwrap(),
+            clock: Timescale::new(timescale).unwrap(),
             fragments,
             samples,
             presentation_offset: Ticks(offset),
@@ -492,6 +510,35 @@ mod tests {
         assert_eq!(stbl.stco.as_ref().unwrap().entries, [head + 130, head + 234]);
     }
 
+    /// 1024 samples of sound in ticks of 100 ns, of which a frame is hidden.
+    #[test]
+    fn time_is_counted_on_the_clock_of_the_file() {
+        let sound = stored(Kind::Audio, 10_000_000);
+        let samples = [213_333, 213_333, 213_334, 213_333].map(|ticks| sample(7, ticks, 0, KEY));
+        let rows = fragments(&samples, &[2, 2], 0, 0);
+        let track = MovieTrack {
+            header: &sound,
+            timescale: Timescale::new(10_000_000).unwrap(),
+            clock: Timescale::new(48_000).unwrap(),
+            fragments: &rows,
+            samples: &samples,
+            presentation_offset: Ticks(-213_333),
+            reorder: Ticks(0),
+            enabled: true,
+            alternate_group: 2,
+        };
+        let file = movie(&[track], &[MovieChunk { track: 0, bytes: 14 }; 2]).unwrap();
+        let mut rest = file.as_slice();
+        mp4_atom::Ftyp::read_from(&mut rest).unwrap();
+        let moov = Moov::read_from(&mut rest).unwrap();
+        let trak = &moov.trak[0];
+        assert_eq!((trak.mdia.mdhd.timescale, trak.mdia.mdhd.duration), (48_000, 4_096));
+        let rows = trak.mdia.minf.stbl.stts.entries.iter().map(|row| (row.sample_count, row.sample_delta));
+        assert_eq!(rows.collect::<Vec<_>>(), [(4, 1_024)]);
+        let edits = &trak.edts.as_ref().unwrap().elst.as_ref().unwrap().entries;
+        assert_eq!((edits.len(), edits[0].media_time), (1, Some(1_024)));
+    }
+
     #[test]
     fn more_than_32_bits_have_64() {
         let picture = stored(Kind::Video, 1_000);
@@ -500,6 +547,7 @@ mod tests {
         let track = MovieTrack {
             header: &picture,
             timescale: Timescale::MILLIS,
+            clock: Timescale::MILLIS,
             fragments: &rows,
             samples: &samples,
             presentation_offset: Ticks(0),
@@ -525,6 +573,7 @@ mod tests {
             let track = MovieTrack {
                 header: &picture[..cut],
                 timescale: Timescale::MILLIS,
+                clock: Timescale::MILLIS,
                 fragments: &[],
                 samples: &[],
                 presentation_offset: Ticks(0),
