@@ -6,11 +6,14 @@ use std::time::Duration;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use headwater::base::Ticks;
+use headwater::base::limits::LIVE_MARKS_MAX;
+use headwater::media::broadcast::Mark;
 use headwater::media::codec::elementary::Elementary;
 use headwater::media::codec::make;
+use headwater::media::feed::Message;
 use headwater::media::fixture::Fixture;
 use headwater::media::mpegts::mux::{Muxer, Place, Share, Stream, Unit};
-use headwater::package::fixture::Channel;
+use headwater::package::fixture::{Channel, FIRST};
 use headwater::package::live_url::Stretch;
 use headwater::package::{Links, cmaf, dash, hls, url};
 use nix::time::{ClockId, clock_gettime};
@@ -125,10 +128,38 @@ fn muxing(criterion: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
-/// A window of a day, as it is rendered for every part.
+/// As many splices out of the network and back as a channel keeps, over so many seconds.
+fn breaks(seconds: u64) -> Vec<Mark> {
+    let section = |at: usize| {
+        let flags = if at.is_multiple_of(2) { 0xEF } else { 0x6F };
+        let command = [0, 0, 0, 1, 0x7F, flags, 0xFE, 0, 0, 0, 0, 0xFE, 0, 0x52, 0xCC, 0xF5, 0, 1, 0, 0];
+        let head = [0xFC, 0x30, 37, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0, command.len() as u8, 5];
+        [&head[..], &command, &[0; 6]].concat()
+    };
+    let mark = |at: usize| Mark {
+        id: format!("scte35-{at}"),
+        time: Duration::from_secs(FIRST * 2 + seconds * at as u64 / LIVE_MARKS_MAX as u64),
+        duration: at.is_multiple_of(2).then_some(Duration::from_secs(30)),
+        message: Message::Scte35(section(at).into()),
+    };
+    (0..LIVE_MARKS_MAX).map(mark).collect()
+}
+
+/// A window of a day with as many marks as there may be, as it is rendered for every part.
 fn channels(criterion: &mut Criterion<CpuTime>) {
     const SEGMENTS_A_DAY: u64 = 43_200;
-    let channel = Channel::news(SEGMENTS_A_DAY, 2, Some(Duration::from_millis(500)));
+    let mut channel = Channel::news(SEGMENTS_A_DAY, 2, Some(Duration::from_millis(500)));
+    let mut group = criterion.benchmark_group("a day with marks, 2s segments");
+    channel.marks = breaks(SEGMENTS_A_DAY * 2);
+    let broadcast = channel.broadcast();
+    for (name, cues) in [("", false), (", with cue tags", true)] {
+        group.bench_function(format!("hls media playlist{name}"), |bench| {
+            let which = hls::Live { cues, ..hls::Live::default() };
+            bench.iter(|| hls::live_media(black_box(&broadcast), &broadcast.tracks[0], black_box(&which)))
+        });
+    }
+    group.finish();
+    channel.marks.clear();
     let broadcast = channel.broadcast();
     let mut group = criterion.benchmark_group("a day, 2s segments");
     for (name, skip) in [("whole", false), ("delta", true)] {

@@ -197,6 +197,8 @@ pub const DERIVED_OPEN_MAX: usize = 2_048;
 pub const DERIVED_WRITE_BYTES: usize = 2 * 1024 * 1024;
 /// Of those that cannot be written to disk, held in memory until they are sent; also the longest of these.
 pub const DERIVED_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The same with those that are not held any more and still being sent, to clients that take long.
+pub const DERIVED_SENT_MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// A subtitle file.
 pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -257,6 +259,8 @@ pub const RENDITION_NAME_BYTES_MAX: usize = 64;
 /// Requests of one rendition that wait for the one before, and their bytes together.
 pub const WAITING_REQUESTS_MAX: usize = 4;
 pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long a fragment waits for its header. They are sent at the same time, on connections of their own.
+pub const WAITING_AGE_MAX: Duration = Duration::from_secs(10);
 /// An access unit of video: at 60 frames a second one of this size would be 8 Gb/s.
 pub const ACCESS_UNIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes searched for transport stream packets before it is said that there are none.

@@ -6,14 +6,16 @@
 //! HLS, it is HLS. A fragment that has come before its header, on another connection, waits as well. Manifests say what
 //! they are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
 use super::name::{self, Protocol};
 use super::{dash_push, hls_push};
-use crate::base::limits::{PUBLISHER_RENDITIONS_MAX, WAITING_BYTES_MAX, WAITING_REQUESTS_MAX};
+use crate::base::limits::{PUBLISHER_RENDITIONS_MAX, WAITING_AGE_MAX, WAITING_BYTES_MAX, WAITING_REQUESTS_MAX};
 use crate::media::feed::Event;
 
 /// What one encoder sends to one channel. Requests may overlap.
@@ -26,6 +28,7 @@ pub struct Publisher {
     held: BTreeMap<u64, Held>,
     /// Of the next that is held.
     next: u64,
+    notices: VecDeque<Notice>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +43,20 @@ struct Held {
     /// The name that DASH would give its rendition; `None` if it could not.
     rendition: Option<String>,
     is_header: bool,
+    begun: Instant,
     body: BytesMut,
     is_finished: bool,
-    /// Once it is decided, as long as more of it comes. Whoever sent it was answered, or is told of what follows.
-    request: Option<Request>,
+    progress: Progress,
+}
+
+#[derive(Debug, Default)]
+enum Progress {
+    #[default]
+    Waiting,
+    /// It is decided, and more of it comes.
+    Reading(Request),
+    /// What came of it makes no sense where it was decided to belong; whoever sends it is told with the next of it.
+    Refused(Error),
 }
 
 /// A request that was begun.
@@ -60,7 +73,17 @@ pub enum Request {
 pub enum Output {
     Event(Event),
     /// Something was left out: for the log.
-    Notice(crate::media::mpegts::Notice),
+    Notice(Notice),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    Transport(crate::media::mpegts::Notice),
+    /// A fragment that was taken, and has waited for its header in vain.
+    Orphan {
+        path: String,
+        bytes: usize,
+    },
 }
 
 /// Why a request is refused.
@@ -70,11 +93,16 @@ pub enum Error {
     Hls(#[from] hls_push::Error),
     #[error(transparent)]
     Dash(#[from] dash_push::Error),
+    #[error("{path:?}: its header has not come, and {WAITING_BYTES_MAX} bytes wait for theirs already; send it again")]
+    NoHeader { path: String },
+    #[error("{path:?}: found more than {WAITING_BYTES_MAX} bytes, expected a header")]
+    LongHeader { path: String },
 }
 
 impl Publisher {
     /// `name` is the path below the channel, percent-decoded.
-    pub fn begin(&mut self, name: &str) -> Result<Request, Error> {
+    pub fn begin(&mut self, name: &str, now: Instant) -> Result<Request, Error> {
+        self.forget_orphans(now);
         match (name::protocol(name), self.style) {
             // ffmpeg writes playlists beside the MPD, if it is told to: whoever sends an MPD packages DASH.
             (Protocol::DashPush, _) if name::is_manifest(name) => self.decide(Style::Dash),
@@ -82,11 +110,11 @@ impl Publisher {
             (_, Some(Style::Dash))
                 if name::is_header(name) && self.holds(false, name::of_segment(name).ok().as_ref()) =>
             {
-                return Ok(self.hold(name));
+                return Ok(self.hold(name, now));
             }
             (_, Some(_)) => {}
             (Protocol::HlsPush, None) => self.decide(Style::Hls),
-            (_, None) => return self.begin_undecided(name),
+            (_, None) => return self.begin_undecided(name, now),
         }
         match name::protocol(name) {
             Protocol::HlsPush => Ok(Request::Hls(self.hls.begin(name)?)),
@@ -101,19 +129,21 @@ impl Publisher {
             Request::Dash(request) => Ok(self.dash.handle(request, bytes)?),
             Request::Held(number) => {
                 let Some(held) = self.held.get_mut(number) else { return Ok(()) };
-                if let Some(mut request) = held.request.take() {
+                if let Progress::Reading(_) = held.progress {
+                    let Progress::Reading(mut request) = std::mem::take(&mut held.progress) else { return Ok(()) };
                     let taken = self.handle(&mut request, bytes);
-                    self.held.entry(*number).and_modify(|held| held.request = Some(request));
+                    self.held.entry(*number).and_modify(|held| held.progress = Progress::Reading(request));
                     return taken;
                 }
                 held.body.extend_from_slice(&bytes);
                 if self.held.values().map(|held| held.body.len()).sum::<usize>() > WAITING_BYTES_MAX {
                     match self.style {
                         None => self.decide(Style::Hls),
-                        Some(_) => self.held.retain(|_, held| held.request.is_some()),
+                        // What was taken before goes on waiting.
+                        Some(_) => return Err(self.refuse(*number)),
                     }
                 }
-                Ok(())
+                self.refused(*number)
             }
         }
     }
@@ -124,7 +154,8 @@ impl Publisher {
             Request::Hls(request) => Ok(self.hls.finish(request)?),
             Request::Dash(request) => Ok(self.dash.finish(request)?),
             Request::Held(number) => {
-                if let Some(held) = self.held.get_mut(&number).filter(|held| held.request.is_none()) {
+                self.refused(number)?;
+                if let Some(held) = self.held.get_mut(&number).filter(|held| held.is_waiting()) {
                     held.is_finished = true;
                     let rendition = if held.is_header { held.rendition.clone() } else { None };
                     // A fragment has waited for it.
@@ -134,7 +165,10 @@ impl Publisher {
                     }
                     return Ok(());
                 }
-                self.held.remove(&number).and_then(|held| held.request).map_or(Ok(()), |request| self.finish(request))
+                match self.held.remove(&number).map(|held| held.progress) {
+                    Some(Progress::Reading(request)) => self.finish(request),
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -145,7 +179,7 @@ impl Publisher {
             Request::Hls(request) => self.hls.abandon(request),
             Request::Dash(request) => self.dash.abandon(request),
             Request::Held(number) => {
-                if let Some(request) = self.held.remove(&number).and_then(|held| held.request) {
+                if let Some(Progress::Reading(request)) = self.held.remove(&number).map(|held| held.progress) {
                     self.abandon(request);
                 }
             }
@@ -154,13 +188,16 @@ impl Publisher {
 
     /// The next of what came of the requests, and the name of the rendition it is of.
     pub fn poll(&mut self) -> Option<(Arc<str>, Output)> {
+        if let Some(notice) = self.notices.pop_front() {
+            return Some((Arc::from(""), Output::Notice(notice)));
+        }
         if let Some((name, event)) = self.dash.poll() {
             return Some((name, Output::Event(event)));
         }
         let (name, output) = self.hls.poll()?;
         let output = match output {
             hls_push::Output::Event(event) => Output::Event(event),
-            hls_push::Output::Notice(notice) => Output::Notice(notice),
+            hls_push::Output::Notice(notice) => Output::Notice(Notice::Transport(notice)),
         };
         Some((name, output))
     }
@@ -173,7 +210,7 @@ impl Publisher {
     }
 
     /// A header or a fragment, while nothing tells which style it is of.
-    fn begin_undecided(&mut self, name: &str) -> Result<Request, Error> {
+    fn begin_undecided(&mut self, name: &str, now: Instant) -> Result<Request, Error> {
         let is_header = name::is_header(name);
         let rendition = name::of_segment(name).ok();
         let style = match is_header {
@@ -191,19 +228,59 @@ impl Publisher {
             self.decide(style);
             return self.begin_as(style, name);
         }
-        Ok(self.hold(name))
+        Ok(self.hold(name, now))
     }
 
-    fn hold(&mut self, name: &str) -> Request {
+    fn hold(&mut self, name: &str, now: Instant) -> Request {
         let number = self.next;
         self.next += 1;
         let is_header = name::is_header(name);
         // An encoder that began anew sends its header once more.
         self.held.retain(|_, it| !(is_header && it.is_finished && it.path == name));
         let (path, rendition) = (name.to_owned(), name::of_segment(name).ok());
-        let held = Held { path, rendition, is_header, body: BytesMut::new(), is_finished: false, request: None };
+        let held = Held {
+            path,
+            rendition,
+            is_header,
+            begun: now,
+            body: BytesMut::new(),
+            is_finished: false,
+            progress: Progress::Waiting,
+        };
         self.held.insert(number, held);
         Request::Held(number)
+    }
+
+    /// Lets go of what has waited for its header for too long. A header tells nothing and is small, and the fragment that it
+    /// waits for may last.
+    fn forget_orphans(&mut self, now: Instant) {
+        let notices = &mut self.notices;
+        self.held.retain(|_, held| {
+            let is_old = now.saturating_duration_since(held.begun) > WAITING_AGE_MAX;
+            let is_orphan = is_old && held.is_finished && !held.is_header;
+            if is_orphan {
+                notices.push_back(Notice::Orphan { path: std::mem::take(&mut held.path), bytes: held.body.len() });
+            }
+            !is_orphan
+        });
+    }
+
+    /// There is no more room.
+    fn refuse(&mut self, number: u64) -> Error {
+        match self.held.remove(&number) {
+            Some(Held { path, is_header: true, .. }) => Error::LongHeader { path },
+            held => Error::NoHeader { path: held.map(|held| held.path).unwrap_or_default() },
+        }
+    }
+
+    /// Whether it was refused where it turned out to belong.
+    fn refused(&mut self, number: u64) -> Result<(), Error> {
+        if self.held.get(&number).is_some_and(|held| matches!(held.progress, Progress::Refused(_)))
+            && let Some(Held { progress: Progress::Refused(error), .. }) = self.held.remove(&number)
+        {
+            return Err(error);
+        }
+        Ok(())
     }
 
     fn holds(&self, is_header: bool, rendition: Option<&String>) -> bool {
@@ -220,8 +297,7 @@ impl Publisher {
     /// What was held goes where it belongs, headers first. A fragment of DASH whose header is still to come goes on waiting.
     fn release(&mut self) {
         let Some(style) = self.style else { return };
-        let mut waiting: Vec<u64> =
-            self.held.iter().filter(|(_, it)| it.request.is_none()).map(|(key, _)| *key).collect();
+        let mut waiting: Vec<u64> = self.held.iter().filter(|(_, it)| it.is_waiting()).map(|(key, _)| *key).collect();
         waiting.sort_by_key(|key| !self.held[key].is_header);
         let mut headers = BTreeSet::new();
         for number in waiting {
@@ -232,14 +308,40 @@ impl Publisher {
                 self.held.insert(number, held);
                 continue;
             }
-            let Ok(mut request) = self.begin_as(style, &held.path) else { continue };
-            let _ = self.handle(&mut request, held.body.split().freeze());
-            match held.is_finished {
-                true => drop(self.finish(request)),
-                false => {
-                    held.request = Some(request);
+            let begun = self.begin_as(style, &held.path).and_then(|mut request| {
+                let taken = self.handle(&mut request, held.body.split().freeze());
+                if let Err(error) = taken {
+                    self.abandon(request);
+                    return Err(error);
+                }
+                Ok(request)
+            });
+            match (begun, held.is_finished) {
+                // Whoever sent it was answered.
+                (Ok(request), true) => drop(self.finish(request)),
+                (Err(_), true) => {}
+                (begun, false) => {
+                    held.progress = begun.map_or_else(Progress::Refused, Progress::Reading);
                     self.held.insert(number, held);
                 }
+            }
+        }
+    }
+}
+
+impl Held {
+    fn is_waiting(&self) -> bool {
+        matches!(self.progress, Progress::Waiting)
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Transport(notice) => notice.fmt(f),
+            Notice::Orphan { path, bytes } => {
+                let seconds = WAITING_AGE_MAX.as_secs();
+                write!(f, "{path:?}: its header did not come within {seconds} s, {bytes} bytes of media are left out")
             }
         }
     }
@@ -251,7 +353,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn put(publisher: &mut Publisher, name: &str) {
-        let Ok(mut request) = publisher.begin(name) else { return };
+        let Ok(mut request) = publisher.begin(name, Instant::now()) else { return };
         let _ = publisher.handle(&mut request, Bytes::from_static(b"\0\0\0\x08ftyp"));
         let _ = publisher.finish(request);
     }
@@ -288,9 +390,9 @@ mod tests {
     #[test]
     fn a_header_goes_on_where_it_turned_out_to_belong() {
         let mut publisher = Publisher::default();
-        let mut header = publisher.begin("init-stream0.m4s").unwrap();
+        let mut header = publisher.begin("init-stream0.m4s", Instant::now()).unwrap();
         publisher.handle(&mut header, Bytes::from_static(b"\0\0\0\x10ftyp")).unwrap();
-        let segment = publisher.begin("chunk-stream0-1.m4s").unwrap();
+        let segment = publisher.begin("chunk-stream0-1.m4s", Instant::now()).unwrap();
         assert!(matches!(segment, Request::Dash(_)));
         publisher.handle(&mut header, Bytes::from_static(b"isom\0\0\0\0")).unwrap();
         publisher.finish(header).unwrap();
@@ -318,7 +420,7 @@ mod tests {
             let mut publisher = Publisher::default();
             let mut refused = 0;
             for (name, body) in &order {
-                let mut request = publisher.begin(name).unwrap();
+                let mut request = publisher.begin(name, Instant::now()).unwrap();
                 let taken = publisher.handle(&mut request, Bytes::copy_from_slice(body));
                 refused += usize::from(taken.and_then(|()| publisher.finish(request)).is_err());
             }
@@ -334,6 +436,66 @@ mod tests {
         }
     }
 
+    /// What there is no room for is refused, so that its encoder sends it again; what was taken waits for its header still,
+    /// but not for ever.
+    #[test]
+    fn what_cannot_wait_is_refused_and_what_waits_in_vain_is_let_go() {
+        use crate::ingest::cmaf::tests::{header, media};
+        let began = Instant::now();
+        let all = |publisher: &mut Publisher, name: &str, body: Vec<u8>, now: Instant| {
+            let mut request = publisher.begin(name, now)?;
+            publisher.handle(&mut request, body.into())?;
+            publisher.finish(request)
+        };
+        let notices = |publisher: &mut Publisher| {
+            let outputs = std::iter::from_fn(|| publisher.poll());
+            outputs.filter(|(_, output)| matches!(output, Output::Notice(Notice::Orphan { .. }))).count()
+        };
+        let undecided = || {
+            let mut publisher = Publisher::default();
+            all(&mut publisher, "init-stream1.m4s", header(), began).unwrap();
+            all(&mut publisher, "chunk-stream0-1.m4s", media(0), began).unwrap();
+            publisher
+        };
+        let mut publisher = undecided();
+        let mut late = publisher.begin("chunk-stream2-1.m4s", began).unwrap();
+        publisher.handle(&mut late, Bytes::from_static(b"\0\0\0\x08moof")).unwrap();
+        all(&mut publisher, "main.mpd", b"<MPD type='dynamic'/>".to_vec(), began).unwrap();
+        let more = publisher.handle(&mut late, vec![0; WAITING_BYTES_MAX].into());
+        assert!(matches!(more, Err(Error::NoHeader { .. })), "{more:?}");
+        publisher.abandon(late);
+        // The other goes on where it was.
+        all(&mut publisher, "init-stream0.m4s", header(), began).unwrap();
+        let samples = std::iter::from_fn(|| publisher.poll());
+        assert_eq!(
+            samples
+                .filter(|(name, output)| &**name == "stream0" && matches!(output, Output::Event(Event::Sample { .. })))
+                .count(),
+            3
+        );
+        // A header without end.
+        let mut publisher = undecided();
+        all(&mut publisher, "main.mpd", b"<MPD type='dynamic'/>".to_vec(), began).unwrap();
+        let mut long = publisher.begin("init-stream0.m4s", began).unwrap();
+        let more = publisher.handle(&mut long, vec![0; WAITING_BYTES_MAX].into());
+        assert!(matches!(more, Err(Error::LongHeader { .. })), "{more:?}");
+        // Too much before anything has decided: it is read as HLS, and who sends what is none is told.
+        let mut publisher = undecided();
+        let mut large = publisher.begin("chunk-stream2-1.m4s", began).unwrap();
+        let more = publisher.handle(&mut large, vec![0; WAITING_BYTES_MAX].into());
+        assert!(more.is_err(), "{more:?}");
+        assert_eq!(publisher.style, Some(Style::Hls));
+        // Nobody sends the header.
+        for (after, want) in [(WAITING_AGE_MAX, 0), (WAITING_AGE_MAX + std::time::Duration::from_millis(1), 1)] {
+            let mut publisher = undecided();
+            publisher.begin("main.mpd", began + after).unwrap();
+            assert_eq!(
+                (notices(&mut publisher), publisher.holds(false, Some(&"stream0".to_owned()))),
+                (want, want == 0)
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn anything_may_be_put(puts in prop::collection::vec(
@@ -342,7 +504,7 @@ mod tests {
             let mut publisher = Publisher::default();
             let mut open = Vec::new();
             for (name, body) in puts {
-                let Ok(mut request) = publisher.begin(name) else { continue };
+                let Ok(mut request) = publisher.begin(name, Instant::now()) else { continue };
                 let _ = publisher.handle(&mut request, body.into());
                 open.push(request);
                 if open.len() > 2 {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Mutex;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::recorder::{Entrance, Publication};
 use super::refusal::Refusal;
@@ -120,7 +120,7 @@ impl Encoder {
     pub async fn begin(self: Rc<Self>, name: &str, now: Instant) -> Result<Upload, Refusal> {
         let request = match &mut self.state.lock().await.publisher {
             Publisher::Cmaf(publisher) => Request::Cmaf(publisher.begin(name)?),
-            Publisher::Push(publisher) => Request::Push(publisher.begin(name)?),
+            Publisher::Push(publisher) => Request::Push(publisher.begin(name, now)?),
         };
         self.open.set(self.open.get() + 1);
         self.last_heard.set(now);
@@ -201,7 +201,7 @@ impl Encoder {
             match event {
                 Event::Track { track, .. } => drop(announced.insert(track, vec![event.clone()])),
                 Event::Chunk { track, .. } => {
-                    // The newest is the longest.
+                    // What comes next is as long as what came last, as far as anybody knows.
                     let said = announced.entry(track).or_default();
                     said.retain(|before| !matches!(before, Event::Chunk { .. }));
                     said.push(event.clone());
@@ -237,7 +237,10 @@ impl Publisher {
             Publisher::Push(publisher) => loop {
                 match publisher.poll()? {
                     (name, push::Output::Event(event)) => return Some((name, event)),
-                    (name, push::Output::Notice(notice)) => debug!("push of {name}: {notice}"),
+                    (name, push::Output::Notice(push::Notice::Transport(notice))) => {
+                        debug!("push of {name}: {notice}");
+                    }
+                    (_, push::Output::Notice(notice)) => info!("push: {notice}"),
                 }
             },
         }

@@ -71,6 +71,9 @@ impl Refusal {
             Refusal::Push(push::Error::Dash(dash_push::Error::ManifestTooLarge)) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Push(push::Error::Dash(dash_push::Error::Manifest(_))) => StatusCode::BAD_REQUEST,
             Refusal::Push(push::Error::Hls(error)) => of_hls(error),
+            // §5.2: its encoder sends the header again, and the fragment behind it.
+            Refusal::Push(push::Error::NoHeader { .. }) => StatusCode::PRECONDITION_FAILED,
+            Refusal::Push(push::Error::LongHeader { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 
@@ -139,6 +142,8 @@ mod tests {
             (Refusal::NoChannel { channel: channel() }, 404, None),
             (Refusal::Stopped, 503, Some(5)),
             (Refusal::Push(push::Error::Dash(dash_push::Error::ManifestTooLarge)), 413, None),
+            (Refusal::Push(push::Error::NoHeader { path: channel() }), 412, None),
+            (Refusal::Push(push::Error::LongHeader { path: channel() }), 413, None),
             (Refusal::Full, 507, Some(5)),
             (Refusal::Silent { after: Duration::from_secs(60) }, 408, None),
             (Refusal::Live(live::Refusal::Busy { channel: channel() }), 409, None),

@@ -19,6 +19,7 @@ mod grid;
 mod marks;
 mod op;
 mod options;
+mod pieces;
 mod segmenter;
 mod session;
 mod shelf;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::{SessionId, SourceName};
+use super::pieces::{Pieces, Verdict};
 use super::timeline::{Nanos, to_nanos};
 use crate::base::limits::{LIVE_JUMP, LIVE_STANDBY_BYTES_MAX};
 use crate::media::Kind;
@@ -23,8 +24,8 @@ pub struct Session {
     pub has_ended: bool,
     /// Track identifiers and formats, by the publisher's own numbers.
     pub tracks: BTreeMap<TrackKey, (Arc<str>, Format)>,
-    /// The longest stretch of video or sound that it sends at once.
-    chunk: Duration,
+    /// What it sends at once of video and sound, where that is said.
+    pieces: BTreeMap<TrackKey, Pieces>,
     has_samples: bool,
     /// When its newest sample came.
     heard: Duration,
@@ -63,7 +64,7 @@ impl Session {
             is_active,
             has_ended: false,
             tracks: BTreeMap::new(),
-            chunk: Duration::ZERO,
+            pieces: BTreeMap::new(),
             has_samples: false,
             heard: now,
             burst: None,
@@ -82,7 +83,7 @@ impl Session {
         let sample = match event {
             // Text is long, and comes beside the others.
             Event::Chunk { duration, .. } if format.kind != Kind::Text => {
-                return self.chunk = self.chunk.max(*duration);
+                return self.pieces.entry(*track).or_default().add(*duration);
             }
             Event::Sample { sample, .. } => sample,
             _ => return,
@@ -102,11 +103,9 @@ impl Session {
     }
 
     /// Whether what it sends can be published in parts of this length as they are made. `None`: it has sent nothing.
-    ///
-    /// PART-HOLD-BACK is three parts, so what comes at once has to be shorter by half a part at least. hls.js gives a
-    /// playlist that it waits for the time of three parts, or 0.8 of a segment, and then fails.
-    pub fn brings_parts(&self, part: Duration) -> Option<bool> {
-        self.has_samples.then(|| self.chunk <= part * 5 / 2)
+    pub fn brings_parts(&self, part: Duration) -> Option<Verdict> {
+        let verdicts = self.pieces.values().map(|pieces| pieces.verdict(part));
+        self.has_samples.then(|| verdicts.fold(Verdict::Short, Verdict::beside))
     }
 
     /// How far what came last is ahead of the time it took to come.
@@ -269,12 +268,11 @@ mod tests {
         let chunk = |track, duration| Event::Chunk { track, duration };
         // What is said before the first sample, and what of it for parts of half a second. Track 1 is text.
         for (said, want) in [
-            (&[][..], true),
-            (&[chunk(0, at(480))], true),
-            (&[chunk(0, at(1_001))], true),
-            (&[chunk(0, at(480)), chunk(0, at(1_920))], false),
-            (&[chunk(0, Duration::MAX)], false),
-            (&[chunk(1, Duration::MAX)], true),
+            (&[][..], Verdict::Short),
+            (&[chunk(0, Some(at(480)))], Verdict::Unsure { long: false }),
+            (&[chunk(0, Some(at(1_920)))], Verdict::Unsure { long: true }),
+            (&[chunk(0, None)], Verdict::Long),
+            (&[chunk(1, None)], Verdict::Short),
         ] {
             let mut session = Session::new(SessionId(1), SourceName::Main, true, Duration::ZERO);
             session.track_id(0, &format(Kind::Audio));

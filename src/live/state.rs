@@ -123,15 +123,7 @@ impl SavedGrid {
 }
 
 impl SavedTrack {
-    pub fn of(
-        id: &str,
-        format: &Format,
-        first_sample: &[u8],
-        pace: &Pace,
-        reorder: i64,
-        rate: Bitrate,
-        rated: bool,
-    ) -> SavedTrack {
+    pub fn of(id: &str, format: &Format, first_sample: &[u8], pace: &Pace, reorder: i64, rate: Bitrate) -> SavedTrack {
         SavedTrack {
             id: id.to_owned(),
             kind: KINDS.iter().position(|kind| *kind == format.kind).unwrap_or(0) as u8,
@@ -147,7 +139,7 @@ impl SavedTrack {
             reorder,
             peak: rate.peak,
             average: rate.average,
-            rated,
+            rated: rate.is_settled,
         }
     }
 
@@ -173,7 +165,7 @@ impl SavedTrack {
     }
 
     pub fn rate(&self) -> Bitrate {
-        Bitrate { peak: self.peak, average: self.average }
+        Bitrate { peak: self.peak, average: self.average, is_settled: self.rated }
     }
 }
 
@@ -225,8 +217,8 @@ mod tests {
             bit_rate: Some(128_000),
         };
         let pace = Pace { timescale: Timescale::new(48_000).unwrap(), frame: Some(1_024) };
-        let rate = Bitrate { peak: 130_000, average: 120_000 };
-        let track = SavedTrack::of("a1", &format, &[7, 8], &pace, 0, rate, true);
+        let rate = Bitrate { peak: 130_000, average: 120_000, is_settled: true };
+        let track = SavedTrack::of("a1", &format, &[7, 8], &pace, 0, rate);
         assert_eq!((track.format(), track.first_sample()), (Some(format), Some(vec![7, 8])));
         assert_eq!((track.pace(), track.rate()), (Some(pace), rate));
         let messages = [

@@ -44,12 +44,16 @@ pub struct TrackWriter {
     continuity: Continuity,
     /// The time of the newest sample that was none, on the publisher's clock.
     steady: Option<Ticks>,
+    /// When that came.
+    steady_at: Duration,
     /// The newest samples, by their time on the publisher's clock, and a hash of what they held.
     had: VecDeque<(Ticks, u64)>,
     anchor: Option<Anchor>,
     lattice: Lattice,
     /// Where the newest sample went.
     last: Option<Ticks>,
+    /// How much later the lattice may lie for its samples, of those that wait for the grid: see [`TrackWriter::even_out`].
+    room: Option<i64>,
     /// The media time it had, before it was put on the lattice.
     newest: Option<Ticks>,
     /// The same of the publisher before, until the one that follows has sent what that one had not.
@@ -88,7 +92,6 @@ struct Meter {
     bits: f64,
     seconds: f64,
     peak: f64,
-    is_settled: bool,
 }
 
 /// Segments after which a measured bit rate is settled.
@@ -131,10 +134,12 @@ impl TrackWriter {
             suspects: Vec::new(),
             continuity: Continuity::default(),
             steady: None,
+            steady_at: now,
             had: VecDeque::new(),
             anchor: None,
             lattice: Lattice::default(),
             last: None,
+            room: None,
             newest: None,
             handed_over: None,
             queue: Vec::new(),
@@ -153,15 +158,14 @@ impl TrackWriter {
         track.first_sample = saved.first_sample()?.into();
         track.describe().ok()?;
         track.settle_learnt(saved.pace()?, saved.reorder)?;
-        track.meter =
-            Meter { rate: saved.rate(), is_settled: saved.rated, segments: 0, ..Meter::declared(&track.format) };
+        track.meter = Meter { rate: saved.rate(), ..Meter::default() };
         Some(track)
     }
 
     pub fn save(&self) -> Option<SavedTrack> {
         let Some(learnt) = &self.learnt else { return self.saved.clone() };
-        let Meter { rate, is_settled, .. } = self.meter;
-        Some(SavedTrack::of(&self.id, &self.format, &self.first_sample, &learnt.pace, learnt.reorder, rate, is_settled))
+        let rate = self.meter.rate;
+        Some(SavedTrack::of(&self.id, &self.format, &self.first_sample, &learnt.pace, learnt.reorder, rate))
     }
 
     /// A publisher begins, or begins again, to send this track.
@@ -182,9 +186,9 @@ impl TrackWriter {
             self.saved = self.save();
             let declared = Meter::declared(&format);
             self.meter = match () {
-                () if self.meter.is_settled && same_coding(&self.format, &format) => self.meter,
-                () if declared.is_settled => declared,
-                () => Meter { rate: self.meter.rate, ..declared },
+                () if self.meter.rate.is_settled && same_coding(&self.format, &format) => self.meter,
+                () if declared.rate.is_settled => declared,
+                () => Meter { rate: Bitrate { is_settled: false, ..self.meter.rate }, ..declared },
             };
             if !same_coding(&self.format, &format) {
                 self.learnt = None;
@@ -227,9 +231,13 @@ impl TrackWriter {
 
     /// Judges a sample by its publisher's clock. Those to be taken now are returned, in order, with whether the clock has to
     /// be anchored at the first of them.
-    pub fn judge(&mut self, sample: Sample) -> (Vec<Sample>, bool) {
+    pub fn judge(&mut self, sample: Sample, now: Duration) -> (Vec<Sample>, bool) {
         let (time, newest) = (self.nanos(&sample), sample.decode_time);
-        let verdict = self.continuity.judge(time);
+        let pause = match self.format.kind {
+            Kind::Text => now.saturating_sub(self.steady_at),
+            _ => Duration::ZERO,
+        };
+        let verdict = self.continuity.judge(time, pause);
         let mut samples = Vec::new();
         match verdict {
             Verdict::Suspect => {
@@ -256,7 +264,7 @@ impl TrackWriter {
                 samples.drain(..strays);
             }
         }
-        self.steady = Some(newest);
+        (self.steady, self.steady_at) = (Some(newest), now);
         samples.push(sample);
         (samples, verdict == Verdict::Jumped || self.anchor.is_none())
     }
@@ -403,11 +411,28 @@ impl TrackWriter {
                 true => Taken::Fine,
             },
             None => {
+                // Of what lies on the lattice, through a clock that is coarser.
+                let tick = i64::from(pace.timescale.per_second().div_ceil(input.per_second()));
+                let room = time.0 - placed.0;
+                if pace.frame.is_some() && room.abs() <= tick {
+                    self.room = self.room.max(Some(room));
+                }
                 self.waiting_bytes += timed.data.len();
                 self.queue.push(timed);
                 Taken::Fine
             }
         }
+    }
+
+    /// Puts the lattice of what waits for the grid where the latest of it lies. From where its first sample lies, it would be
+    /// off by what a clock of milliseconds was rounded by there; and a twin that begins with another sample would cut
+    /// elsewhere.
+    pub fn even_out(&mut self) {
+        let Some(room) = self.room.take().filter(|room| *room > 0) else { return };
+        for timed in &mut self.queue {
+            timed.time.0 += room;
+        }
+        self.last = self.last.map(|last| Ticks(last.0 + room));
     }
 
     /// The grid is known: what waited for it goes on, from number `next` on and no sooner than `ended`.
@@ -574,7 +599,7 @@ impl Meter {
         match format.bit_rate {
             Some(rate) if rate > 0 => {
                 let rate = round_up(f64::from(rate));
-                Meter { rate: Bitrate { peak: rate, average: rate }, is_settled: true, ..Meter::default() }
+                Meter { rate: Bitrate { peak: rate, average: rate, is_settled: true }, ..Meter::default() }
             }
             _ => Meter::default(),
         }
@@ -583,28 +608,29 @@ impl Meter {
     /// From samples that were held back: better than nothing, until segments were measured.
     fn guess(&mut self, held: &[Held], input: Timescale) {
         let (Some(first), Some(last)) = (held.first(), held.last()) else { return };
-        if self.is_settled || self.rate.peak > 0 {
+        if self.rate.is_settled || self.rate.peak > 0 {
             return;
         }
         let bits: f64 = held.iter().map(|held| held.sample.data.len() as f64 * 8.0).sum();
         let seconds = input.seconds(Ticks(last.sample.decode_time.0.saturating_sub(first.sample.decode_time.0)));
         let rate = round_up(if seconds > 0.1 { bits / seconds } else { 128_000.0 });
-        self.rate = Bitrate { peak: rate, average: rate };
+        self.rate = Bitrate { peak: rate, average: rate, is_settled: false };
     }
 
     /// Returns whether the rate is settled by this.
     fn add(&mut self, bits: f64, seconds: f64) -> bool {
-        if self.is_settled || seconds <= 0.0 {
+        if self.rate.is_settled || seconds <= 0.0 {
             return false;
         }
         self.segments += 1;
         (self.bits, self.seconds) = (self.bits + bits, self.seconds + seconds);
         self.peak = self.peak.max(bits / seconds);
-        self.is_settled = self.segments >= METER_SEGMENTS;
-        if self.is_settled {
-            self.rate = Bitrate { peak: round_up(self.peak), average: round_up(self.bits / self.seconds) };
+        let is_settled = self.segments >= METER_SEGMENTS;
+        if is_settled {
+            let average = round_up(self.bits / self.seconds);
+            self.rate = Bitrate { peak: round_up(self.peak), average, is_settled };
         }
-        self.is_settled
+        is_settled
     }
 }
 

@@ -141,7 +141,7 @@ pub enum State {
 /// One track of a [`Broadcast`].
 pub struct BroadcastTrack<'a> {
     pub track: &'a Track,
-    /// In bits per second: peak segment rate and average, fixed once the channel has published some segments.
+    /// Peak segment rate and average.
     pub rate: Bitrate,
     /// Completed segments from the journals of the track's files, in order; older than everything in `tail`.
     pub runs: Vec<Run<'a>>,
@@ -155,8 +155,11 @@ pub struct BroadcastTrack<'a> {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bitrate {
+    /// In bits per second, both.
     pub peak: u64,
     pub average: u64,
+    /// It stays so, over restarts too: the encoder states it, or it was measured in some segments. Until then it is a guess.
+    pub is_settled: bool,
 }
 
 /// Segments in one track file: they share its initialisation segment.
@@ -253,7 +256,7 @@ impl<'a> Broadcast<'a> {
         (self.first, self.next, self.state == State::Ended).hash(&mut state);
         for live in &self.tracks {
             (&live.track.id, &live.track.codec, live.part_target).hash(&mut state);
-            (live.rate.peak, live.rate.average).hash(&mut state);
+            (live.rate.peak, live.rate.average, live.rate.is_settled).hash(&mut state);
         }
         for caption in self.captions {
             (caption.channel.to_string(), &caption.language).hash(&mut state);

@@ -24,11 +24,12 @@ pub enum Event {
         track: TrackKey,
         sample: Sample,
     },
-    /// Samples of a track come together, not one by one: none of what lasts so long comes before all of it was made, and it
-    /// is the longest so far. Follows the track, and comes before the samples; where they come one by one it is not said.
+    /// The samples of a track that follow come together, not one by one: none of what lasts so long comes before all of it
+    /// was made. `None`: files, each sent when it is whole, and said once for all of them. Where samples come one by one,
+    /// or nobody states how long they last, it is not said.
     Chunk {
         track: TrackKey,
-        duration: Duration,
+        duration: Option<Duration>,
     },
     /// Something to be done at a time: an advertisement, a programme border.
     Marker(Marker),

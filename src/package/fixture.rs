@@ -28,6 +28,8 @@ pub struct ChannelTrack {
     pub runs: Vec<(String, Vec<SegmentRow>)>,
     pub tail: Vec<TailSegment>,
     pub part_target: Ticks,
+    /// Of what is not video.
+    pub rate: Bitrate,
     /// Length of a sample in track ticks.
     sample: i64,
 }
@@ -74,6 +76,7 @@ impl Channel {
             track,
             tail: Vec::new(),
             part_target,
+            rate: Bitrate { peak: 130_000, average: 128_000, is_settled: true },
             sample,
         };
         let mut offset = fixture::INIT_SIZE;
@@ -224,9 +227,9 @@ fn view(owned: &ChannelTrack, first: u64) -> BroadcastTrack<'_> {
         before: tail.map(|segment| segment.time.0 + segment.duration.0).or(row).map(Ticks),
         track: &owned.track,
         rate: if owned.track.kind() == Kind::Video {
-            Bitrate { peak: 4_200_000, average: 4_000_000 }
+            Bitrate { peak: 4_200_000, average: 4_000_000, is_settled: true }
         } else {
-            Bitrate { peak: 130_000, average: 128_000 }
+            owned.rate
         },
         runs: owned
             .runs

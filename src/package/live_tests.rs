@@ -8,7 +8,7 @@ use super::fixture::{Channel, FIRST};
 use super::hls::rules::{self, Checked};
 use super::hls::{self, Live};
 use super::live_url::Stretch;
-use crate::media::broadcast::{Mark, State};
+use crate::media::broadcast::{Bitrate, Mark, State};
 use crate::media::feed::Message;
 
 /// 13 frames of video and 24 of audio: four parts in a segment, the last one shorter.
@@ -242,6 +242,25 @@ fn holes_are_parts_that_are_not_there() {
     assert_eq!(uris, [format!("v1/{}.1.m4s", FIRST + 9), format!("v1/{}.2.m4s", FIRST + 10)]);
 }
 
+/// Which sounds are the same is decided once: before their rates are settled there is one, whatever they seem to be, and
+/// afterwards it stays as it is, also where a restarted server would measure otherwise.
+#[test]
+fn sounds_are_told_apart_once_their_rates_are_settled() {
+    for (name, rates, is_settled, want) in [
+        ("first guesses", [48_000, 128_000], false, 1),
+        ("of one rate, measured", [124_000, 130_000], true, 1),
+        ("of two rates", [48_000, 64_000], true, 2),
+    ] {
+        let mut channel = Channel::news(5, 2, PART);
+        channel.add(crate::media::fixture::audio("a2", "mp4a.40.2", "en", 2), 1_024, 5, 2);
+        for (owned, average) in channel.tracks[2..].iter_mut().zip(rates) {
+            owned.rate = Bitrate { peak: average, average, is_settled };
+        }
+        let text = hls::live_multivariant(&channel.broadcast(), Stretch::default());
+        assert_eq!(text.matches("TYPE=AUDIO").count(), want, "{name}: {text}");
+    }
+}
+
 /// What is told of a channel later leaves what was finished as it was.
 #[test]
 fn marks_after_the_end_of_a_stretch_are_none_of_its() {
@@ -263,6 +282,60 @@ fn marks_after_the_end_of_a_stretch_are_none_of_its() {
             assert_eq!(text.contains(&format!("ID=\"mark-{id}\"")), is_wanted, "{id} {ended} {text}");
             assert_eq!(mpd.contains(&format!("id=\"{id}\" contentEncoding")), is_wanted, "{id} {ended} {mpd}");
         }
+    }
+}
+
+/// A break that is taken back before it begins is none; one that has begun is over when it is taken back.
+#[test]
+fn cancelled_breaks() {
+    let mark = |id: &str, slots: u64, duration: Option<u64>, command: &[u8]| {
+        let mut section = vec![0xFC, 0x30, (17 + command.len()) as u8, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
+        section.extend([command.len() as u8, 5]);
+        section.extend(command);
+        section.extend([0; 6]);
+        Mark {
+            id: id.to_owned(),
+            time: Duration::from_secs((FIRST + slots) * 2),
+            duration: duration.map(Duration::from_secs),
+            message: Message::Scte35(section.into()),
+        }
+    };
+    let open: &[u8] = &[0, 0, 0, 1, 0x7F, 0xDF, 0, 1, 0, 0];
+    // Returns by itself after 8 s.
+    let timed: &[u8] = &[0, 0, 0, 1, 0x7F, 0xFF, 0xFE, 0, 0x0A, 0xFC, 0x80, 0, 1, 0, 0];
+    let cancel: &[u8] = &[0, 0, 0, 1, 0xFF];
+    for (marks, cues, range) in [
+        (vec![mark("a", 4, None, open), mark("a-cancel", 4, None, cancel)], "", "DURATION=0"),
+        (vec![mark("a", 4, Some(8), timed), mark("a-cancel", 4, None, cancel)], "", "DURATION=0"),
+        (
+            vec![mark("a", 4, None, open), mark("a-cancel", 7, None, cancel)],
+            "4 #EXT-X-CUE-OUT 7 #EXT-X-CUE-IN",
+            "DURATION=6",
+        ),
+        (
+            vec![mark("a", 4, Some(8), timed), mark("a-cancel", 7, None, cancel)],
+            "4 #EXT-X-CUE-OUT:8 7 #EXT-X-CUE-IN",
+            "DURATION=6",
+        ),
+        (vec![mark("a", 4, Some(8), timed)], "4 #EXT-X-CUE-OUT:8 8 #EXT-X-CUE-IN", "PLANNED-DURATION=8"),
+        (vec![mark("a-cancel", 4, None, cancel)], "", "SCTE35-CMD"),
+    ] {
+        let mut channel = Channel::news(12, 2, PART);
+        channel.marks = marks;
+        let text = playlist(&channel, 0, &Live { cues: true, ..Live::default() });
+        let mut segment = 0;
+        let mut found = Vec::new();
+        for line in text.lines() {
+            segment += usize::from(line.starts_with("#EXTINF"));
+            if line.starts_with("#EXT-X-CUE") {
+                found.push(format!("{segment} {line}"));
+            }
+        }
+        assert_eq!(found.join(" "), cues, "{text}");
+        let ranges: Vec<&str> = text.lines().filter(|line| line.starts_with("#EXT-X-DATERANGE")).collect();
+        assert_eq!(ranges.len(), channel.marks.len(), "{text}");
+        assert!(ranges.last().unwrap().contains(range), "{range} {text}");
+        assert!(ranges.iter().all(|line| !line.contains("SCTE35-IN")));
     }
 }
 

@@ -13,6 +13,8 @@ use super::timeline;
 pub(super) struct Offer<'a> {
     pub track: &'a Track,
     pub rate: Rate,
+    /// Of a channel, whether the rate stays as it is.
+    pub is_settled: bool,
 }
 
 /// In the order of the presentation's tracks. `target` is the target duration in seconds.
@@ -27,7 +29,7 @@ pub(super) fn of_presentation<'a>(presentation: &Presentation<'a>, target: u64) 
                 Rate { peak: rate, average: rate }
             }
         };
-        Offer { track: view.track, rate }
+        Offer { track: view.track, rate, is_settled: true }
     };
     presentation.tracks.iter().map(offer).collect()
 }
@@ -57,6 +59,7 @@ pub(super) fn of_broadcast<'a>(broadcast: &Broadcast<'a>) -> Vec<Offer<'a>> {
     let offer = |live: &crate::media::broadcast::BroadcastTrack<'a>| Offer {
         track: live.track,
         rate: Rate { peak: live.rate.peak.max(live.rate.average), average: live.rate.average },
+        is_settled: live.rate.is_settled,
     };
     broadcast.tracks.iter().map(offer).collect()
 }

@@ -8,33 +8,36 @@
 //! window, and one after the live edge is 404, as is a stretch of which nothing is left; an end after the live edge is
 //! waited for by a playlist that grows until then.
 
-use std::hash::Hash;
+mod kept;
+mod query;
+mod source;
+mod text;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quick_cache::OptionsBuilder;
 use quick_cache::sync::Cache;
-use quick_cache::{Equivalent, OptionsBuilder, Weighter};
-use thiserror::Error;
 
-use crate::base::instant;
-use crate::base::{Extent, Payload, Ticks, Timescale, Watch, Watermark};
-use crate::http::{Kind, Request, Response, Status, uri};
-use crate::live::{Located, Snapshot, TimeRange};
+use crate::base::{Extent, Payload, Ticks, Timescale, Watermark};
+use crate::http::{Kind, Request, Response, Status};
+use crate::live::{Located, TimeRange};
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Position, State};
 use crate::media::{isobmff, track};
 use crate::package::live_url::{Resource, Stretch};
 use crate::package::{dash, date, hls};
 
-use crate::sys::residency;
-
 use super::Wait;
 use super::manifest::{Label, Manifest};
 use super::representation::{Coding, Description, Representation};
+use kept::{Kept, Key, KeyRef, Text, Version, Weight};
+pub use query::BadQuery;
+use query::{Directives, Parameters};
+pub use source::Source;
 
 const HLS: &str = "application/vnd.apple.mpegurl";
 const DASH: &str = "application/dash+xml";
-const VTT: &str = "text/vtt; charset=utf-8";
 const NO_STORE_FIELD: &str = "Cache-Control: no-store\r\n";
 /// The name of an initialisation segment is a hash of its bytes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -54,29 +57,6 @@ pub struct Live {
     late: Response,
 }
 
-/// What is asked of a channel here.
-pub trait Source {
-    fn broadcast(&self, range: Option<TimeRange>) -> Option<Broadcast<'_>>;
-
-    /// The live edge, of which everybody asks: [`Source::broadcast`] of everything, and its fingerprint. Runs may be missing
-    /// where the tail tells how far the track has come.
-    fn edge(&self) -> Option<(Broadcast<'_>, u64)>;
-
-    fn init(&self, track: &str, name: &str) -> Option<Extent>;
-
-    fn segment(&self, track: &str, number: u64) -> Located;
-
-    fn part(&self, track: &str, number: u64, part: u32) -> Located;
-
-    fn watch(&self, track: &str) -> Option<&Arc<Watch>>;
-
-    /// Whether a stretch of one of its files can be read without waiting for the disk: a system call.
-    fn is_resident(&self, extent: &Extent) -> bool;
-
-    /// EXT-X-CUE-OUT and EXT-X-CUE-IN beside EXT-X-DATERANGE.
-    fn cue_tags(&self) -> bool;
-}
-
 pub enum Outcome {
     Ready(Response),
     /// The channel has nothing of that name.
@@ -86,35 +66,6 @@ pub enum Outcome {
     Compress(Arc<Manifest>),
     /// What it would be made of is not in memory.
     Read(Vec<Extent>),
-}
-
-/// Why a query is refused; the display is the body of the answer.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum BadQuery {
-    #[error("{name} is a decimal number without sign, not {found:?}")]
-    Number { name: &'static str, found: String },
-    #[error("{name} is given more than once")]
-    Repeated { name: &'static str },
-    #[error("_HLS_part needs _HLS_msn beside it")]
-    PartAlone,
-    #[error("_HLS_skip is YES or v2, not {found:?}")]
-    Skip { found: String },
-    #[error("_HLS_msn is {found}, which is more than two segments after the last one, {last}")]
-    SegmentAhead { found: u64, last: u64 },
-    #[error("_HLS_part is {found}, which is more than {limit} parts after the last one of that segment")]
-    PartAhead { found: u32, limit: u32 },
-    #[error("{name} is a date and time of ISO 8601 with a time zone, or seconds since 1970, not {found:?}")]
-    Time { name: &'static str, found: String },
-    #[error("end is not after start")]
-    Order,
-}
-
-/// Directives of a playlist request (§6.2.5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Directives {
-    number: Option<u64>,
-    part: Option<u32>,
-    skip: bool,
 }
 
 impl Live {
@@ -233,61 +184,6 @@ impl Live {
             let text = hls::live_media(&broadcast, broadcast.track(track)?, &which);
             Some((Kind::MediaPlaylist, HLS, text, age))
         })
-    }
-
-    /// A segment or part of WebVTT, made of the one that is stored.
-    fn text<S: Source>(
-        &self,
-        request: &Request<'_>,
-        source: &S,
-        (track, number): (&str, u64),
-        located: Located,
-        etag: std::fmt::Arguments<'_>,
-    ) -> Outcome {
-        let Some((broadcast, _)) = source.broadcast(None).zip(source.edge()) else { return Outcome::Missing };
-        let found = broadcast.track(track).filter(|live| hls::is_webvtt(live.track));
-        let Some(live) = found else { return Outcome::Missing };
-        let (scale, target) = (live.track.timescale, target_duration(&broadcast));
-        let wait = |until| {
-            Outcome::Wait(Wait {
-                until,
-                patience: target * PATIENCE_TARGETS,
-                otherwise: Box::new(self.missing.clone()),
-            })
-        };
-        let text = match located {
-            Located::Whole(extent) => {
-                // What has left the window is still there, and of the same format as what comes after it.
-                let init = live.segments(number).next().and_then(|segment| source.init(track, segment.init));
-                let Some(init) = init else { return Outcome::Missing };
-                let absent: Vec<Extent> =
-                    [&init, &extent].into_iter().filter(|extent| !source.is_resident(extent)).cloned().collect();
-                if !absent.is_empty() {
-                    return Outcome::Read(absent);
-                }
-                hls::live_text_segment(mapped(&init), mapped(&extent), scale)
-            }
-            Located::Gap { time, .. } => hls::live_text_gap(time, scale),
-            // It is asked for before it is listed: when it is whole.
-            Located::Growing(_) => {
-                let target = Position { number: number.saturating_add(1), parts: 0 }.mark();
-                let Some(watch) = source.watch(track) else { return Outcome::Missing };
-                return wait(Watermark { watch: watch.clone(), target });
-            }
-            Located::Later(until) => return wait(until),
-            Located::Missing => return Outcome::Missing,
-        };
-        let cache_control = segment_cache_control(&broadcast);
-        let description = Description {
-            kind: Kind::Text,
-            content_type: VTT,
-            coding: Coding::Only,
-            etag,
-            last_modified: None,
-            cache_control: &cache_control,
-        };
-        let body = Payload::from(Bytes::from(text));
-        Outcome::Ready(Representation::new(description, body).respond(request))
     }
 
     fn located<S: Source>(
@@ -422,12 +318,6 @@ fn segment_cache_control(broadcast: &Broadcast<'_>) -> String {
     format!("public, max-age={age}, immutable")
 }
 
-/// Zeros where the file was cut; nothing where it is not mapped.
-fn mapped(extent: &Extent) -> &[u8] {
-    let file = extent.file.mapped().unwrap_or_default();
-    file.get(extent.offset as usize..extent.end() as usize).unwrap_or_default()
-}
-
 fn target_duration(broadcast: &Broadcast<'_>) -> Duration {
     Duration::from_secs(u64::from(broadcast.grid.target.max(1)))
 }
@@ -492,216 +382,4 @@ fn wanted(
 fn parts_of(live: &BroadcastTrack<'_>, number: u64) -> u32 {
     let segment = live.tail.iter().find(|segment| segment.number == number);
     segment.map_or(u32::MAX, |segment| segment.parts.len() as u32)
-}
-
-/// What may be asked in a query; names that mean nothing here are left out.
-#[derive(Default)]
-struct Parameters<'q>([Given<'q>; NAMES.len()]);
-
-/// RFC 8216bis §6.2.5, and our own.
-const NAMES: [&str; 5] = ["start", "end", "_HLS_msn", "_HLS_part", "_HLS_skip"];
-const START: usize = 0;
-const END: usize = 1;
-const MSN: usize = 2;
-const PART: usize = 3;
-const SKIP: usize = 4;
-
-#[derive(Clone, Copy, Default)]
-enum Given<'q> {
-    #[default]
-    Not,
-    Once(&'q str),
-    Repeatedly,
-}
-
-impl<'q> Parameters<'q> {
-    fn of(request: &Request<'q>) -> Parameters<'q> {
-        let mut parameters = Parameters::default();
-        for (name, value) in request.query.into_iter().flat_map(uri::parameters) {
-            if let Some(at) = NAMES.iter().position(|known| *known == name) {
-                parameters.0[at] = match parameters.0[at] {
-                    Given::Not => Given::Once(value),
-                    _ => Given::Repeatedly,
-                };
-            }
-        }
-        parameters
-    }
-
-    /// Of two values one would be ignored, and caches keep the answers apart.
-    fn value(&self, at: usize) -> Result<Option<&'q str>, BadQuery> {
-        match self.0[at] {
-            Given::Not => Ok(None),
-            Given::Once(value) => Ok(Some(value)),
-            Given::Repeatedly => Err(BadQuery::Repeated { name: NAMES[at] }),
-        }
-    }
-
-    fn directives(&self) -> Result<Directives, BadQuery> {
-        let number = |at: usize| match self.value(at)? {
-            None => Ok(None),
-            Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                match text.parse::<u64>() {
-                    // Far beyond anything there will be; more than that is refused as malformed.
-                    Ok(number) if number < 1 << 51 => Ok(Some(number)),
-                    _ => Err(BadQuery::Number { name: NAMES[at], found: excerpt(text) }),
-                }
-            }
-            Some(text) => Err(BadQuery::Number { name: NAMES[at], found: excerpt(text) }),
-        };
-        let (msn, part) = (number(MSN)?, number(PART)?);
-        if msn.is_none() && part.is_some() {
-            return Err(BadQuery::PartAlone);
-        }
-        let skip = match self.value(SKIP)? {
-            None => false,
-            Some("YES" | "v2") => true,
-            Some(text) => return Err(BadQuery::Skip { found: excerpt(text) }),
-        };
-        let part = part.map(|part| u32::try_from(part).unwrap_or(u32::MAX));
-        Ok(Directives { number: msn, part, skip })
-    }
-
-    fn stretch(&self) -> Result<Stretch, BadQuery> {
-        let time = |at: usize| match self.value(at)? {
-            None => Ok(None),
-            Some(text) => match moment(text) {
-                Some(time) => Ok(Some(time)),
-                None => Err(BadQuery::Time { name: NAMES[at], found: excerpt(text) }),
-            },
-        };
-        let stretch = Stretch { start: time(START)?, end: time(END)? };
-        match (stretch.start, stretch.end) {
-            (Some(start), Some(end)) if end <= start => Err(BadQuery::Order),
-            _ => Ok(stretch),
-        }
-    }
-}
-
-/// As much of a value as belongs into an answer.
-fn excerpt(text: &str) -> String {
-    text.chars().take(40).collect()
-}
-
-/// What [`instant::read`] takes, to a millisecond, so that few URLs name the same stretch. A `+` may come as it is or escaped.
-fn moment(text: &str) -> Option<Duration> {
-    const LEN_MAX: usize = 48;
-    if text.len() > LEN_MAX {
-        return None;
-    }
-    let text = text.replace("%3A", ":").replace("%3a", ":").replace("%2B", "+").replace("%2b", "+");
-    instant::read(&text).and_then(|time| u64::try_from(time.as_millis()).ok()).map(Duration::from_millis)
-}
-
-impl Source for Snapshot {
-    fn broadcast(&self, range: Option<TimeRange>) -> Option<Broadcast<'_>> {
-        Snapshot::broadcast(self, range)
-    }
-
-    fn edge(&self) -> Option<(Broadcast<'_>, u64)> {
-        Snapshot::edge(self)
-    }
-
-    fn init(&self, track: &str, name: &str) -> Option<Extent> {
-        Snapshot::init(self, track, name)
-    }
-
-    fn segment(&self, track: &str, number: u64) -> Located {
-        Snapshot::segment(self, track, number)
-    }
-
-    fn part(&self, track: &str, number: u64, part: u32) -> Located {
-        Snapshot::part(self, track, number, part)
-    }
-
-    fn is_resident(&self, extent: &Extent) -> bool {
-        residency::is_resident(extent.file.fd(), extent.offset, extent.len)
-    }
-
-    fn watch(&self, track: &str) -> Option<&Arc<Watch>> {
-        Snapshot::watch(self, track)
-    }
-
-    fn cue_tags(&self) -> bool {
-        Snapshot::cue_tags(self)
-    }
-}
-
-/// Which text: of each the newest is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    channel: Box<str>,
-    track: Box<str>,
-    text: Text,
-    stretch: Stretch,
-}
-
-#[derive(Clone)]
-struct Kept {
-    version: Version,
-    manifest: Arc<Manifest>,
-}
-
-/// What a text is made from: the same for all who ask at the same point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Version {
-    /// [`Position::mark`] of the track.
-    mark: u64,
-    /// [`Broadcast::fingerprint`].
-    state: u64,
-}
-
-/// A [`Key`] that a hit does not allocate for. Hashes as `Key` does: the fields are the same in the same order, and a `Box`
-/// hashes as what it holds.
-#[derive(Clone, Copy, Hash)]
-struct KeyRef<'a> {
-    channel: &'a str,
-    track: &'a str,
-    text: Text,
-    stretch: Stretch,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Text {
-    Hls,
-    Dash,
-    Media,
-    Delta,
-    /// With the longer life of what was waited for.
-    BlockedMedia,
-    BlockedDelta,
-}
-
-impl Text {
-    fn suffix(self) -> &'static str {
-        match self {
-            Text::Hls => "-hls",
-            Text::Dash => "-dash",
-            Text::Media | Text::BlockedMedia => "",
-            Text::Delta | Text::BlockedDelta => "-delta",
-        }
-    }
-}
-
-impl KeyRef<'_> {
-    fn to_owned(self) -> Key {
-        Key { channel: self.channel.into(), track: self.track.into(), text: self.text, stretch: self.stretch }
-    }
-}
-
-impl Equivalent<Key> for KeyRef<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        *self.channel == *key.channel
-            && *self.track == *key.track
-            && (self.text, self.stretch) == (key.text, key.stretch)
-    }
-}
-
-#[derive(Clone)]
-struct Weight;
-
-impl Weighter<Key, Kept> for Weight {
-    fn weight(&self, key: &Key, kept: &Kept) -> u64 {
-        kept.manifest.weight() + (key.channel.len() + key.track.len()) as u64
-    }
 }

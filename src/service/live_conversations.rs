@@ -3,15 +3,19 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::base::growing::Progress;
 use mp4_atom::ReadFrom;
 
-use crate::base::{Extent, Growing, Piece, Stored, Ticks, Watch, Watermark};
+use crate::base::{Extent, Growing, Piece, Stored, Ticks, Timescale, Watch, Watermark};
 use crate::http::{Response, request, uri};
 use crate::live::{Located, TimeRange};
 use crate::media::broadcast::{Broadcast, Position, State};
+use crate::media::isobmff::{Matrix, write};
+use crate::media::track::Details;
+use crate::media::{Sample, Track, fixture, track};
 use crate::package::fixture::{Channel, FIRST};
 
 use super::live::{Live, Outcome, Source};
@@ -26,9 +30,12 @@ const GAP: u64 = FIRST - 7;
 struct Snapshot {
     channel: Channel,
     watch: Arc<Watch>,
+    /// The file of the track of text, and how long its header is.
+    text: Option<(Arc<dyn Stored>, u64)>,
 }
 
-struct Null(File);
+/// A file that is mapped, if it is, as these bytes.
+struct Null(File, Option<Vec<u8>>, AtomicBool);
 
 impl Stored for Null {
     fn fd(&self) -> BorrowedFd<'_> {
@@ -40,7 +47,15 @@ impl Stored for Null {
     }
 
     fn mapped(&self) -> Option<&[u8]> {
-        None
+        self.1.as_deref()
+    }
+
+    fn mark_damaged(&self) -> bool {
+        !self.2.swap(true, Ordering::Relaxed)
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.2.load(Ordering::Relaxed)
     }
 
     fn name(&self) -> &str {
@@ -49,7 +64,11 @@ impl Stored for Null {
 }
 
 fn file() -> Arc<dyn Stored> {
-    Arc::new(Null(File::open("/dev/null").unwrap()))
+    stored(None)
+}
+
+fn stored(mapped: Option<Vec<u8>>) -> Arc<dyn Stored> {
+    Arc::new(Null(File::open("/dev/null").unwrap(), mapped, AtomicBool::new(false)))
 }
 
 impl Source for Snapshot {
@@ -71,14 +90,19 @@ impl Source for Snapshot {
     }
 
     fn init(&self, track: &str, name: &str) -> Option<Extent> {
-        (name == format!("{track}-00")).then(|| Extent { file: file(), offset: 0, len: 700 })
+        let (file, len) = self.text.clone().unwrap_or_else(|| (file(), 700));
+        (name == format!("{track}-00")).then_some(Extent { file, offset: 0, len })
     }
 
     fn segment(&self, track: &str, number: u64) -> Located {
         match self.channel.tracks.iter().find(|owned| owned.track.id == track) {
-            Some(_) if number < self.channel.next && number >= self.channel.first => {
-                Located::Whole(Extent { file: file(), offset: number, len: 1_000 })
-            }
+            Some(_) if number < self.channel.next && number >= self.channel.first => match &self.text {
+                Some((file, header)) => {
+                    let media = file.mapped().map_or(100, |all| all.len() as u64 - header);
+                    Located::Whole(Extent { file: file.clone(), offset: *header, len: media })
+                }
+                None => Located::Whole(Extent { file: file(), offset: number, len: 1_000 }),
+            },
             Some(_) if number == self.channel.next => {
                 Located::Growing(Growing { file: file(), start: 5, progress: Arc::new(Progress::new(9)) })
             }
@@ -112,7 +136,7 @@ impl Source for Snapshot {
 impl Snapshot {
     /// `segments` complete ones, and two parts of the next.
     fn news(segments: u64, part: Option<Duration>) -> Snapshot {
-        Snapshot { channel: Channel::news(segments, 2, part), watch: Arc::new(Watch::new(0)) }
+        Snapshot { channel: Channel::news(segments, 2, part), watch: Arc::new(Watch::new(0)), text: None }
     }
 
     fn later(&self, number: u64, parts: u32) -> Located {
@@ -206,6 +230,7 @@ fn blocking_reload() {
         ("_HLS_msn={1}&_HLS_part=4", "200"),
         ("_HLS_msn={10}&_HLS_part=1&_HLS_skip=YES", "200"),
         ("_HLS_msn={10}&_HLS_skip=v2&_HLS_part=2", "wait 10.3 6s 503"),
+        ("%5FHLS_msn={12}", "400"),
         ("_HLS_part=1", "400"),
         ("_HLS_msn=", "400"),
         ("_HLS_msn=-1", "400"),
@@ -286,6 +311,54 @@ fn segments_and_parts() {
     assert_eq!(name(&origin.ask(&format!("v1/{}.m4s", FIRST + 10), "Range: bytes=0-9\r\n")), "follow");
 }
 
+/// What cannot be read is never taken for text without words, and no cache keeps it.
+#[test]
+fn text_that_cannot_be_read_is_an_error() {
+    let header = write::header(&write::Header {
+        timescale: Timescale::MILLIS,
+        sample_entry: b"\0\0\0\x10wvtt\0\0\0\0\0\0\0\x01",
+        kind: track::Kind::Text,
+        language: "en",
+        name: None,
+        media_start: 0,
+        width: 0,
+        height: 0,
+        matrix: Matrix::default(),
+        default_duration: 0,
+        fragment_duration_hint: None,
+    });
+    let cue = b"\0\0\0\x15vttc\0\0\0\x0dpayl hear";
+    let sample = Sample { size: (cue.len() as u32).into(), duration: 2_000.into(), ..Sample::default() };
+    let mut media = Vec::new();
+    write::fragment_header(1, FIRST * 2_000, &[sample], &mut media).unwrap();
+    media.extend_from_slice(cue);
+    let whole = [&header[..], &media[..]].concat();
+    let line = format!("t1/{}.vtt", FIRST + 9);
+    let cut = |at: usize| [&whole[..at], &vec![0; whole.len() - at]].concat();
+    for (name, mapped, status, lives) in [
+        ("whole", Some(whole.clone()), 200, "public, max-age=20, immutable"),
+        ("not mapped", None, 503, "no-store"),
+        ("all zeros", Some(cut(0)), 500, "no-store"),
+        ("zeros behind the header", Some(cut(header.len())), 500, "no-store"),
+    ] {
+        let mut origin = Origin::new(10);
+        let text =
+            Track { timescale: Timescale::MILLIS, details: Details::Text, ..fixture::audio("t1", "wvtt", "en", 2) };
+        origin.snapshot.channel.add(text, 2_000, 10, 2);
+        let file = stored(mapped);
+        origin.snapshot.text = Some((file.clone(), header.len() as u64));
+        for round in ["", ", again"] {
+            let answer = origin.ready(&line, "");
+            assert_eq!(answer.status.0, status, "{name}{round}: {}", body(&answer));
+            assert_eq!(field(&answer, "Cache-Control"), Some(lives), "{name}{round}");
+            assert_eq!(field(&answer, "Retry-After").is_some(), status == 503, "{name}{round}");
+            assert_eq!(body(&answer).contains("hear"), status == 200, "{name}{round}");
+        }
+        // It was said once, and whoever harvests knows it.
+        assert_eq!(file.is_damaged(), status == 500, "{name}");
+    }
+}
+
 #[test]
 fn lives_of_answers() {
     let origin = Origin::new(10);
@@ -326,6 +399,9 @@ fn stretches() {
         ("start=2026-01-01T00:00:04Z".into(), "200"),
         ("start=2026-01-01T01:00:04.5%2B01:00".into(), "200"),
         ("start=2025-12-31T19:00-05:00".into(), "200"),
+        ("st%61rt=2026%2D01%2d01T01%3A00%3a04%2E5%2B01:00".into(), "200"),
+        (format!("start={}&s%74art={}", at(2), at(3)), "400"),
+        ("start=%zz".into(), "400"),
         // Before the window: from where it begins.
         ("start=1".into(), "200"),
         (format!("start={}", at(100)), "missing"),

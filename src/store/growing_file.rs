@@ -74,12 +74,7 @@ impl GrowingFile {
         self.len.fetch_max(len, Ordering::AcqRel);
     }
 
-    /// Whether the file turned out to be shorter than its watermark.
-    pub fn is_damaged(&self) -> bool {
-        self.cut.load(Ordering::Relaxed) || self.map.as_ref().is_some_and(GrowingMap::is_damaged)
-    }
-
-    /// The same, asking the file system.
+    /// Whether the file is as long as its watermark, asking the file system.
     pub fn is_whole(&self) -> bool {
         !self.is_damaged() && transfer::file_len(self.fd()).is_ok_and(|len| len >= self.len())
     }
@@ -105,6 +100,10 @@ impl Stored for GrowingFile {
 
     fn mark_damaged(&self) -> bool {
         !self.cut.swap(true, Ordering::Relaxed)
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.cut.load(Ordering::Relaxed) || self.map.as_ref().is_some_and(GrowingMap::is_damaged)
     }
 }
 

@@ -239,8 +239,12 @@ fn text_goes_on_where_nothing_is_said() {
     world.writer.feed(session, Event::Track { track: 0, format }, world.now).expect("it is wanted");
     // What it holds is no scene of this file.
     world.viewers.clear();
+    let mut before = 0;
     for step in 0..600 {
         world.step();
+        if step == 100 {
+            before = world.writer.counts().dropped;
+        }
         if step % 20 == 4 && !(200..400).contains(&step) {
             let cue = Sample {
                 decode_time: Ticks(world.now.as_millis() as i64),
@@ -268,6 +272,7 @@ fn text_goes_on_where_nothing_is_said() {
         assert_eq!(segment.time, broadcast.grid.start(segment.number, text.track.timescale));
         assert_eq!(text.track.timescale.duration(segment.duration), Duration::from_secs(2));
     }
+    assert_eq!(world.writer.counts().dropped, before, "a cue was dropped");
 }
 
 /// Who pushes whole files is followed at the latency of whole segments, over crashes and while nobody publishes, until somebody
@@ -283,7 +288,7 @@ fn there_are_parts_only_of_what_is_sent_in_small_pieces() {
     world.connect_all(false, 0);
     let push = |world: &mut World, at: usize| {
         for track in 0..2 {
-            let chunk = Event::Chunk { track, duration: Duration::MAX };
+            let chunk = Event::Chunk { track, duration: None };
             world.writer.feed(world.encoders[at].session, chunk, world.now).expect("it is wanted");
         }
     };
@@ -315,6 +320,50 @@ fn there_are_parts_only_of_what_is_sent_in_small_pieces() {
     world.disturb();
     world.run(Duration::from_secs(10));
     assert!(!has_parts(&world));
+}
+
+/// One fragment that is far too long is a stall, whether the encoder has published for long, the server has just started, or
+/// a twin hears of the encoder from then on. Several are how the encoder works.
+#[test]
+fn a_fragment_that_stalls_takes_no_parts_away() {
+    let has_parts = |world: &World| {
+        let snapshot = world.writer.channel().snapshot();
+        snapshot.broadcast(None).map(|broadcast| broadcast.grid.part.is_some())
+    };
+    let send = |world: &mut World, millis: &[u64]| {
+        for millis in millis {
+            for track in 0..2 {
+                let chunk = Event::Chunk { track, duration: Some(Duration::from_millis(*millis)) };
+                world.writer.feed(world.encoders[0].session, chunk, world.now).expect("it is wanted");
+            }
+            world.run(Duration::from_millis(*millis));
+        }
+    };
+    let mut world = plain();
+    world.connect_all(false, 0);
+    send(&mut world, &[400; 20]);
+    assert_eq!(has_parts(&world), Some(true));
+    send(&mut world, &[6_000, 400, 400]);
+    assert_eq!(has_parts(&world), Some(true), "it stalled");
+    world.crash(Crash::Process);
+    world.disturb();
+    world.connect_all(false, 0);
+    send(&mut world, &[6_000, 400]);
+    assert_eq!(has_parts(&world), Some(true), "it stalled when the server had started");
+    send(&mut world, &[2_000, 2_000]);
+    assert_eq!(has_parts(&world), Some(false), "it sends whole segments");
+    world.crash(Crash::Process);
+    world.disturb();
+    world.connect_all(false, 0);
+    send(&mut world, &[400]);
+    assert_eq!(has_parts(&world), Some(false), "a short one is not enough");
+    send(&mut world, &[400; 5]);
+    assert_eq!(has_parts(&world), Some(true));
+    // A twin that is new.
+    let mut world = plain();
+    world.connect_all(false, 0);
+    send(&mut world, &[6_000, 400, 400, 400, 400, 400, 400, 400]);
+    assert_eq!(has_parts(&world), Some(true), "it stalled when the twin began to listen");
 }
 
 /// RFC 8216bis §6.2.2: EXT-X-MEDIA-SEQUENCE does not decrease, whatever the operator writes into the configuration while the

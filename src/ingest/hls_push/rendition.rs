@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -348,8 +347,7 @@ impl Rendition {
                     let labelled = label(&format, &self.labels);
                     self.formats.insert(track, format);
                     self.outputs.push(Output::Event(Event::Track { track, format: labelled }));
-                    // Packagers put files when they are whole, and how long one lasts is known only then.
-                    self.outputs.push(Output::Event(Event::Chunk { track, duration: Duration::MAX }));
+                    self.outputs.push(Output::Event(Event::Chunk { track, duration: None }));
                 }
                 Event::Chunk { .. } => {}
                 Event::Sample { track, sample } => {

@@ -222,11 +222,30 @@ impl<'a> Run<'a> {
 
 /// `tfdt` (§8.8.12).
 pub(super) fn decode_time(tfdt: &Boxed<'_>) -> Result<i64, Error> {
-    let (version, _, mut body) = tfdt.full()?;
-    let at = body.position();
-    let time = if version == 0 { tfdt.read(body.u32())?.into() } else { tfdt.read(body.u64())? };
+    let (at, time) = unsigned_time(tfdt)?;
     i64::try_from(time)
         .map_err(|_| Error::unexpected(tfdt.path, at, format_args!("decode time {time}"), "one below 2^63"))
+}
+
+/// The same of an encoder whose clock has just begun: the time is unsigned, but ffmpeg (`frag_discont`) writes that of audio
+/// priming as it counts it, a little below 0.
+pub(super) fn early_decode_time(tfdt: &Boxed<'_>) -> Result<i64, Error> {
+    let (at, time) = unsigned_time(tfdt)?;
+    let early = time.cast_signed();
+    if early < -EARLY_MAX {
+        let expected = "one below 2^63, or a little below 0 in 64 bits";
+        return Err(Error::unexpected(tfdt.path, at, format_args!("decode time {time}"), expected));
+    }
+    Ok(early)
+}
+
+/// In track ticks: a second of the finest usual timescale.
+const EARLY_MAX: i64 = 10_000_000;
+
+fn unsigned_time(tfdt: &Boxed<'_>) -> Result<(u64, u64), Error> {
+    let (version, _, mut body) = tfdt.full()?;
+    let at = body.position();
+    Ok((at, if version == 0 { tfdt.read(body.u32())?.into() } else { tfdt.read(body.u64())? }))
 }
 
 pub(super) const MOOF: FourCc = FourCc(*b"moof");

@@ -10,6 +10,7 @@ use crate::package::live_url::{self, Stretch};
 
 use super::attributes::Attributes;
 use super::live_text::is_webvtt;
+use super::marks::Cues;
 use super::media::push_seconds;
 use super::{VERSION, VERSION_WITH_GAPS, VERSION_WITH_SKIP, marks};
 
@@ -52,7 +53,7 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
         live,
         edge,
         stretch: which.stretch,
-        cues: which.cues,
+        cues: which.cues.then(|| Cues::of(broadcast.marks)),
         init: None,
         discontinuities: 0,
         has_gaps: false,
@@ -215,7 +216,7 @@ struct Body<'b, 'a> {
     live: &'b BroadcastTrack<'a>,
     edge: Edge<'a>,
     stretch: Stretch,
-    cues: bool,
+    cues: Option<Cues>,
     init: Option<&'a str>,
     discontinuities: u32,
     has_gaps: bool,
@@ -308,8 +309,8 @@ impl<'a> Body<'_, 'a> {
             self.out.push_str(&date::iso(self.date(number, start)));
             self.out.push('\n');
         }
-        if self.cues {
-            marks::push_cues(&mut self.out, self.broadcast, start, end);
+        if let Some(cues) = &self.cues {
+            cues.push(&mut self.out, start, end);
         }
     }
 

@@ -18,21 +18,22 @@ pub fn is_webvtt(track: &Track) -> bool {
 /// The clock of MPEG-2, on which X-TIMESTAMP-MAP says where cues belong: 33 bits of it.
 const CLOCK_TURN: i128 = 1 << 33;
 
-/// A segment or part: cues count from its start. `header` is its initialisation segment and `media` its chunks; what is wrong
-/// with those is left out, as players would.
-pub fn live_text_segment(header: &[u8], media: &[u8], timescale: Timescale) -> String {
-    text_from(Chunk::read(media, 0).map_or(Ticks(0), |chunk| chunk.time), header, media, timescale)
+/// A segment or part: cues count from its start. `header` is its initialisation segment and `media` its chunks, as they were
+/// written; a cue that says nothing a player could show is left out. `None`: they are damaged.
+pub fn live_text_segment(header: &[u8], media: &[u8], timescale: Timescale) -> Option<String> {
+    let entry = stored::sample_entry(header).ok()?;
+    text_from(Chunk::read(media, 0).ok()?.time, configuration(entry), media, timescale)
 }
 
 /// Where nothing was sent.
 pub fn live_text_gap(time: Ticks, timescale: Timescale) -> String {
-    text_from(time, &[], &[], timescale)
+    text_from(time, None, &[], timescale).unwrap_or_default()
 }
 
-fn text_from(time: Ticks, header: &[u8], media: &[u8], timescale: Timescale) -> String {
+fn text_from(time: Ticks, configuration: Option<&str>, media: &[u8], timescale: Timescale) -> Option<String> {
     let clock = i128::from(time.0) * 90_000 / i128::from(timescale.per_second());
     let mut out = format!("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{},LOCAL:00:00:00.000\n\n", clock.rem_euclid(CLOCK_TURN));
-    if let Some(configuration) = configuration(header) {
+    if let Some(configuration) = configuration {
         out.push_str(configuration);
         out.push_str("\n\n");
     }
@@ -42,14 +43,14 @@ fn text_from(time: Ticks, header: &[u8], media: &[u8], timescale: Timescale) -> 
     };
     let mut gathered = Samples::new(Coding::WebVtt, 0);
     let mut at = 0;
-    while let Ok(chunk) = Chunk::read(media, at) {
+    while at < media.len() as u64 {
+        let chunk = Chunk::read(media, at).ok()?;
         let (mut start, mut offset) = (chunk.time.0, at + u64::from(chunk.media_offset));
         for sample in chunk.samples() {
             let end = start.saturating_add(i64::from(sample.duration.get()));
             let next = offset + u64::from(sample.size.get());
-            if let Some(data) = media.get(offset as usize..next as usize) {
-                let _ = gathered.push("", millis(start), millis(end), data);
-            }
+            let data = media.get(offset as usize..next as usize)?;
+            let _ = gathered.push("", millis(start), millis(end), data);
             (start, offset) = (end, next);
         }
         at = chunk.end();
@@ -58,12 +59,12 @@ fn text_from(time: Ticks, header: &[u8], media: &[u8], timescale: Timescale) -> 
         let text = String::from_utf8_lossy(&subtitles.normalised.text).into_owned();
         out.push_str(text.strip_prefix(SIGNATURE).unwrap_or(&text));
     }
-    out
+    Some(out)
 }
 
 /// Styles and regions of the decoder's configuration (ISO/IEC 14496-30 §6.4).
-fn configuration(header: &[u8]) -> Option<&str> {
-    let mut entry = Cursor::new(stored::sample_entry(header).ok()?, 0);
+fn configuration(entry: &[u8]) -> Option<&str> {
+    let mut entry = Cursor::new(entry, 0);
     entry.skip(16).ok()?;
     while !entry.is_empty() {
         let (size, kind) = (entry.u32().ok()?, entry.u32().ok()?);
@@ -114,11 +115,16 @@ mod tests {
         ] {
             let media = bytes(wvtt::segment(&view, &span));
             let got = live_text_segment(&header, &media, Timescale::MILLIS);
-            assert_eq!(got, format!("{}{styles}{want}", head(clock)));
-            // Whatever of it is there.
+            assert_eq!(got, Some(format!("{}{styles}{want}", head(clock))));
+            // What is cut, or reads as zeros from some byte on.
             for cut in 0..media.len() {
-                live_text_segment(&header[..cut.min(header.len())], &media[..cut], Timescale::MILLIS);
+                let zeros = [&media[..cut], &vec![0; media.len() - cut]].concat();
+                let text = |media: &[u8]| live_text_segment(&header, media, Timescale::MILLIS);
+                assert_eq!(text(&media[..cut]), None, "{cut}");
+                let _ = text(&zeros);
             }
+            assert_eq!(live_text_segment(&header, &vec![0; media.len()], Timescale::MILLIS), None);
+            assert_eq!(live_text_segment(&vec![0; header.len()], &media, Timescale::MILLIS), None);
         }
         // 33 bits of the clock, in 2026.
         let late = live_text_gap(Ticks(1_777_665_600_000), Timescale::MILLIS);

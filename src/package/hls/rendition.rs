@@ -205,13 +205,17 @@ fn choices<'a>(offers: &[Offer<'a>], kind: Kind) -> Vec<Choice<'a>> {
     choices
 }
 
-/// By format and average rate, which differs by how much of the stream has been measured.
+/// By format and average rate. What is stated is compared as it is stated; what was measured, after a while and once. Before
+/// that nobody knows: then a ladder has its sound once, so that nothing that was offered is taken back.
 fn is_same_sound(a: &Offer<'_>, b: &Offer<'_>) -> bool {
     let (Some(one), Some(other)) = (a.track.audio(), b.track.audio()) else { return false };
     let (low, high) = (a.rate.average.min(b.rate.average), a.rate.average.max(b.rate.average));
-    a.track.codec == b.track.codec && one == other && high - low <= high / SAME_RATE
+    let is_settled = a.is_settled && b.is_settled;
+    a.track.codec == b.track.codec && one == other && (!is_settled || high - low <= high / SAME_RATE)
 }
 
+/// What was measured differs by how much of the stream it was measured in: two encodings of one rate by less than this part
+/// of it, and those of a ladder by more.
 const SAME_RATE: u64 = 8;
 
 /// What people call the codec: the group's identifier.

@@ -2,7 +2,7 @@
 
 use super::super::boxes::{Boxed, Boxes, Path};
 use super::super::error;
-use super::super::moof::{Base, Header as TrackFragment, Run, TFHD, TRAF, Traf, decode_time};
+use super::super::moof::{Base, Header as TrackFragment, Run, TFHD, TRAF, Traf, early_decode_time};
 use super::super::samples::FLAG_NON_SYNC;
 use super::clock::Stated;
 use super::header::{Content, Header, Track};
@@ -90,7 +90,7 @@ impl<'a> Plan<'a> {
             let part = part?;
             match &part.name.0 {
                 b"tfdt" => {
-                    let time = decode_time(&part)?;
+                    let time = early_decode_time(&part)?;
                     stated =
                         Some(u32::try_from(time).ok().filter(|_| part.full().is_ok_and(|(version, ..)| version == 0)))
                             .map(|short| short.map_or(Stated::Long(time), Stated::Short));

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -37,8 +36,6 @@ pub struct Track {
     /// The sample description that all samples must have, `None` if there is only one.
     pub description: Option<u32>,
     pub clock: Clock,
-    /// The longest run of samples in one fragment, as far as it was told.
-    pub chunk: Duration,
 }
 
 /// What the samples of a track become.
@@ -93,7 +90,6 @@ impl Header {
                     .filter(|before| before.timescale == source.timescale)
                     .map(|before| before.clock.clone())
                     .unwrap_or_default(),
-                chunk: before.filter(|_| same).map_or(Duration::ZERO, |before| before.chunk),
             });
         }
         if key == 0 && tracks.iter().all(|track| track.content == Content::Other) {
@@ -113,17 +109,15 @@ impl Header {
         })
     }
 
-    /// Tells how much comes at once, where fragments have become longer. A `moof` states the sizes of its samples, so all of
-    /// them were made before it was sent.
-    pub fn measure(&mut self, samples: &VecDeque<Planned>, events: &mut VecDeque<Event>) {
-        for (index, track) in self.tracks.iter_mut().enumerate() {
+    /// Tells how much comes at once. A `moof` states the sizes of its samples, so all of them were made before it was sent.
+    pub fn measure(&self, samples: &VecDeque<Planned>, events: &mut VecDeque<Event>) {
+        for (index, track) in self.tracks.iter().enumerate() {
             let Content::Media { key, .. } = track.content else { continue };
             let durations = samples.iter().filter(|sample| sample.track == index).map(|sample| sample.duration);
             let ticks = durations.map(|duration| i64::from(duration.unwrap_or(0))).sum();
             let duration = track.timescale.duration(Ticks(ticks));
-            if duration > track.chunk {
-                track.chunk = duration;
-                events.push_back(Event::Chunk { track: key, duration });
+            if !duration.is_zero() {
+                events.push_back(Event::Chunk { track: key, duration: Some(duration) });
             }
         }
     }

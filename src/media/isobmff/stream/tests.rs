@@ -111,27 +111,31 @@ fn a_sample_is_there_with_its_last_byte() {
 }
 
 #[test]
-fn what_comes_at_once_is_told_when_it_is_longer() {
+fn how_much_comes_at_once_is_told() {
     let mut demuxer = Demuxer::new("f");
     let mut chunks = |stream: &[Node]| {
         demuxer.handle(bytes(stream).into()).unwrap();
         let events: Vec<Event> = std::iter::from_fn(|| demuxer.poll()).collect();
         let chunk = |event: &Event| match event {
-            Event::Chunk { track, duration } => Some((*track, duration.as_micros())),
+            Event::Chunk { track, duration } => Some((*track, duration.map_or(0, |duration| duration.as_micros()))),
             _ => None,
         };
-        let sample = events.iter().position(|event| matches!(event, Event::Sample { .. }));
-        let last = events.iter().rposition(|event| chunk(event).is_some());
-        assert!(last.is_none_or(|last| Some(last) < sample), "{events:?}");
+        // Before the samples of each fragment.
+        let mut steps: Vec<_> = events.iter().map(std::mem::discriminant).collect();
+        steps.dedup();
+        let place = |event: fn(&Event) -> bool| events.iter().find(|it| event(it)).map(std::mem::discriminant);
+        let fragment = [place(|it| matches!(it, Event::Chunk { .. })), place(|it| matches!(it, Event::Sample { .. }))];
+        let begin = usize::from(matches!(events[0], Event::Track { .. }));
+        assert!(steps[begin..].chunks(2).all(|pair| pair.iter().copied().map(Some).eq(fragment)), "{events:?}");
         events.iter().filter_map(chunk).collect::<Vec<_>>()
     };
-    assert_eq!(chunks(&fragmented()), [(0, 300_000), (1, 85_333)]);
-    assert_eq!(chunks(&fragment(600, 8_192)), []);
+    assert_eq!(chunks(&fragmented()), [[(0, 300_000), (1, 85_333)]; 2].concat());
+    assert_eq!(chunks(&fragment(600, 8_192)), [(0, 300_000), (1, 85_333)]);
     // By another default duration; the tracks are the same.
     let mut header = fragmented();
     replace(&mut header, "moov/mvex/trex[1]", full(b"trex", &[0, 1, 1, 200, 0, 0x0101_0000]));
     let [moof, media] = fragment(900, 12_288);
-    assert_eq!(chunks(&[&header[..2], &[moof, media]].concat()), [(0, 600_000)]);
+    assert_eq!(chunks(&[&header[..2], &[moof, media]].concat()), [(0, 600_000), (1, 85_333)]);
 }
 
 #[test]
@@ -236,6 +240,14 @@ fn places_and_times_are_found_however_they_are_written() {
         ("no time: goes on", video(|at| vec![tfhd(), run(at)], media()), two(600)),
         ("32 bits", video(|at| vec![tfhd(), full(b"tfdt", &[0, 7]), run(at)], media()), two(7)),
         ("64 bits", video(|at| vec![tfhd(), full(b"tfdt", &[0x0100_0000, 2, 0]), run(at)], media()), two(1 << 33)),
+        (
+            "64 bits, before 0",
+            video(
+                |at| vec![tfhd(), full(b"tfdt", &[0x0100_0000, u32::MAX, 1_024_u32.wrapping_neg()]), run(at)],
+                media(),
+            ),
+            two(-1_024),
+        ),
         ("Smooth", video(|at| vec![tfhd(), run(at), uuid(1, &[1, 0, 0, 9])], media()), two(1 << 32)),
         ("Smooth, 32 bits", video(|at| vec![tfhd(), run(at), uuid(0, &[1_000, 9])], media()), two(1_000)),
         (
