@@ -196,17 +196,28 @@ impl Encoder {
 
     /// Ends all requests; what the server said of them, if it is not that all is well.
     pub fn stop(mut self) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.end();
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
             _ => bail!("the encoder panicked"),
         }
     }
+
+    /// At the end of the segment.
+    fn end(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Stops all of them at once.
+pub fn stop_all(encoders: Vec<Encoder>) -> Result<()> {
+    encoders.iter().for_each(Encoder::end);
+    encoders.into_iter().try_for_each(Encoder::stop)
 }
 
 impl Drop for Encoder {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.end();
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -155,9 +156,13 @@ fn spawn(directory: &Path) -> Result<Child> {
         .context("taskset")
 }
 
+/// On a loopback address of their own: nobody else, viewers of other servers least of all, is given one of these ports before
+/// the server listens.
 fn free_addresses<const COUNT: usize>() -> Result<[SocketAddr; COUNT]> {
-    let listeners: Vec<TcpListener> =
-        (0..COUNT).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+    static HOSTS: AtomicU8 = AtomicU8::new(1);
+    let process = std::process::id().to_le_bytes();
+    let host = Ipv4Addr::new(127, 64 | process[1] & 63, process[0], HOSTS.fetch_add(1, Ordering::Relaxed));
+    let listeners: Vec<TcpListener> = (0..COUNT).map(|_| TcpListener::bind((host, 0))).collect::<Result<_, _>>()?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     Ok(addresses.try_into().expect("one for each"))
 }

@@ -184,6 +184,8 @@ pub const PROGRESSIVE_HEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Headers of progressive files that are kept.
 pub const PROGRESSIVE_CACHE_BYTES: u64 = 128 * 1024 * 1024;
 const _: () = assert!(PROGRESSIVE_HEAD_BYTES_MAX < PROGRESSIVE_CACHE_BYTES);
+/// Key frames of which the generated head is kept, of about 300 bytes with its name.
+pub const KEY_FRAME_HEADS_KEPT: usize = 16 * 1024;
 /// How long a cache may keep an unversioned manifest, and a 404.
 pub const MANIFEST_AGE_DEFAULT: Duration = Duration::from_secs(5);
 pub const MISSING_AGE_DEFAULT: Duration = Duration::from_secs(1);

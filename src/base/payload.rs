@@ -117,6 +117,20 @@ impl Payload {
         self.len() == 0
     }
 
+    /// Takes off the inline bytes in front of a file's, if there are some and no more than `bytes_max`.
+    pub fn pop_inline(&mut self, bytes_max: usize) -> Option<Bytes> {
+        let Payload::Many(pieces) = self else { return None };
+        let [Piece::Inline(bytes), Piece::Extent(_), ..] = &pieces[..] else { return None };
+        if bytes.len() > bytes_max {
+            return None;
+        }
+        let Piece::Inline(bytes) = pieces.remove(0) else { return None };
+        if pieces.len() == 1 {
+            *self = Payload::One(pieces.remove(0));
+        }
+        Some(bytes)
+    }
+
     /// Appends a piece; empty ones are dropped, and an extent that continues the last one is merged into it.
     pub fn push(&mut self, piece: Piece) {
         if piece.is_empty() {
@@ -245,6 +259,25 @@ mod tests {
             })
             .collect::<Vec<_>>()
             .join(" ")
+    }
+
+    #[test]
+    fn inline_bytes_in_front_of_a_file_come_off() {
+        let file: Arc<dyn Stored> = Arc::new(Null(std::fs::File::open("/dev/null").unwrap()));
+        let inline = || Piece::Inline(Bytes::from_static(b"head"));
+        let extent = |offset| Piece::Extent(Extent { file: file.clone(), offset, len: 1 });
+        for (pieces, bytes_max, popped, left) in [
+            (vec![inline(), extent(0)], 4, true, "file[0..1]"),
+            (vec![inline(), extent(0), inline(), extent(5)], 4, true, "file[0..1] head file[5..6]"),
+            (vec![inline(), extent(0)], 3, false, "head file[0..1]"),
+            (vec![extent(0), inline()], 4, false, "file[0..1] head"),
+            (vec![inline()], 4, false, "head"),
+            (vec![], 4, false, ""),
+        ] {
+            let mut payload = Payload::Empty;
+            pieces.into_iter().for_each(|piece| payload.push(piece));
+            assert_eq!((payload.pop_inline(bytes_max).is_some(), text(&payload).as_str()), (popped, left));
+        }
     }
 
     #[test]

@@ -303,6 +303,8 @@ impl Connection {
                 }
             } else if gather(&mut out, &body, limits::ONE_SEND_BYTES_MAX) {
                 body = Payload::Empty;
+            } else if let Some(bytes) = body.pop_inline(limits::ONE_SEND_BYTES_MAX.saturating_sub(out.len())) {
+                out.extend_from_slice(&bytes);
             }
             let mut sending = Sending::new(out, own_head, body, Some(record), keep_alive);
             if let Some(growing) = growing {

@@ -67,8 +67,8 @@ pub fn key_frame_at<'a>(view: TrackView<'a>, time: Ticks) -> Option<KeyFrame<'a>
     Some(KeyFrame { fragment, number: at as u32, time, duration: Ticks(end.0.saturating_sub(time.0)) })
 }
 
-/// Reads one row of the sample table, the fragment's first.
-pub fn segment(view: &TrackView<'_>, frame: &KeyFrame<'_>) -> Option<Payload> {
+/// The `moof` in front of the picture, and the header of its `mdat`. Reads one row of the sample table, the fragment's first.
+pub fn head(view: &TrackView<'_>, frame: &KeyFrame<'_>) -> Option<Bytes> {
     let first = view.samples.get(frame.fragment.first_sample.get() as usize)?;
     let duration = u32::try_from(frame.duration.0).unwrap_or(u32::MAX);
     let offset = view.stored_offset(first);
@@ -80,11 +80,16 @@ pub fn segment(view: &TrackView<'_>, frame: &KeyFrame<'_>) -> Option<Payload> {
     };
     let mut out = Vec::new();
     fragment_header(frame.number.wrapping_add(1), frame.time.0.max(0) as u64, &[sample], &mut out).ok()?;
-    let mut payload = Payload::from(Bytes::from(out));
+    Some(Bytes::from(out))
+}
+
+/// What [`head`] made, and the picture as it is stored.
+pub fn segment(view: &TrackView<'_>, frame: &KeyFrame<'_>, head: Bytes) -> Payload {
+    let mut payload = Payload::from(head);
     let start = frame.fragment.offset.get() + u64::from(frame.fragment.media_offset.get());
     let end = start + u64::from(frame.fragment.key_frame_size.get());
     payload.push(Piece::Extent(view.extent_of(frame.fragment.file.get(), start..end)));
-    Some(payload)
+    payload
 }
 
 /// What showing all of them in their time needs, where one is so many bytes.
@@ -127,7 +132,7 @@ mod tests {
         for frame in key_frames(view) {
             let same = key_frame_at(view, frame.time).unwrap();
             assert_eq!((same.time, same.duration), (frame.time, frame.duration));
-            let payload = segment(&view, &frame).unwrap();
+            let payload = segment(&view, &frame, head(&view, &frame).unwrap());
             let [Piece::Inline(head), Piece::Extent(extent)] = payload.pieces() else { panic!("{payload:?}") };
             let mut rest = &head[..];
             let moof = <mp4_atom::Moof as mp4_atom::ReadFrom>::read_from(&mut rest).unwrap();

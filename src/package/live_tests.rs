@@ -83,7 +83,7 @@ fn off_the_grid_dash_falls_back_to_a_timeline() {
             let is_of_period = word.starts_with("availability") && want.contains(&"clock");
             assert_eq!(mpd.contains(word), is_low || is_of_period, "{from} {millis}: {word} in {mpd}");
         }
-        let delay = if is_low { "PT1.962668S" } else { "PT6S" };
+        let delay = if is_low { "PT1.472001S" } else { "PT6S" };
         assert!(mpd.contains(&format!("suggestedPresentationDelay=\"{delay}\"")), "{from} {millis}: {mpd}");
         // All of what is listed is whole.
         if !is_low {

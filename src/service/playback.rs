@@ -13,15 +13,15 @@ use quick_cache::sync::Cache;
 
 use manifests::{Key, KeyRef, Text, Weight};
 use segments::{
-    file, immutable, init, is_text, key_frame, made_init, made_segment, segment, sheet, smooth_fragment, text,
-    text_segment, text_track,
+    KeyFrameHeads, file, immutable, init, is_text, key_frame, made_init, made_segment, segment, sheet, smooth_fragment,
+    text, text_segment, text_track,
 };
 
 use super::manifest::Manifest;
 use super::movies::{self, Movies};
 use super::representation::{Coding, Description, Representation};
 use super::selection::{BadQuery, Selection, Takes};
-use crate::base::Extent;
+use crate::base::{Extent, limits};
 use crate::http::{Kind, Request, Response, Status};
 use crate::library::Asset;
 use crate::media::{Presentation, Thumbnails, TrackView};
@@ -43,6 +43,7 @@ pub struct Playback {
     /// `Cache-Control` of unversioned manifests.
     manifest_cache_control: String,
     derived: Derived,
+    key_frames: KeyFrameHeads,
     /// Manifests that an asset cannot have, of which the log has said why.
     refused: Cache<Key, ()>,
 }
@@ -136,6 +137,7 @@ impl Playback {
             movies: Movies::default(),
             manifest_cache_control: format!("max-age={}", manifest_age.as_secs()),
             derived: Derived::open(derived),
+            key_frames: Cache::new(limits::KEY_FRAME_HEADS_KEPT),
             refused: Cache::new(REFUSED_MAX),
         }
     }
@@ -168,7 +170,8 @@ impl Playback {
             Resource::Thumbnails => return manifest(Text::Thumbnails, ""),
             Resource::KeyFramePlaylist { track, .. } => return manifest(Text::KeyFrames, track),
             Resource::KeyFrame { track, time, .. } => {
-                let answer = |source: &S| key_frame(source, version, track, time).answer(request, source);
+                let answer =
+                    |source: &S| key_frame(source, version, track, time, &self.key_frames).answer(request, source);
                 return open().map_or_else(|outcome| outcome, answer);
             }
             Resource::SmoothFragment { version: named, bitrate, stream, time } => {

@@ -39,7 +39,8 @@ const sampleSeconds = 24;
 const thumbnailForms = [['dash', 'index.mpd'], ['dash', 'single/index.mpd'], ['shaka', 'index.mpd'], ['shaka', 'index.m3u8'], ['shaka', 'ts/index.m3u8']];
 const [numberedSeconds, sheetSeconds, numberedRate] = [30, 18, 25];
 const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
-const liveSettleSeconds = 8;
+/** A player of DASH makes up for a second in ten (PlaybackRate). */
+const liveSettleSeconds = 12;
 const outageSeconds = 10;
 /** From when the encoder is back: it begins, three seconds of it are played, and the machine is busy. */
 const backSeconds = 40;
@@ -52,11 +53,9 @@ const pushSeconds = 10;
 const pushLatencyMax = { hls: 8, dash: 6 };
 /** From the camera to the eye, in seconds. Shaka does not aim at a latency over HLS: it keeps the hold-back it is told. */
 const liveLatencyMax = { hls: 3, dash: 2.5, 'shaka m3u8': 8, 'shaka mpd': 8 };
-/** What protocols that bring pieces add to that: a fragment of half a second, a file of two. Of files there are no parts, and players
- * keep three segments of distance. */
-const pieces = { cmaf: 1, 'dash-push': 1 };
+/** Of files there are no parts, and players keep three segments of distance. */
 const ofFiles = 13;
-const latencyMaxOver = (protocol, label) => (protocol === 'hls-push' ? ofFiles : liveLatencyMax[label] + (pieces[protocol] ?? 0));
+const latencyMaxOver = (protocol, label) => (protocol === 'hls-push' ? ofFiles : liveLatencyMax[label]);
 const isThorough = Boolean(process.env.HEADWATER_LIVE_THOROUGH);
 /** Otherwise: over RTMP every player has a case of its own. */
 const seldom = { cmaf: [['hls', 'index.m3u8']], 'hls-push': [['hls', 'index.m3u8']], 'dash-push': [['dash', 'index.mpd']] };
@@ -313,7 +312,12 @@ async function watchLive(view, latencyMax, seconds = liveSeconds, hasCamera = tr
   const started = await until(view.state, (now) => now.time > 0 && now.frames > 10, 30, 'playing');
   // Players find their latency by seeking and by playing faster; what counts begins after that.
   await sleep(liveSettleSeconds * 1000);
-  await view.page.evaluate(() => { window.record.stalls.length = 0; window.record.jumps.length = 0; });
+  await view.page.evaluate(() => {
+    window.record.stalls.length = 0;
+    window.record.jumps.length = 0;
+    // hls.js tells of its stalls as well.
+    window.record.errors = window.record.errors.filter((error) => !error.includes('bufferStalledError fatal=false'));
+  });
   const before = await view.state();
   if (hasCamera) await view.page.evaluate(() => window.watchGlass());
   const thought = [];
@@ -338,6 +342,9 @@ async function watchLive(view, latencyMax, seconds = liveSeconds, hasCamera = tr
 /** Players side by side at the live edge of a channel that an encoder publishes over a protocol. */
 async function publishedOver(context, pagePort, origin, protocol, players) {
   const filmed = protocol === 'rtmp' ? null : await origin.film(protocol);
+  // As with captions: Shaka over HLS needs more than a few segments.
+  const since = filmed ? Date.now() : origin.liveSince;
+  if (players.some(([player]) => player === 'shaka')) await sleep(Math.max(0, since + youngSeconds * 1000 - Date.now()));
   // Of their own: players that wait for playlists and parts, all of them at once, would use up a browser's connections to one host.
   const contexts = [];
   try {

@@ -148,10 +148,11 @@ fn chunk(broadcast: &Broadcast<'_>) -> Duration {
     Duration::from_micros(parts.max().unwrap_or(0))
 }
 
-/// Behind the live edge: four chunks, but not less than a second; three segments where whole ones are waited for.
+/// Behind the live edge: three chunks, as PART-HOLD-BACK is three parts, but not less than a second; three segments where whole
+/// ones are waited for.
 fn delay(addressing: Addressing, chunk: Duration, target: Duration) -> Duration {
     match addressing {
-        Addressing::Clock => (4 * chunk).max(Duration::from_secs(1)),
+        Addressing::Clock => (3 * chunk).max(Duration::from_secs(1)),
         Addressing::Timeline => 3 * target,
     }
 }
@@ -204,7 +205,8 @@ fn push_service_description(xml: &mut Xml, target: Duration, chunk: Duration) {
         tag.integer("min", (2 * chunk).as_millis() as u64).integer("max", (3 * target).as_millis() as u64);
     });
     xml.empty("PlaybackRate", |tag| {
-        tag.set("min", "0.96").set("max", "1.04");
+        // A player that begins a second too late has made up for it in ten.
+        tag.set("min", "0.95").set("max", "1.1");
     });
     xml.close("ServiceDescription");
 }

@@ -1,5 +1,9 @@
 //! What is sent of an asset besides its manifests: stored bytes, with a few that are generated.
 
+use bytes::Bytes;
+use quick_cache::Equivalent;
+use quick_cache::sync::Cache;
+
 use super::{IMMUTABLE, Outcome, Source, VTT};
 use crate::base::{Extent, Payload, Ticks};
 use crate::http::{Kind, Request};
@@ -48,6 +52,8 @@ pub(super) fn absent<S: Source>(source: &S, extents: impl IntoIterator<Item = Ex
 /// An answer that is described from the sample table.
 pub enum Described {
     Ready(Representation),
+    /// … at an earlier request, when all of it was whole.
+    Kept(Representation),
     Missing,
     Absent(Vec<Extent>),
 }
@@ -59,25 +65,66 @@ impl Described {
             return Outcome::Damaged;
         }
         match self {
-            Described::Ready(representation) => Outcome::Ready(representation.respond(request)),
+            Described::Ready(representation) | Described::Kept(representation) => {
+                Outcome::Ready(representation.respond(request))
+            }
             Described::Missing => Outcome::Missing,
             Described::Absent(extents) => Outcome::Read(extents),
         }
     }
 }
 
-pub(super) fn key_frame<S: Source>(source: &S, version: &str, id: &str, time: Ticks) -> Described {
+/// What [`key_frame::head`] made: a few bytes each, and two system calls not to be made for them again.
+pub(super) type KeyFrameHeads = Cache<KeyFrameKey, Bytes>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct KeyFrameKey {
+    version: Box<str>,
+    track: Box<str>,
+    time: i64,
+}
+
+/// Hashes as [`KeyFrameKey`] does, and a hit does not allocate for it.
+#[derive(Clone, Copy, Hash)]
+struct KeyFrameRef<'a> {
+    version: &'a str,
+    track: &'a str,
+    time: i64,
+}
+
+impl Equivalent<KeyFrameKey> for KeyFrameRef<'_> {
+    fn equivalent(&self, key: &KeyFrameKey) -> bool {
+        *self.version == *key.version && *self.track == *key.track && self.time == key.time
+    }
+}
+
+pub(super) fn key_frame<S: Source>(
+    source: &S,
+    version: &str,
+    id: &str,
+    time: Ticks,
+    heads: &KeyFrameHeads,
+) -> Described {
     let view = source.track(id).filter(|view| view.track.kind() == track::Kind::Video);
     let Some((view, frame)) = view.and_then(|view| Some((view, key_frame_at(view, time)?))) else {
         return Described::Missing;
     };
+    let etag = format_args!("{version}-{id}-iframe-{}", time.0);
+    let described = |head| immutable(source, Kind::Segment, "video/mp4", etag, key_frame::segment(&view, &frame, head));
+    let key = KeyFrameRef { version, track: id, time: time.0 };
+    if let Some(head) = heads.get(&key) {
+        return Described::Kept(described(head));
+    }
     let row = frame.fragment.first_sample.get();
     if let Some(absent) = absent(source, source.sample_rows(id, row..row.saturating_add(1))) {
         return Described::Absent(absent);
     }
-    let Some(body) = key_frame::segment(&view, &frame) else { return Described::Missing };
-    let etag = format_args!("{version}-{id}-iframe-{}", time.0);
-    Described::Ready(immutable(source, Kind::Segment, "video/mp4", etag, body))
+    let Some(head) = key_frame::head(&view, &frame) else { return Described::Missing };
+    if source.is_damaged() || !source.is_whole() {
+        return Described::Ready(described(head));
+    }
+    heads.insert(KeyFrameKey { version: version.into(), track: id.into(), time: time.0 }, head.clone());
+    Described::Kept(described(head))
 }
 
 pub(super) fn smooth_fragment<S: Source>(

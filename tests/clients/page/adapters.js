@@ -112,7 +112,8 @@ const showText = (on) => {
 // Each: open(url) resolves when the player knows the tracks; heights, languages and choices as the player tells them.
 const players = {
   hls: () => {
-    const player = new Hls({ enableWorker: true, lowLatencyMode: true });
+    // Otherwise it stays as far behind as it happened to begin.
+    const player = new Hls({ enableWorker: true, lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.25 });
     player.on(Hls.Events.ERROR, (_, data) => {
       if (data.details === 'bufferStalledError' && ahead(video.currentTime) > 0.5) return;
       if (data.details === 'bufferStalledError' && !data.fatal && waitsForFirstPicture() && (startsWaited += 1) === 1) return;
