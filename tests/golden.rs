@@ -51,6 +51,10 @@ fn check_transport(name: &str, fixture: &Fixture, names: &[&str]) {
         let rendition = ts::url::Rendition::parse(name).expect("a name");
         manifests.push((format!("ts/{name}.m3u8"), ts::media(&presentation, rendition).expect("a playlist")));
     }
+    for view in presentation.of_kind(Kind::Video) {
+        let key_frames = ts::media_key_frames(&view).expect("it is carried");
+        manifests.push((format!("ts/{}.iframes.m3u8", view.track.id), key_frames));
+    }
     compare(name, &manifests);
 }
 
@@ -77,6 +81,7 @@ fn check_clip(name: &str, fixture: &Fixture, start: u64, end: u64) {
         (format!("{key}.iframes.m3u8"), hls::media_key_frames(&video)),
         (format!("{key}.single.m3u8"), hls::media_single(&clip, &video, file)),
         (format!("ts/{key}.m3u8"), ts::media(&clip, transport).expect("it is carried")),
+        (format!("ts/{key}.iframes.m3u8"), ts::media_key_frames(&video).expect("it is carried")),
     ];
     compare(name, &manifests);
 }

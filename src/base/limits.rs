@@ -195,6 +195,8 @@ pub const DERIVED_OPEN_MAX: usize = 2_048;
 pub const DERIVED_WRITE_BYTES: usize = 2 * 1024 * 1024;
 /// Of those that cannot be written to disk, held in memory until they are sent; also the longest of these.
 pub const DERIVED_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The same with those that are not held any more and still being sent, to clients that take long.
+pub const DERIVED_SENT_MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// A subtitle file.
 pub const SUBTITLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 

@@ -28,7 +28,7 @@ pub trait Stored: Send + Sync {
     /// For log lines: the path it was opened by.
     fn name(&self) -> &str;
 
-    /// Says that the file turned out to be shorter than `len` when it was sent. Returns whether that is news. Whoever holds
+    /// Says that the file turned out to be shorter than `len`, or cannot be read, when it was sent. Returns whether that is news. Whoever holds
     /// the file asks for the mark, and opens it again.
     fn mark_damaged(&self) -> bool {
         true

@@ -254,10 +254,10 @@ pub fn descriptors(limit: u64, tracks_max: usize) -> Result<Descriptors, Error> 
     Ok(Descriptors { connections: (limit - reserve - tracks) as usize, tracks: tracks as usize })
 }
 
-/// Nobody waits for what an earlier process left to be gone.
+/// Nobody waits for what an earlier process left to be gone, nor a worker for what was made and is needed no more.
 fn sweep(service: &Arc<Service>) -> io::Result<()> {
-    let service = service.clone();
-    std::thread::Builder::new().name("sweep".to_owned()).spawn(move || service.derived().sweep()).map(drop)
+    let disk = service.derived().disk().clone();
+    std::thread::Builder::new().name("sweep".to_owned()).spawn(move || disk.run()).map(drop)
 }
 
 /// Lowers what was configured to what the limit on open files allows.

@@ -1,5 +1,7 @@
 //! `headwater check`: is the configuration right, and is this machine ready?
 
+mod derived;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -58,6 +60,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if is_read {
         addresses(&config, &mut report);
         library(&config.library.path, &mut report);
+        derived::look(&config.library, &mut report);
         state(&config.server.state, &mut report);
         channels(&config, &mut report);
         if let Some(objects) = &config.store {

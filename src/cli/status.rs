@@ -145,10 +145,18 @@ fn write_delivery(totals: &Totals, out: &mut Exposition) {
 /// `jobs`: those under way, and requests that joined one.
 fn write_derived(figures: &Figures, (making, joined): (usize, u64), out: &mut Exposition) {
     for (name, help, value) in [
-        ("headwater_derived_bytes", "Segments that were made and are kept: bytes on disk.", figures.bytes),
+        (
+            "headwater_derived_bytes",
+            "Segments that were made: bytes of their files, also of those that are being written or still sent.",
+            figures.bytes,
+        ),
         ("headwater_derived_bytes_max", "How many there may be (library.derived_cache).", figures.bytes_max),
         ("headwater_derived_files", "Files these are in.", figures.files as u64),
-        ("headwater_derived_memory_bytes", "Of those that could not be kept on disk.", figures.memory_bytes),
+        (
+            "headwater_derived_memory_bytes",
+            "Of those that could not be kept on disk: bytes in memory.",
+            figures.memory_bytes,
+        ),
         ("headwater_derived_making", "Segments that are being made, or wait for it.", making as u64),
     ] {
         out.gauge(name, help, [(&[][..], value as f64)]);

@@ -190,8 +190,8 @@ impl Sending {
                 }
                 Err(Errno::EAGAIN) => return Step::Writable,
                 Err(Errno::EINTR) => continue,
-                // A part in a mapping that the file no longer has.
-                Err(Errno::EFAULT) => match self.next_extent() {
+                // A part in a mapping that the file no longer has, or one that the disk cannot read.
+                Err(Errno::EFAULT | Errno::EIO) => match self.next_extent() {
                     Some((extent, _)) => return Step::Truncated(extent.clone()),
                     None => return Step::Broken,
                 },

@@ -95,14 +95,19 @@ pub fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// The value of a parameter; the first of several.
+/// Whether a parameter's name, as sent, is `name`: escapes make no other name of it (RFC 3986 §6.2.2.2).
+pub fn is_named(sent: &str, name: &str) -> bool {
+    sent == name || sent.contains('%') && decode(sent).is_ok_and(|sent| sent == name)
+}
+
+/// The value of a parameter as sent, not decoded; the first of several.
 pub fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
-    parameters(query).find_map(|(key, value)| (key == name).then_some(value))
+    parameters(query).find_map(|(key, value)| is_named(key, name).then_some(value))
 }
 
 /// Whether a query gives a parameter more than once.
 pub fn is_repeated(query: &str, name: &str) -> bool {
-    parameters(query).filter(|(key, _)| *key == name).count() > 1
+    parameters(query).filter(|(key, _)| is_named(key, name)).count() > 1
 }
 
 #[cfg(test)]

@@ -264,18 +264,14 @@ impl<'a> Harvested<'a> {
                     let whole = Chunk::read(part.map.bytes(), at).ok().filter(|chunk| chunk.end() <= row.end_offset());
                     let damaged = || Error::Damaged { path: part.files.media.clone(), number: row.number.get() };
                     let chunk = whole.ok_or_else(damaged)?;
-                    let mut key_frame_size = None;
                     for sample in chunk.samples() {
                         let offset = sample.composition_offset.get().saturating_sub(shift);
                         start.get_or_insert(Ticks(chunk.time.0.saturating_add(offset.into())));
-                        key_frame_size.get_or_insert(sample.size);
                         let sample = Sample { composition_offset: offset.into(), ..sample };
                         spool.write_all(sample.as_bytes()).map_err(failed)?;
                     }
-                    let key_frame_size = key_frame_size.unwrap_or_default();
-                    let media = (at + u64::from(chunk.media_offset)) as usize;
                     // Lies beside the header that was read; the others would have to be read from the disk.
-                    let bytes = &part.map.bytes()[media..media + key_frame_size.get() as usize];
+                    let bytes = chunk.first_sample;
                     if description.is_none() {
                         let entry = source.sample_entry;
                         description = Some(codec::describe(&name, entry.bytes, entry.offset, bytes)?);
@@ -290,7 +286,7 @@ impl<'a> Harvested<'a> {
                         duration: chunk.duration.into(),
                         size: u32::try_from(chunk.size).map_err(|_| damaged())?.into(),
                         media_offset: chunk.media_offset.into(),
-                        key_frame_size,
+                        key_frame_size: (bytes.len() as u32).into(),
                         first_sample: sample_count.into(),
                         sample_count: chunk.sample_count.into(),
                         slot: slot.into(),
@@ -445,7 +441,6 @@ fn publish(
 mod tests {
     use super::super::Asset;
     use super::*;
-    use crate::media::isobmff::Matrix;
     use crate::media::isobmff::write::{self, Header, fragment_header};
 
     /// 2026-05-01T20:00:00Z, in slots of 2 s.
@@ -455,17 +450,8 @@ mod tests {
         let mut entry = b"\0\0\0\x37Opus\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\x02\0\x10\0\0\0\0\xbb\x80\0\0".to_vec();
         entry.extend_from_slice(b"\0\0\0\x13dOps\0\x02\x01\x38\0\0\xbb\x80\0\0\0");
         write::header(&Header {
-            timescale: Timescale::new(48_000).unwrap(),
-            sample_entry: &entry,
-            kind: Kind::Audio,
-            language,
-            name: None,
-            media_start: 0,
-            width: 0,
-            height: 0,
-            matrix: Matrix::default(),
             default_duration: 960,
-            fragment_duration_hint: None,
+            ..Header::new(Kind::Audio, Timescale::new(48_000).unwrap(), &entry, language)
         })
     }
 
@@ -566,19 +552,7 @@ mod tests {
             out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
             write::boxed(out, b"vttC", |out| out.extend_from_slice(b"WEBVTT"));
         });
-        let mut media = write::header(&Header {
-            timescale: Timescale::MILLIS,
-            sample_entry: &entry,
-            kind: Kind::Text,
-            language: "fr",
-            name: None,
-            media_start: 0,
-            width: 0,
-            height: 0,
-            matrix: Matrix::default(),
-            default_duration: 0,
-            fragment_duration_hint: None,
-        });
+        let mut media = write::header(&Header::new(Kind::Text, Timescale::MILLIS, &entry, "fr"));
         let journal = Journal::create(&files.journal).unwrap();
         for number in 0..segments {
             let (offset, time) = (media.len(), (FIRST + number) * 2_000);

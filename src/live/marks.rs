@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits::LIVE_MARKS_MAX;
-use crate::media::breaks;
+use crate::media::breaks::{self, Cancelled};
 use crate::media::broadcast::Mark;
 use crate::media::feed::{Marker, Message};
 use crate::media::scte35;
@@ -26,15 +26,24 @@ impl Marks {
     /// `time` is the marker's own on the channel's timeline; one that has none takes effect at once. Returns whether the
     /// marks are others now: encoders repeat what they tell, and twin encoders tell the same.
     pub fn add(&mut self, marker: &Marker, time: Option<Duration>, at_once: Duration) -> bool {
-        let time = time.unwrap_or(at_once);
+        let mut time = time.unwrap_or(at_once);
         let duration = marker.duration.map(|(duration, timescale)| timescale.duration(duration));
         let (name, duration) = match &marker.message {
             Message::Scte35(section) => match scte35::read(section) {
                 Ok(splice) if splice.is_null => return false,
-                Ok(splice) => (
-                    format!("scte35-{}-{}", splice.command, splice.event.map_or("x".to_owned(), |id| id.to_string())),
-                    duration.or(splice.duration),
-                ),
+                Ok(splice) => {
+                    let event = splice.event.map_or("x".to_owned(), |id| id.to_string());
+                    let mut name = format!("scte35-{}-{event}", splice.command);
+                    if splice.is_cancelled {
+                        name.push_str("-cancel");
+                        match breaks::cancelled(&self.marks, &splice, time) {
+                            Cancelled::At(at) => time = at,
+                            Cancelled::Already => return false,
+                            Cancelled::Nothing => {}
+                        }
+                    }
+                    (name, duration.or(splice.duration))
+                }
                 Err(_) => return false,
             },
             Message::Event { scheme, value, id, .. } => {
@@ -78,6 +87,32 @@ mod tests {
 
     use super::*;
     use crate::base::{Ticks, Timescale};
+
+    /// `splice_insert` of event 1: out of the network without a duration, or cancelled.
+    fn insert(is_cancelled: bool) -> Marker {
+        let command: &[u8] = if is_cancelled { &[0, 0, 0, 1, 0xFF] } else { &[0, 0, 0, 1, 0x7F, 0xDF, 0, 1, 0, 0] };
+        let mut section = vec![0xFC, 0x30, (17 + command.len()) as u8, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
+        section.extend([command.len() as u8, 5]);
+        section.extend(command);
+        section.extend([0; 6]);
+        Marker { time: None, duration: None, message: Message::Scte35(section.into()) }
+    }
+
+    /// What cancels a break says so when it would begin, or ends it; told again, it says nothing new.
+    #[test]
+    fn a_cancelled_break_is_over() {
+        let at = Duration::from_secs;
+        for (told, ends) in [(15, 20), (30, 30)] {
+            let mut marks = Marks::default();
+            assert!(marks.add(&insert(false), Some(at(20)), at(0)));
+            assert!(marks.add(&insert(true), None, at(told)));
+            assert!(!marks.add(&insert(true), None, at(told + 1)));
+            let times: Vec<u64> = marks.shared().iter().map(|mark| mark.time.as_secs()).collect();
+            assert_eq!(times, [20, ends]);
+            marks.forget_before(at(ends + 1));
+            assert!(marks.shared().is_empty(), "it lasts no longer");
+        }
+    }
 
     #[test]
     fn marks_are_sorted_and_told_once() {

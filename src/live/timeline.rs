@@ -133,8 +133,9 @@ pub enum Verdict {
 pub const JUMP_SAMPLES: u32 = 3;
 
 impl Continuity {
-    pub fn judge(&mut self, time: Nanos) -> Verdict {
-        let jump = LIVE_JUMP.as_nanos() as Nanos;
+    /// `pause` is how long nothing need have come, as of text nothing does while nobody speaks.
+    pub fn judge(&mut self, time: Nanos, pause: Duration) -> Verdict {
+        let jump = (LIVE_JUMP + pause).as_nanos() as Nanos;
         let goes_on = |from: Nanos| time > from && time - from <= jump;
         let Some(last) = self.last else {
             self.last = Some(time);
@@ -398,16 +399,19 @@ mod tests {
     #[test]
     fn a_slip_is_not_a_jump() {
         use Verdict::*;
-        for (name, times, want) in [
-            ("steady", &[0, 1, 2, 3][..], &[Goes, Goes, Goes, Goes][..]),
-            ("a slip back", &[5, 6, 2, 7], &[Goes, Goes, Suspect, Slipped]),
-            ("a spike", &[5, 6, 60, 7], &[Goes, Goes, Suspect, Slipped]),
-            ("set to zero", &[50, 51, 0, 1, 2, 3], &[Goes, Goes, Suspect, Suspect, Jumped, Goes]),
-            ("set ahead", &[5, 6, 60, 61, 62], &[Goes, Goes, Suspect, Suspect, Jumped]),
-            ("noise", &[5, 3, 3, 3, 6], &[Goes, Suspect, Suspect, Suspect, Slipped]),
+        let none = Duration::ZERO;
+        for (name, times, pause, want) in [
+            ("steady", &[0, 1, 2, 3][..], none, &[Goes, Goes, Goes, Goes][..]),
+            ("a slip back", &[5, 6, 2, 7], none, &[Goes, Goes, Suspect, Slipped]),
+            ("a spike", &[5, 6, 60, 7], none, &[Goes, Goes, Suspect, Slipped]),
+            ("set to zero", &[50, 51, 0, 1, 2, 3], none, &[Goes, Goes, Suspect, Suspect, Jumped, Goes]),
+            ("set ahead", &[5, 6, 60, 61, 62], none, &[Goes, Goes, Suspect, Suspect, Jumped]),
+            ("noise", &[5, 3, 3, 3, 6], none, &[Goes, Suspect, Suspect, Suspect, Slipped]),
+            ("a cue after a pause", &[5, 6, 28, 30], Duration::from_secs(13), &[Goes, Goes, Goes, Goes]),
+            ("a clock set ahead in a pause", &[5, 6, 30, 31], Duration::from_secs(13), &[Goes, Goes, Suspect, Suspect]),
         ] {
             let mut continuity = Continuity::default();
-            let got: Vec<_> = times.iter().map(|&time| continuity.judge(Nanos::from(time) * S)).collect();
+            let got: Vec<_> = times.iter().map(|&time| continuity.judge(Nanos::from(time) * S, pause)).collect();
             assert_eq!(got, want, "{name}");
         }
     }

@@ -44,12 +44,16 @@ pub struct TrackWriter {
     continuity: Continuity,
     /// The time of the newest sample that was none, on the publisher's clock.
     steady: Option<Ticks>,
+    /// When that came.
+    steady_at: Duration,
     /// The newest samples, by their time on the publisher's clock, and a hash of what they held.
     had: VecDeque<(Ticks, u64)>,
     anchor: Option<Anchor>,
     lattice: Lattice,
     /// Where the newest sample went.
     last: Option<Ticks>,
+    /// How much later the lattice may lie for its samples, of those that wait for the grid: see [`TrackWriter::even_out`].
+    room: Option<i64>,
     /// The media time it had, before it was put on the lattice.
     newest: Option<Ticks>,
     /// The same of the publisher before, until the one that follows has sent what that one had not.
@@ -130,10 +134,12 @@ impl TrackWriter {
             suspects: Vec::new(),
             continuity: Continuity::default(),
             steady: None,
+            steady_at: now,
             had: VecDeque::new(),
             anchor: None,
             lattice: Lattice::default(),
             last: None,
+            room: None,
             newest: None,
             handed_over: None,
             queue: Vec::new(),
@@ -225,9 +231,13 @@ impl TrackWriter {
 
     /// Judges a sample by its publisher's clock. Those to be taken now are returned, in order, with whether the clock has to
     /// be anchored at the first of them.
-    pub fn judge(&mut self, sample: Sample) -> (Vec<Sample>, bool) {
+    pub fn judge(&mut self, sample: Sample, now: Duration) -> (Vec<Sample>, bool) {
         let (time, newest) = (self.nanos(&sample), sample.decode_time);
-        let verdict = self.continuity.judge(time);
+        let pause = match self.format.kind {
+            Kind::Text => now.saturating_sub(self.steady_at),
+            _ => Duration::ZERO,
+        };
+        let verdict = self.continuity.judge(time, pause);
         let mut samples = Vec::new();
         match verdict {
             Verdict::Suspect => {
@@ -254,7 +264,7 @@ impl TrackWriter {
                 samples.drain(..strays);
             }
         }
-        self.steady = Some(newest);
+        (self.steady, self.steady_at) = (Some(newest), now);
         samples.push(sample);
         (samples, verdict == Verdict::Jumped || self.anchor.is_none())
     }
@@ -401,11 +411,28 @@ impl TrackWriter {
                 true => Taken::Fine,
             },
             None => {
+                // Of what lies on the lattice, through a clock that is coarser.
+                let tick = i64::from(pace.timescale.per_second().div_ceil(input.per_second()));
+                let room = time.0 - placed.0;
+                if pace.frame.is_some() && room.abs() <= tick {
+                    self.room = self.room.max(Some(room));
+                }
                 self.waiting_bytes += timed.data.len();
                 self.queue.push(timed);
                 Taken::Fine
             }
         }
+    }
+
+    /// Puts the lattice of what waits for the grid where the latest of it lies. From where its first sample lies, it would be
+    /// off by what a clock of milliseconds was rounded by there; and a twin that begins with another sample would cut
+    /// elsewhere.
+    pub fn even_out(&mut self) {
+        let Some(room) = self.room.take().filter(|room| *room > 0) else { return };
+        for timed in &mut self.queue {
+            timed.time.0 += room;
+        }
+        self.last = self.last.map(|last| Ticks(last.0 + room));
     }
 
     /// The grid is known: what waited for it goes on, from number `next` on and no sooner than `ended`.

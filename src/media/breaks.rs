@@ -11,7 +11,7 @@ use super::scte35;
 pub enum Splice {
     /// Out of the network: a break begins.
     Out {
-        /// What ended it, if that is known.
+        /// What ended it or took it back, if that is known.
         back: Option<usize>,
         /// Nothing has to: it is over after its duration.
         returns_by_itself: bool,
@@ -21,30 +21,46 @@ pub enum Splice {
         /// What it ended, if that is known still.
         out: Option<usize>,
     },
-    /// Anything else, and what is malformed, encrypted or cancels something.
+    /// Takes back a break that was announced, which then does not begin; or ends one that has begun.
+    Cancel { out: usize },
+    /// Anything else, and what is malformed, encrypted or cancels nothing that is known.
     Other,
 }
 
 /// Of each of the marks, which are in the order of their times. A return ends the last break before it that is of the same
-/// command and event (ANSI/SCTE 35 §9.7.3.1, §10.3.3.1), and one only.
+/// command and event (ANSI/SCTE 35 §9.7.3.1, §10.3.3.1), and one only. So does what cancels an event (in the same places):
+/// nothing else will say that the break is over.
 pub fn splices(marks: &[Mark]) -> Vec<Splice> {
     let mut splices: Vec<Splice> = Vec::with_capacity(marks.len());
     let mut open: Vec<(usize, scte35::Splice)> = Vec::new();
     for (at, mark) in marks.iter().enumerate() {
         let read = match &mark.message {
-            Message::Scte35(section) => scte35::read(section).ok().filter(|splice| !splice.is_cancelled),
+            Message::Scte35(section) => scte35::read(section).ok(),
             Message::Event { .. } => None,
         };
+        let ends = |splice: &scte35::Splice| {
+            let of = |out: &scte35::Splice| (out.command, out.event) == (splice.command, splice.event);
+            open.iter().rposition(|(_, out)| of(out))
+        };
         let splice = match read {
+            Some(splice @ scte35::Splice { is_cancelled: true, .. }) => {
+                let goes_on = |&place: &usize| is_open(&marks[open[place].0], &open[place].1, mark.time);
+                match ends(&splice).filter(goes_on).map(|place| open.remove(place).0) {
+                    Some(out) => {
+                        end(&mut splices, out, at);
+                        Splice::Cancel { out }
+                    }
+                    None => Splice::Other,
+                }
+            }
             Some(splice @ scte35::Splice { is_out: Some(true), returns_by_itself, .. }) => {
                 open.push((at, splice));
                 Splice::Out { back: None, returns_by_itself }
             }
             Some(splice @ scte35::Splice { is_out: Some(false), .. }) => {
-                let of = |out: &scte35::Splice| (out.command, out.event) == (splice.command, splice.event);
-                let ended = open.iter().rposition(|(_, out)| of(out)).map(|place| open.remove(place).0);
-                if let Some(Splice::Out { back, .. }) = ended.and_then(|out| splices.get_mut(out)) {
-                    *back = Some(at);
+                let ended = ends(&splice).map(|place| open.remove(place).0);
+                if let Some(out) = ended {
+                    end(&mut splices, out, at);
                 }
                 Splice::In { out: ended }
             }
@@ -55,6 +71,50 @@ pub fn splices(marks: &[Mark]) -> Vec<Splice> {
     splices
 }
 
+fn end(splices: &mut [Splice], out: usize, at: usize) {
+    if let Some(Splice::Out { back, .. }) = splices.get_mut(out) {
+        *back = Some(at);
+    }
+}
+
+/// Whether a break that nothing has ended is not over by itself at `time`.
+fn is_open(mark: &Mark, out: &scte35::Splice, time: Duration) -> bool {
+    let until = mark.duration.filter(|_| out.returns_by_itself).and_then(|duration| mark.time.checked_add(duration));
+    until.is_none_or(|until| until > time)
+}
+
+/// What something that cancels an event, and is told at `time`, is to the marks that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// A break, from then on: when it would begin, or at once where it has begun.
+    At(Duration),
+    /// That was told before.
+    Already,
+    /// Nothing that is known.
+    Nothing,
+}
+
+/// What `splice` cancels.
+pub fn cancelled(marks: &[Mark], splice: &scte35::Splice, time: Duration) -> Cancelled {
+    let is_of = |mark: &Mark| match &mark.message {
+        Message::Scte35(section) => {
+            scte35::read(section).is_ok_and(|other| (other.command, other.event) == (splice.command, splice.event))
+        }
+        Message::Event { .. } => false,
+    };
+    let splices = splices(marks);
+    let found = marks.iter().zip(&splices).rfind(|(mark, found)| **found != Splice::Other && is_of(mark));
+    match found {
+        Some((mark, Splice::Out { back: None, returns_by_itself })) => {
+            let out = scte35::Splice { returns_by_itself: *returns_by_itself, ..*splice };
+            let at = time.max(mark.time);
+            if is_open(mark, &out, at) { Cancelled::At(at) } else { Cancelled::Nothing }
+        }
+        Some((_, Splice::Cancel { .. })) => Cancelled::Already,
+        _ => Cancelled::Nothing,
+    }
+}
+
 /// From when to when each of the marks has something to say. A break and the return that ends it are one range. A break of
 /// unknown length that nothing has ended lasts until something else is spliced, and without end while nothing is.
 pub fn ranges(marks: &[Mark], splices: &[Splice]) -> Vec<(Duration, Duration)> {
@@ -63,7 +123,9 @@ pub fn ranges(marks: &[Mark], splices: &[Splice]) -> Vec<(Duration, Duration)> {
         let mark = &marks[at];
         match splices[at] {
             Splice::Out { back: Some(back), .. } => (mark.time, marks[back].time.max(planned(&marks[back]))),
-            Splice::In { out: Some(out) } => (marks[out].time, mark.time.max(planned(&marks[out]))),
+            Splice::In { out: Some(out) } | Splice::Cancel { out } => {
+                (marks[out].time, mark.time.max(planned(&marks[out])))
+            }
             Splice::Out { back: None, .. } if mark.duration.is_none() => {
                 let next = splices.iter().skip(at + 1).position(|splice| *splice != Splice::Other);
                 (mark.time, next.map_or(Duration::MAX, |next| marks[at + 1 + next].time))
@@ -78,6 +140,34 @@ pub fn ranges(marks: &[Mark], splices: &[Splice]) -> Vec<(Duration, Duration)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A `splice_insert` that cancels an event.
+    fn cancel(event: u8, seconds: u64) -> Mark {
+        let command = [0, 0, 0, event, 0xFF];
+        let mut section = vec![0xFC, 0x30, (17 + command.len()) as u8, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
+        section.extend([command.len() as u8, 5]);
+        section.extend(command);
+        section.extend([0; 6]);
+        Mark {
+            id: format!("cancel-{event}-{seconds}"),
+            time: Duration::from_secs(seconds),
+            duration: None,
+            message: Message::Scte35(section.into()),
+        }
+    }
+
+    #[test]
+    fn what_a_cancel_is_for() {
+        let marks = [insert(1, true, None, 10), insert(2, true, None, 20), cancel(2, 20), insert(3, true, None, 30)];
+        let splice =
+            |event| scte35::Splice { command: 5, event: Some(event), is_cancelled: true, ..Default::default() };
+        let at = |seconds| Cancelled::At(Duration::from_secs(seconds));
+        for (event, told, want) in
+            [(1, 15, at(15)), (1, 5, at(10)), (2, 15, Cancelled::Already), (3, 20, at(30)), (4, 20, Cancelled::Nothing)]
+        {
+            assert_eq!(cancelled(&marks, &splice(event), Duration::from_secs(told)), want, "{event} at {told}");
+        }
+    }
 
     /// A `splice_insert` at once.
     fn insert(event: u8, out: bool, duration: Option<u64>, seconds: u64) -> Mark {
@@ -137,6 +227,18 @@ mod tests {
                 ],
                 vec![out(None), Splice::In { out: None }, out(Some(3)), Splice::In { out: Some(2) }],
                 vec![20, 15, 30, 30],
+            ),
+            (
+                "cancelled while it lasts, before it begins, and for nothing",
+                vec![
+                    insert(1, true, None, 10),
+                    insert(2, true, Some(60), 20),
+                    cancel(2, 20),
+                    cancel(1, 30),
+                    cancel(1, 40),
+                ],
+                vec![out(Some(3)), out(Some(2)), Splice::Cancel { out: 1 }, Splice::Cancel { out: 0 }, Splice::Other],
+                vec![30, 80, 80, 30, 40],
             ),
             (
                 "never ended",

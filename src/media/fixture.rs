@@ -122,17 +122,10 @@ impl Fixture {
         fragments: &[Vec<(Sample, Vec<u8>)>],
     ) -> Fixture {
         let mut bytes = write::header(&write::Header {
-            timescale: track.timescale,
-            sample_entry,
-            kind: track.kind(),
-            language: &track.language,
-            name: None,
             media_start,
             width: 16,
             height: 16,
-            matrix: Matrix::default(),
-            default_duration: 0,
-            fragment_duration_hint: None,
+            ..write::Header::new(track.kind(), track.timescale, sample_entry, &track.language)
         });
         let init_size = bytes.len() as u64;
         let (mut rows, mut samples) = (Vec::new(), Vec::new());
@@ -145,6 +138,7 @@ impl Fixture {
             rows.push(Fragment {
                 offset: (bytes.len() as u64).into(),
                 media_offset: 0.into(),
+                key_frame_size: (fragment[0].1.len() as u32).into(),
                 first_sample: (samples.len() as u32).into(),
                 sample_count: (fragment.len() as u32).into(),
                 ..row(slot as u32, slot as u64 * slot_length, length(fragment), size as u32)

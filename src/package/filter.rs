@@ -170,7 +170,12 @@ impl Wanted {
                     })
                     .collect::<Result<Vec<_>, _>>()?;
                 ranges.sort_unstable();
-                ranges.dedup();
+                // Those that touch are one.
+                ranges.dedup_by(|next, range| {
+                    let touches = next.0 <= range.1.saturating_add(1);
+                    range.1 = if touches { range.1.max(next.1) } else { range.1 };
+                    touches
+                });
                 Ok(Wanted::Ranges(ranges))
             }
             Values::Words(allowed) => {

@@ -87,8 +87,8 @@ pub fn segment(view: &TrackView<'_>, frame: &KeyFrame<'_>) -> Option<Payload> {
     Some(payload)
 }
 
-/// What showing all of them in their time needs.
-pub(super) fn rate(view: TrackView<'_>) -> Rate {
+/// What showing all of them in their time needs, where one is so many bytes.
+pub(super) fn rate<'a>(view: TrackView<'a>, size: impl Fn(&KeyFrame<'a>) -> u64) -> Rate {
     let scale = u64::from(view.track.timescale.per_second());
     let bits = |bytes: u64, ticks: i64| {
         let scaled = u128::from(bytes) * 8 * u128::from(scale);
@@ -96,8 +96,9 @@ pub(super) fn rate(view: TrackView<'_>) -> Rate {
     };
     let (mut peak, mut bytes, mut ticks) = (0, 0, 0);
     for frame in key_frames(view) {
-        peak = bits(frame.bytes(), frame.duration.0).max(peak);
-        (bytes, ticks) = (bytes + frame.bytes(), ticks + frame.duration.0);
+        let size = size(&frame);
+        peak = bits(size, frame.duration.0).max(peak);
+        (bytes, ticks) = (bytes + size, ticks + frame.duration.0);
     }
     Rate { peak, average: bits(bytes, ticks) }
 }
@@ -139,6 +140,9 @@ mod tests {
             assert!(payload.len() <= frame.bytes());
         }
         assert!(key_frame_at(view, Ticks(90)).is_none() && key_frame_at(view, Ticks(1)).is_none());
-        assert_eq!(rate(view), Rate { peak: 312 * 8 * 90_000_u64.div_ceil(80), average: 0 }.max(rate(view)));
+        // The last, of 200 bytes and a header, has the least time; all together have 370 ticks.
+        let want =
+            Rate { peak: (312_u64 * 8 * 90_000).div_ceil(80), average: (3_u64 * 312 * 8 * 90_000).div_ceil(370) };
+        assert_eq!(rate(view, |frame| frame.bytes()), want);
     }
 }

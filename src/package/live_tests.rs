@@ -285,6 +285,60 @@ fn marks_after_the_end_of_a_stretch_are_none_of_its() {
     }
 }
 
+/// A break that is taken back before it begins is none; one that has begun is over when it is taken back.
+#[test]
+fn cancelled_breaks() {
+    let mark = |id: &str, slots: u64, duration: Option<u64>, command: &[u8]| {
+        let mut section = vec![0xFC, 0x30, (17 + command.len()) as u8, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
+        section.extend([command.len() as u8, 5]);
+        section.extend(command);
+        section.extend([0; 6]);
+        Mark {
+            id: id.to_owned(),
+            time: Duration::from_secs((FIRST + slots) * 2),
+            duration: duration.map(Duration::from_secs),
+            message: Message::Scte35(section.into()),
+        }
+    };
+    let open: &[u8] = &[0, 0, 0, 1, 0x7F, 0xDF, 0, 1, 0, 0];
+    // Returns by itself after 8 s.
+    let timed: &[u8] = &[0, 0, 0, 1, 0x7F, 0xFF, 0xFE, 0, 0x0A, 0xFC, 0x80, 0, 1, 0, 0];
+    let cancel: &[u8] = &[0, 0, 0, 1, 0xFF];
+    for (marks, cues, range) in [
+        (vec![mark("a", 4, None, open), mark("a-cancel", 4, None, cancel)], "", "DURATION=0"),
+        (vec![mark("a", 4, Some(8), timed), mark("a-cancel", 4, None, cancel)], "", "DURATION=0"),
+        (
+            vec![mark("a", 4, None, open), mark("a-cancel", 7, None, cancel)],
+            "4 #EXT-X-CUE-OUT 7 #EXT-X-CUE-IN",
+            "DURATION=6",
+        ),
+        (
+            vec![mark("a", 4, Some(8), timed), mark("a-cancel", 7, None, cancel)],
+            "4 #EXT-X-CUE-OUT:8 7 #EXT-X-CUE-IN",
+            "DURATION=6",
+        ),
+        (vec![mark("a", 4, Some(8), timed)], "4 #EXT-X-CUE-OUT:8 8 #EXT-X-CUE-IN", "PLANNED-DURATION=8"),
+        (vec![mark("a-cancel", 4, None, cancel)], "", "SCTE35-CMD"),
+    ] {
+        let mut channel = Channel::news(12, 2, PART);
+        channel.marks = marks;
+        let text = playlist(&channel, 0, &Live { cues: true, ..Live::default() });
+        let mut segment = 0;
+        let mut found = Vec::new();
+        for line in text.lines() {
+            segment += usize::from(line.starts_with("#EXTINF"));
+            if line.starts_with("#EXT-X-CUE") {
+                found.push(format!("{segment} {line}"));
+            }
+        }
+        assert_eq!(found.join(" "), cues, "{text}");
+        let ranges: Vec<&str> = text.lines().filter(|line| line.starts_with("#EXT-X-DATERANGE")).collect();
+        assert_eq!(ranges.len(), channel.marks.len(), "{text}");
+        assert!(ranges.last().unwrap().contains(range), "{range} {text}");
+        assert!(ranges.iter().all(|line| !line.contains("SCTE35-IN")));
+    }
+}
+
 proptest! {
     #[test]
     fn any_channel_keeps_the_rules(

@@ -24,6 +24,8 @@
 //! | `ts/index.m3u8` | the same with MPEG-TS segments |
 //! | `ts/{version}/{track}.m3u8`, `ts/{version}/{video}-{audio}.m3u8` | HLS media playlist of one track, or of two in one |
 //! | `ts/{version}/{track}/{time}.ts`, `ts/{version}/{video}-{audio}/{time}.ts` | segment, by decode time of its first picture |
+//! | `ts/{version}/{track}.iframes.m3u8` | HLS I-frame playlist |
+//! | `ts/{version}/{track}/{time}.iframe.ts` | a key frame by itself, by decode time |
 //! | `ts/{version}/{track}/{time}.aac`, `.ac3`, `.ec3`, `.mp3` | packed audio, by decode time |
 //! | `ts/{version}/{track}/{time}.vtt` | WebVTT segment on the clock of those |
 

@@ -2,11 +2,13 @@
 //! segments. Samples follow each other without a hole, each with all that is shown during it; a cue that is shown during
 //! several is in all of them, and says that it is the same one.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use bytes::Bytes;
 
 use crate::base::limits::{CUES_AT_ONCE_MAX, SEGMENT_TEXT_BYTES_MAX};
 use crate::base::{Extent, Payload};
-use crate::media::isobmff::Matrix;
 use crate::media::isobmff::write::{self, Header, boxed, fragment_header};
 use crate::media::webvtt;
 use crate::media::{Kind, Presentation, Sample, TrackView};
@@ -34,19 +36,9 @@ pub fn init(view: &TrackView<'_>) -> Option<Payload> {
         out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]); // data reference
         boxed(out, b"vttC", |out| out.extend_from_slice(configuration.as_bytes()));
     });
-    let header = write::header(&Header {
-        timescale: view.track.timescale,
-        sample_entry: &entry,
-        kind: Kind::Text,
-        language: &view.track.language,
-        name: view.track.name.as_deref(),
-        media_start: 0,
-        width: 0,
-        height: 0,
-        matrix: Matrix::default(),
-        default_duration: 0,
-        fragment_duration_hint: None,
-    });
+    let track = view.track;
+    let header = Header::new(Kind::Text, track.timescale, &entry, &track.language);
+    let header = write::header(&Header { name: track.name.as_deref(), ..header });
     Some(Payload::from(Bytes::from(header)))
 }
 
@@ -59,15 +51,36 @@ pub fn segment(view: &TrackView<'_>, span: &Span) -> Option<Payload> {
     Some(Payload::from(Bytes::from(out)))
 }
 
-/// Of the headers of a fragment, and of the boxes and samples of a cue, about, in bytes.
+/// Of the headers of a fragment; of a sample, with the box that says that nothing is shown; and of the boxes of a cue, all
+/// that there can be, less the line of its times: in bytes.
 const FRAGMENT_BYTES: u64 = 128;
-const CUE_BYTES: u64 = 96;
+const SAMPLE_BYTES: u64 = 16 + 8;
+const CUE_BYTES: u64 = 30;
 
-/// What loading each segment in its time needs, in bits per second.
+/// What loading each segment in its time needs, in bits per second: never less, and at most 50 bytes more for each cue of a
+/// sample, as it is not read which boxes it has. Looks at each cue once.
 pub fn bit_rate(presentation: &Presentation<'_>, view: &TrackView<'_>) -> u64 {
+    let mut cues = view.cues.iter().filter(|cue| cue.start < cue.end).peekable();
+    // Those shown, by their ends, and their bytes together.
+    let (mut ends, mut shown) = (BinaryHeap::new(), 0_u64);
     let bits = |span: Span| {
-        let cues = text::showing(view.cues, span.start.0 as u64, span.end.0 as u64);
-        let bytes = cues.map(|cue| u64::from(cue.size.get()) + CUE_BYTES).sum::<u64>() + FRAGMENT_BYTES;
+        let (mut time, end) = (span.start.0 as u64, span.end.0 as u64);
+        let (mut samples, mut said) = (0_u64, 0_u64);
+        while time < end {
+            while let Some(cue) = cues.next_if(|cue| cue.start.get() <= time) {
+                let bytes = u64::from(cue.size.get()) + CUE_BYTES;
+                ends.push((Reverse(cue.end.get()), bytes));
+                shown += bytes;
+            }
+            while let Some(&(_, bytes)) = ends.peek().filter(|(Reverse(until), _)| *until <= time) {
+                shown -= bytes;
+                ends.pop();
+            }
+            (samples, said) = (samples + 1, said + shown);
+            let border = ends.peek().map_or(end, |&(Reverse(until), _)| until.min(end));
+            time = cues.peek().map_or(border, |cue| cue.start.get().min(border));
+        }
+        let bytes = FRAGMENT_BYTES + samples * SAMPLE_BYTES + said.min(SEGMENT_TEXT_BYTES_MAX as u64 + CUE_BYTES);
         let ticks = span.end.0.saturating_sub(span.start.0).max(1) as u64;
         (bytes * 8).saturating_mul(u64::from(view.track.timescale.per_second())).div_ceil(ticks)
     };
@@ -245,7 +258,43 @@ mod tests {
         }
     }
 
+    /// A cue of the whole film is in each of its segments, and costs no more for it.
+    #[test]
+    fn a_rate_looks_at_each_cue_once() {
+        const SEGMENTS: u64 = 5_000;
+        let others = (0..100_000).map(|at| (at * 200, at * 200 + 100, "w"));
+        let cues: Vec<(u64, u64, &str)> = [(0, SEGMENTS * 4_000, "long")].into_iter().chain(others).collect();
+        let video = (0..SEGMENTS as u32).map(|at| row(at, u64::from(at) * 360_000, 360_000, 1_000)).collect();
+        let cuts = (0..SEGMENTS as u32).collect();
+        let fixture = Fixture::default().with_video("v1", video).with_text("t1", "en", &cues).with_cuts(cuts);
+        let presentation = fixture.presentation();
+        let view = presentation.track("t1").unwrap();
+        // 40 samples in 4 s, each with one cue of 33 bytes for a `w` and one of 36.
+        let bytes = FRAGMENT_BYTES + 40 * (SAMPLE_BYTES + 36 + CUE_BYTES) + 20 * (33 + CUE_BYTES);
+        assert_eq!(bit_rate(&presentation, &view), bytes * 2);
+    }
+
+    /// As said, and as the segments are.
+    fn rates(fixture: &Fixture) -> (u64, u64) {
+        let presentation = fixture.presentation();
+        let view = presentation.track("t1").unwrap();
+        let actual = text::spans(&presentation, &view)
+            .map(|span| (segment(&view, &span).unwrap().len() * 8_000).div_ceil((span.end.0 - span.start.0) as u64));
+        (bit_rate(&presentation, &view), actual.max().unwrap())
+    }
+
     proptest! {
+        #[test]
+        fn rates_are_those_of_the_segments(
+            times in prop::collection::vec((0_u64..14_000, 0_u64..14_000, "[a-z]{0,200}(<00:00:11.000>)?[a-z]"), 0..80),
+        ) {
+            let mut cues: Vec<(u64, u64, &str)> =
+                times.iter().map(|(start, length, text)| (*start, start + length, text.as_str())).collect();
+            cues.sort_by_key(|cue| cue.0);
+            let (got, actual) = rates(&fixture(&cues));
+            prop_assert!(got >= actual && got < actual * 2, "{}, {}", got, actual);
+        }
+
         /// What is read of the segments, as import reads it, is what was written.
         #[test]
         fn segments_say_what_the_file_says(times in prop::collection::vec((0_u64..12_000, 1_u64..6_000), 0..12)) {

@@ -125,6 +125,64 @@ fn an_asset_is_opened_when_it_is_first_asked_for() {
     assert!(origin.text("/vod/f%69lm/index.mpd").starts_with("<?xml"));
 }
 
+/// However it is asked for: in another order, twice, with what is usual anyhow, escaped.
+#[test]
+fn what_is_the_same_has_one_etag() {
+    let origin = Origin::new();
+    origin.import("film", &["video-180p.mp4", "video-270p.mp4", "audio-en.mp4", "audio-de.mp4"]);
+    let manifests =
+        ["index.m3u8", "single/index.m3u8", "ts/index.m3u8", "index.mpd", "single/index.mpd", "index.ism/Manifest"];
+    let movies: &[&[&str]] = &[
+        &[
+            "",
+            "?",
+            "?x=1&_=2",
+            "?tracks=a1,v1",
+            "?tracks=v1,a1,v1",
+            "?tracks=v1%2Ca1",
+            "?%74racks=%611,v1",
+            "?start=0",
+            "?end=99999.0&start=0.000",
+            "?aws.manifestfilter=video_height:1-4000",
+            "?aws.manifestfilter=audio_language:en,de&tracks=v1,a1",
+        ],
+        &[
+            "?tracks=v1,v2,a1,a2",
+            "?tracks=a2,a1,v2,v1&start=0",
+            "?aws.manifestfilter=video_height:1-9000&tracks=v2,v1,a2,a1",
+        ],
+        &["?tracks=a1", "?tracks=a1&aws.manifestfilter=video_height:1-2"],
+        &["?tracks=v1&start=4.1&end=7", "?end=7.0&start=04.10&tracks=v1", "?start=%34.2&tracks=v1&end=6.9"],
+    ];
+    let texts: &[&[&str]] = &[
+        &["", "?", "?x=1", "?tracks=v1", "?start=0", "?start=0.0&end=99999", "?aws.manifestfilter=video_height:1-4000"],
+        &[
+            "?aws.manifestfilter=video_height:1-200",
+            "?aws.manifestfilter=VIDEO_HEIGHT:%20180",
+            "?aws%2Emanifestfilter=video_height:100-150,120-200",
+            "?aws.manifestfilter=audio_language:de,en,de;video_height:180",
+            "?aws.manifestfilter=video_height%3a180%3Baudio_language:EN,de&start=0",
+        ],
+        &["?start=4.1&end=7", "?end=7.0&start=4.10", "?s%74art=4%2e2&end=6.9"],
+    ];
+    let mut seen = Vec::new();
+    for (file, groups) in manifests.map(|file| (file, texts)).into_iter().chain([("index.mp4", movies)]) {
+        for group in groups {
+            let answers = group.iter().map(|query| {
+                let response = origin.ask(&format!("GET /vod/film/{file}{query}"), "");
+                assert_eq!(response.status.0, 200, "{file}{query}");
+                (field(&head(&response), "ETag").unwrap().to_owned(), response.body.len())
+            });
+            let answers: Vec<_> = answers.collect();
+            for (query, answer) in group.iter().zip(&answers) {
+                assert_eq!(*answer, answers[0], "{file}{query}");
+            }
+            assert!(!seen.contains(&answers[0].0), "{file}{}", group[0]);
+            seen.push(answers[0].0.clone());
+        }
+    }
+}
+
 #[test]
 fn a_replaced_version_stays_readable_and_the_manifest_changes() {
     let origin = Origin::new();

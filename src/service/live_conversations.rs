@@ -230,6 +230,7 @@ fn blocking_reload() {
         ("_HLS_msn={1}&_HLS_part=4", "200"),
         ("_HLS_msn={10}&_HLS_part=1&_HLS_skip=YES", "200"),
         ("_HLS_msn={10}&_HLS_skip=v2&_HLS_part=2", "wait 10.3 6s 503"),
+        ("%5FHLS_msn={12}", "400"),
         ("_HLS_part=1", "400"),
         ("_HLS_msn=", "400"),
         ("_HLS_msn=-1", "400"),
@@ -398,6 +399,9 @@ fn stretches() {
         ("start=2026-01-01T00:00:04Z".into(), "200"),
         ("start=2026-01-01T01:00:04.5%2B01:00".into(), "200"),
         ("start=2025-12-31T19:00-05:00".into(), "200"),
+        ("st%61rt=2026%2D01%2d01T01%3A00%3a04%2E5%2B01:00".into(), "200"),
+        (format!("start={}&s%74art={}", at(2), at(3)), "400"),
+        ("start=%zz".into(), "400"),
         // Before the window: from where it begins.
         ("start=1".into(), "200"),
         (format!("start={}", at(100)), "missing"),

@@ -9,7 +9,6 @@ use tracing::error;
 
 use crate::base::Extent;
 use crate::library::{Asset, Entry, Library};
-use crate::package::ts::url::Rendition;
 use crate::package::ts::{self, Making};
 use crate::store::derived::{Derived, Failure, Make};
 use crate::sys::{populate, residency, transfer};
@@ -96,8 +95,7 @@ enum Error {
 impl Job {
     fn make(&self, derived: &Derived) -> Result<(), Error> {
         let presentation = self.asset.presentation();
-        let rendition = Rendition::parse(&self.wanted.rendition);
-        let plan = rendition.and_then(|rendition| ts::plan(&presentation, rendition, self.wanted.time));
+        let plan = ts::url::parse(&self.wanted.key).and_then(|resource| ts::plan(&presentation, resource));
         // It was there a moment ago: the index reads as zeros now.
         let plan = plan.ok_or(Error::Damaged)?;
         let sources = plan.sources();

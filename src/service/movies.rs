@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{OptionsBuilder, Weighter};
 
 use crate::base::limits::PROGRESSIVE_CACHE_BYTES;
-use crate::package::progressive::{self, Movie};
+use crate::package::progressive::Movie;
 
 use super::playback::Source;
 use super::selection::Selection;
@@ -25,6 +25,7 @@ pub struct Key {
 #[derive(Debug)]
 pub struct Order {
     key: Key,
+    /// By its tracks.
     selection: Selection,
 }
 
@@ -66,11 +67,7 @@ impl Movies {
     /// May wait for the disk. What was made of files that are not whole is thrown away: whoever asks next finds out.
     pub fn make<S: Source>(&self, order: &Order, source: &S) {
         let whole = source.presentation();
-        let made = order.selection.of(&whole).and_then(|mut presentation| {
-            if order.selection.tracks.is_none() {
-                let usual = progressive::default_tracks(&presentation);
-                presentation.tracks.retain(|view| usual.contains(&view.track.id));
-            }
+        let made = order.selection.of(&whole).and_then(|presentation| {
             Movie::new(&presentation)
                 .inspect_err(|error| {
                     tracing::warn!(

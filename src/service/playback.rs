@@ -21,10 +21,11 @@ use super::manifest::Manifest;
 use super::movies::{self, Movies};
 use super::representation::{Coding, Description, Representation};
 use super::selection::{BadQuery, Selection, Takes};
-use crate::base::{Extent, Ticks};
+use crate::base::Extent;
 use crate::http::{Kind, Request, Response, Status};
 use crate::library::Asset;
 use crate::media::{Presentation, Thumbnails, TrackView};
+use crate::package::progressive;
 use crate::package::url::Resource;
 use crate::store::derived::{self, Derived};
 use crate::sys::residency;
@@ -90,10 +91,8 @@ pub enum Outcome {
 /// A segment that is made of stored media.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Its name for all assets: versions are hashes of what is in them.
+    /// Its name for all assets, as versions are hashes of what is in them: what `ts::url` knows.
     pub key: Box<str>,
-    pub rendition: Box<str>,
-    pub time: Ticks,
 }
 
 /// The version that a resource is under, if it is.
@@ -224,7 +223,11 @@ impl Playback {
             Ok(selection) => selection,
             Err(bad) => return Outcome::Ready(refused(&bad)),
         };
-        let selection = selection.on_borders(&source.presentation());
+        let whole = source.presentation();
+        let selection = selection.on_borders(&whole).by_tracks(&whole, progressive::default_tracks);
+        let Some(selection) = selection else {
+            return if source.is_whole() { Outcome::Missing } else { Outcome::Damaged };
+        };
         let written = selection.canonical();
         let key = movies::Key { asset: asset.into(), version: version.into(), selection: written.as_str().into() };
         let movie = match self.movies.find(&key) {

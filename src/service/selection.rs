@@ -56,7 +56,7 @@ impl Selection {
         let Some(query) = query else { return Ok(Selection::default()) };
         let seconds = |name| match parameter(query, name)? {
             None => Ok(None),
-            Some(text) => match micros(text) {
+            Some(text) => match uri::decode(text).ok().and_then(|text| micros(&text)) {
                 Some(micros) => Ok(Some(micros)),
                 None => Err(BadQuery::Seconds { name, found: excerpt(text) }),
             },
@@ -104,6 +104,19 @@ impl Selection {
     /// The same by the borders of the clip.
     pub fn on_borders(self, whole: &Presentation<'_>) -> Selection {
         Selection { clip: self.clip.on_borders(whole), ..self }
+    }
+
+    /// The same by the tracks of it that are left, as many filters and lists of tracks leave the same. `usual`: those where
+    /// none are listed.
+    pub fn by_tracks(self, whole: &Presentation<'_>, usual: fn(&Presentation<'_>) -> Vec<String>) -> Option<Selection> {
+        let left = self.of(whole)?;
+        let mut tracks = if self.tracks.is_some() {
+            left.tracks.iter().map(|view| view.track.id.clone()).collect()
+        } else {
+            usual(&left)
+        };
+        tracks.sort_unstable();
+        Some(Selection { clip: self.clip, filter: Filter::default(), tracks: Some(tracks) })
     }
 
     /// `None` if nothing is left. Filters leave nothing if neither video nor audio is left.
@@ -202,6 +215,20 @@ mod tests {
             ("end=20.0&start=12.5", "start=12.5&end=20"),
             ("tracks=v1,a2,v1", "tracks=a2,v1"),
             ("tracks=a2%2Cv1", "tracks=a2,v1"),
+            ("%74racks=v1%2c%61%32", "tracks=a2,v1"),
+            ("st%61rt=%31%32%2E5&%65nd=20", "start=12.5&end=20"),
+            ("aws%2Emanifestfilter=VIDEO_Height:%20720-720", "aws.manifestfilter=video_height:720-720"),
+            ("aws.manifestfilter=video_height:720", "aws.manifestfilter=video_height:720-720"),
+            ("aws.manifestfilter=video_height:1-5,5-9,10,12", "aws.manifestfilter=video_height:1-10,12-12"),
+            (
+                "aws.manifestfilter=video_framerate:23.976-24,24.001-25",
+                "aws.manifestfilter=video_framerate:23.976-25.000",
+            ),
+            ("aws.manifestfilter=audio_language:EN,%20de,en", "aws.manifestfilter=audio_language:de,en"),
+            (
+                "aws.manifestfilter=subtitle_language:en;audio_language:en",
+                "aws.manifestfilter=audio_language:en;subtitle_language:en",
+            ),
             (
                 "aws.manifestfilter=video_height%3A240-720%3Baudio_language:en,de&start=1",
                 "start=1&aws.manifestfilter=video_height:240-720;audio_language:de,en",
@@ -223,6 +250,8 @@ mod tests {
             ("end=1234567890", "end is a number of seconds such as 12 or 12.5, not \"1234567890\""),
             ("start=2&end=2", "end is not after start"),
             ("end=0", "end is not after start"),
+            ("start=2&s%74art=2", "start is given more than once"),
+            ("start=%zz", "start is a number of seconds such as 12 or 12.5, not \"%zz\""),
             ("start=2&start=2", "start is given more than once"),
             ("aws.manifestfilter=x", "aws.manifestfilter: \"x\" is not a name, a colon and values"),
             ("aws.manifestfilter=%zz", "aws.manifestfilter cannot be decoded: \"%zz\""),

@@ -12,7 +12,7 @@ use super::layout::{
     CHECKED_FROM, FileRecord, Header, MAGIC, READ_VERSION, THUMBNAILS, Table, Text, ThumbnailRecord, TrackRecord,
     present,
 };
-use crate::base::limits::{SHEET_PIXELS_MAX, TRACK_FILES_MAX, TRACKS_MAX};
+use crate::base::limits::{SHEET_PIXELS_MAX, THUMBNAILS_MAX, TRACK_FILES_MAX, TRACKS_MAX};
 use crate::base::{Extent, Stored, Ticks, Timescale};
 use crate::media::fragment::Start;
 use crate::media::thumbnails::{Grid, Sheet};
@@ -226,8 +226,11 @@ fn thumbnails(record: &ThumbnailRecord, strings: &str, bytes: &[u8]) -> Result<I
     };
     let sides = [grid.width.checked_mul(grid.columns), grid.height.checked_mul(grid.rows)];
     let fits = |side: Option<u32>| side.is_some_and(|side| (1..=SHEET_PIXELS_MAX).contains(&side));
-    if !sides.into_iter().all(fits) || grid.interval.is_zero() || grid.count == 0 {
-        return Err(format!("{grid:?}, a sheet is at most {SHEET_PIXELS_MAX} pixels wide and high"));
+    if !sides.into_iter().all(fits) || grid.interval.is_zero() || !(1..=THUMBNAILS_MAX).contains(&grid.count) {
+        return Err(format!(
+            "{grid:?}, a sheet is at most {SHEET_PIXELS_MAX} pixels wide and high, and there are at most {THUMBNAILS_MAX} \
+             thumbnails"
+        ));
     }
     let id = string(&record.id, strings)?;
     check_id(&id, 'i')?;

@@ -398,6 +398,7 @@ mod tests {
             ("2 sheets, 37 thumbnails take 3", grid(Grid { count: 37, ..GRID })),
             ("count: 0", grid(Grid { count: 0, ..GRID })),
             ("interval: 0ns", grid(Grid { interval: Duration::ZERO, ..GRID })),
+            ("at most 10000 thumbnails", grid(Grid { count: 10_001, ..GRID })),
             ("columns: 0", grid(Grid { columns: 0, ..GRID })),
             ("width: 1366", grid(Grid { width: 1_366, ..GRID })),
             ("height: 4294967295", grid(Grid { height: u32::MAX, ..GRID })),

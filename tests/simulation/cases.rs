@@ -239,8 +239,12 @@ fn text_goes_on_where_nothing_is_said() {
     world.writer.feed(session, Event::Track { track: 0, format }, world.now).expect("it is wanted");
     // What it holds is no scene of this file.
     world.viewers.clear();
+    let mut before = 0;
     for step in 0..600 {
         world.step();
+        if step == 100 {
+            before = world.writer.counts().dropped;
+        }
         if step % 20 == 4 && !(200..400).contains(&step) {
             let cue = Sample {
                 decode_time: Ticks(world.now.as_millis() as i64),
@@ -268,6 +272,7 @@ fn text_goes_on_where_nothing_is_said() {
         assert_eq!(segment.time, broadcast.grid.start(segment.number, text.track.timescale));
         assert_eq!(text.track.timescale.duration(segment.duration), Duration::from_secs(2));
     }
+    assert_eq!(world.writer.counts().dropped, before, "a cue was dropped");
 }
 
 /// Who pushes whole files is followed at the latency of whole segments, over crashes and while nobody publishes, until somebody

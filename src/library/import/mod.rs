@@ -162,7 +162,10 @@ pub enum Error {
 /// Imports the inputs as one asset and publishes it. On any error the library is as it was.
 pub fn import(options: &Options, report: Report<'_>) -> Result<Summary, Error> {
     folder::check_name(&options.asset)?;
-    let ffmpeg = options.thumbnails.map(|wanted| Ok::<_, Error>((Ffmpeg::find()?, wanted))).transpose()?;
+    let ffmpeg = options
+        .thumbnails
+        .map(|wanted| Ok::<_, Error>((Ffmpeg::find(&mut || options.check_stop())?, wanted)))
+        .transpose()?;
     let mut staging = None;
     let mut directory = || stage(options, &mut staging);
     let gathered = gather::gather(&options.inputs, &mut directory, &|| options.check_stop(), report)?;

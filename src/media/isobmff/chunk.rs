@@ -28,6 +28,8 @@ pub struct Chunk<'a> {
     pub sample_count: u32,
     /// Whether the first sample is a sync sample.
     pub is_independent: bool,
+    /// The bytes of the first sample: what a decoder needs to begin.
+    pub first_sample: &'a [u8],
     header: Header,
     run: Run<'a>,
 }
@@ -80,7 +82,7 @@ impl<'a> Chunk<'a> {
         }
         let tfdt = traf.children().find_map(|child| child.ok().filter(|child| child.name == TFDT));
         let time = decode_time(&tfdt.ok_or_else(|| Error::new(path, traf.at, Problem::Missing { name: "tfdt" }))?)?;
-        let media = mdat.body();
+        let mut media = mdat.body();
         let media_at = run.data_offset.map(|offset| run.begin(moof.at, offset)).transpose()?;
         if media_at.is_some_and(|begin| begin != media.position()) {
             return Err(unlike("samples elsewhere", "samples at the start of mdat"));
@@ -105,16 +107,22 @@ impl<'a> Chunk<'a> {
             duration: 0,
             sample_count: run.left,
             is_independent: false,
+            first_sample: &[],
             header,
             run,
         };
         let (mut duration, mut first) = (0_u64, None);
         for sample in chunk.samples() {
             duration += u64::from(sample.duration.get());
-            first.get_or_insert(sample.flags.get());
+            first.get_or_insert(sample);
         }
         chunk.duration = duration;
-        chunk.is_independent = first.is_some_and(|flags| flags & FLAG_NON_SYNC == 0);
+        chunk.is_independent = first.is_some_and(|first| first.flags.get() & FLAG_NON_SYNC == 0);
+        // What is read twice may have been changed in between, where the file is somebody else's to write.
+        let size = first.map_or(0, |first| first.size.get() as usize);
+        chunk.first_sample = media.rest().get(..size).ok_or_else(|| {
+            unlike(&format!("a first sample of {size} bytes"), &format!("at most the {bytes} of mdat"))
+        })?;
         if i64::try_from(duration).ok().and_then(|duration| time.checked_add(duration)).is_none() {
             return Err(unlike("a decode time that leaves no room for its samples", "a sum below 2^63"));
         }
@@ -194,6 +202,7 @@ mod tests {
         assert_eq!((read.sample_count, read.is_independent, read.decode_end()), (3, true, Ticks(91_524)));
         assert_eq!(read.samples().collect::<Vec<_>>(), samples);
         assert_eq!(read.size - u64::from(read.media_offset), 150);
+        assert_eq!(read.first_sample, [0x5a; 100]);
         let next = Chunk::read(&file, end as u64).unwrap();
         assert!(!next.is_independent && next.end() == file.len() as u64);
         assert!(Chunk::read(&file, 0).is_err(), "free is no part of a chunk");
@@ -248,6 +257,8 @@ mod tests {
                 let media: u64 = chunk.samples().map(|sample| u64::from(sample.size.get())).sum();
                 prop_assert!(chunk.end() <= bytes.len() as u64 && chunk.samples().count() == chunk.sample_count as usize);
                 prop_assert_eq!(media + u64::from(chunk.media_offset), chunk.size);
+                let first = chunk.samples().next().map(|sample| sample.size.get() as usize);
+                prop_assert_eq!(Some(chunk.first_sample.len()), first);
             }
         }
     }

@@ -9,7 +9,9 @@ use super::descriptor;
 const THUMBNAIL_TILE: &str = "http://dashif.org/guidelines/thumbnail_tile";
 
 /// Of a presentation, or a stretch of one that lasts so many microseconds: players count tiles from the start of the Period on.
-/// Of a stretch that begins among the tiles of a sheet nothing is said.
+/// Of a stretch that begins among the tiles of a sheet nothing is said: `presentationTimeOffset` moves media times, of which a
+/// picture has none, and dash.js and Shaka Player take segments of a `duration`, and the tiles in them, by the time in the Period
+/// alone. Clips have their thumbnails in `thumbnails.vtt`.
 pub(super) fn push(
     xml: &mut Xml,
     version: &str,

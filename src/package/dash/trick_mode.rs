@@ -1,7 +1,7 @@
 //! Trick mode: an AdaptationSet of key frames beside the one it is of (DASH-IF IOP part 5, §3.2.9).
 
 use crate::media::{Presentation, TrackView};
-use crate::package::key_frame::{self, key_frames};
+use crate::package::key_frame::{self, KeyFrame, key_frames};
 use crate::package::offer::Offer;
 use crate::package::url;
 
@@ -27,7 +27,7 @@ pub(super) fn push(
     });
     descriptor::push(xml, "EssentialProperty", TRICK_MODE, &main.to_string());
     for (at, view) in views {
-        let offer = Offer { rate: key_frame::rate(view), ..offers[at] };
+        let offer = Offer { rate: key_frame::rate(view, KeyFrame::bytes), ..offers[at] };
         let content = |xml: &mut Xml| {
             xml.open("SegmentTemplate", |tag| {
                 tag.integer("timescale", view.track.timescale.per_second());

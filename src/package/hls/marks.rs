@@ -23,15 +23,16 @@ pub(super) fn push_date_ranges(out: &mut String, broadcast: &Broadcast<'_>) {
         // §4.4.5.1: one identifier names one range.
         if live_timeline::is_within(broadcast, mark, ranges[at]) && written.insert(&mark.id) {
             match splices[at] {
-                Splice::In { out: Some(begun) } => push_return(out, &marks[begun], mark),
+                Splice::In { out: Some(begun) } => push_end(out, &marks[begun], mark, "SCTE35-IN"),
+                Splice::Cancel { out: begun } => push_end(out, &marks[begun], mark, "SCTE35-CMD"),
                 splice => push_date_range(out, mark, splice),
             }
         }
     }
 }
 
-/// The end of a break: more of the range that its beginning has named (§4.4.5.1.1), with what has to be the same in both.
-fn push_return(out: &mut String, begun: &Mark, mark: &Mark) {
+/// The end of a break, also of one that is over before it begins: more of the range that its beginning has named (§4.4.5.1.1), with what has to be the same in both.
+fn push_end(out: &mut String, begun: &Mark, mark: &Mark, name: &'static str) {
     let mut line = Attributes::new(out, "#EXT-X-DATERANGE");
     line.quoted("ID", &begun.id);
     line.quoted("START-DATE", &date::iso(micros(begun.time)));
@@ -39,7 +40,7 @@ fn push_return(out: &mut String, begun: &Mark, mark: &Mark) {
     push_seconds(&mut seconds, micros(mark.time.saturating_sub(begun.time)));
     line.plain("DURATION", &seconds);
     if let Message::Scte35(section) = &mark.message {
-        line.plain("SCTE35-IN", &hexadecimal(section));
+        line.plain(name, &hexadecimal(section));
     }
     line.end();
 }
@@ -63,7 +64,7 @@ fn push_date_range(out: &mut String, mark: &Mark, splice: Splice) {
             let name = match splice {
                 Splice::Out { .. } => "SCTE35-OUT",
                 Splice::In { .. } => "SCTE35-IN",
-                Splice::Other => "SCTE35-CMD",
+                Splice::Cancel { .. } | Splice::Other => "SCTE35-CMD",
             };
             line.plain(name, &hexadecimal(section));
         }
@@ -97,11 +98,21 @@ impl Cues {
             .filter(|(_, splice)| matches!(splice, Splice::In { .. }))
             .map(|(mark, _)| mark.time)
             .collect();
+        let cancelled = |back: Option<usize>| {
+            back.filter(|&at| matches!(splices[at], Splice::Cancel { .. })).map(|at| marks[at].time)
+        };
         let mut cues = Vec::new();
         for (mark, splice) in marks.iter().zip(&splices) {
             match splice {
-                Splice::Out { returns_by_itself, .. } => {
+                // It does not begin.
+                Splice::Out { back, .. } if cancelled(*back).is_some_and(|at| at <= mark.time) => {}
+                Splice::Cancel { out } if mark.time <= marks[*out].time => {}
+                Splice::Cancel { .. } => cues.push((micros(mark.time), Cue::In)),
+                Splice::Out { returns_by_itself, back } => {
                     cues.push((micros(mark.time), Cue::Out(mark.duration)));
+                    if cancelled(*back).is_some() {
+                        continue;
+                    }
                     let back = mark.duration.filter(|_| *returns_by_itself).and_then(|it| mark.time.checked_add(it));
                     let Some(back) = back else { continue };
                     // Marks are in the order of their times.

@@ -45,7 +45,8 @@ fn fragments_of<'a>(view: &TrackView<'a>, segment: &Segment) -> &'a [crate::medi
     view.fragments.get(segment.fragments.start as usize..segment.fragments.end as usize).unwrap_or_default()
 }
 
-/// Reads the sample table. `None` if it is too large for 32-bit boxes.
+/// Reads the sample table. `None` if it is too large for 32-bit boxes. What is longer than seven minutes, in ticks of 100 ns, a
+/// sample cannot say; then it is as long as it can be, and the fragment still says when it ends.
 pub fn fragment(view: &TrackView<'_>, segment: &Segment, timeline: Timeline) -> Option<Payload> {
     let fragments = fragments_of(view, segment);
     let rows = sample_rows(view, segment);
@@ -70,12 +71,13 @@ pub fn fragment(view: &TrackView<'_>, segment: &Segment, timeline: Timeline) -> 
                     _ => next,
                 };
                 let next_border = timeline.time(view, until);
-                put(out, next_border.saturating_sub(border) as u32);
+                put(out, u32::try_from(next_border.saturating_sub(border)).unwrap_or(u32::MAX));
                 put(out, sample.size.get());
                 put(out, sample.flags.get());
                 if composed {
                     let shown = Ticks(time.0.saturating_add(i64::from(view.stored_offset(sample))));
-                    put(out, (timeline.time(view, shown) as i64 - border as i64) as u32);
+                    let offset = timeline.time(view, shown) as i64 - border as i64;
+                    put(out, offset.clamp(i32::MIN.into(), i32::MAX.into()) as i32 as u32);
                 }
                 (time, border) = (until, next_border);
             }

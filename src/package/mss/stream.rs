@@ -4,6 +4,7 @@
 //! different over all tracks of a kind, and a name begins with what its tracks alone say.
 
 use crate::base::Ticks;
+use crate::base::limits::TRACKS_MAX;
 use crate::base::units::rescale_floor;
 use crate::media::codec::private_data::is_expressible;
 use crate::media::track::Track;
@@ -131,6 +132,14 @@ pub enum Content {
     Text(Span),
 }
 
+/// Whether a stream's name may end so behind its base: `_2` and so on, where there are several. As many names as tracks lead to
+/// one fragment, and no more: caches keep each.
+fn is_rest(rest: &str) -> bool {
+    let number = rest.strip_prefix('_').filter(|digits| !digits.starts_with(['0', '+']));
+    rest.is_empty()
+        || number.and_then(|digits| digits.parse().ok()).is_some_and(|number| (2..=TRACKS_MAX).contains(&number))
+}
+
 /// The quality level and the fragment that a request names; times as in the manifest. In steps of the number of tracks.
 pub fn find<'a>(
     presentation: &Presentation<'a>,
@@ -140,7 +149,7 @@ pub fn find<'a>(
 ) -> Option<(TrackView<'a>, Content, Timeline)> {
     let named = |level: &&Level<'a>| {
         let rest = stream.strip_prefix(base(level.view.track).as_str());
-        level.bitrate == bitrate && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        level.bitrate == bitrate && rest.is_some_and(is_rest)
     };
     let levels = levels(presentation);
     let view = levels.iter().find(named)?.view;
@@ -155,4 +164,27 @@ pub fn find<'a>(
     let at = view.fragments.partition_point(|row| timeline.time(&view, row.decode_time()) < time);
     let found = view.fragments.get(at).filter(|row| timeline.time(&view, row.decode_time()) == time)?;
     Some((view, Content::Media(view.segment_at(found.decode_time())?), timeline))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_streams_are_few() {
+        for (rest, want) in [
+            ("", true),
+            ("_2", true),
+            ("_64", true),
+            ("_65", false),
+            ("_1", false),
+            ("_02", false),
+            ("_+2", false),
+            ("_x", false),
+            ("_", false),
+            ("2", false),
+        ] {
+            assert_eq!(is_rest(rest), want, "{rest}");
+        }
+    }
 }

@@ -5,8 +5,11 @@
 //! renditions beside the pictures, and so is sound without pictures: packed audio, which needs no container. AC-3, E-AC-3 and
 //! MP3 lie in the track files as packed audio has them, so their segments are extents behind a tag; only AAC needs a header
 //! on each frame.
+//!
+//! Key frames for trick play are transport streams of their own.
 
 mod entries;
+mod key_frames;
 mod media;
 mod multivariant;
 mod segment;
@@ -18,8 +21,9 @@ pub mod url;
 use crate::media::codec::elementary::adts_carries;
 use crate::media::{Kind, Presentation, Track};
 
+pub use key_frames::{has_key_frame, media_key_frames};
 pub use media::{media, text_segment};
-pub use multivariant::multivariant;
+pub use multivariant::{headers, multivariant};
 pub use segment::{Error, Making, Plan, carries, has_segment, packed, plan};
 
 /// How transport streams, and the playlists that name them, carry a track.

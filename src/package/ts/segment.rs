@@ -8,17 +8,42 @@ use crate::base::{Extent, Payload, Piece, Ticks, Timescale};
 use crate::media::codec::elementary::Elementary;
 use crate::media::isobmff::{Movie, write};
 use crate::media::mpegts::mux::{self, Muxer, Place, Share, Stream, Unit};
-use crate::media::{Presentation, Sample, Segment, TrackView};
+use crate::media::{Fragment, Presentation, Sample, Segment, TrackView};
+use crate::package::key_frame::KeyFrame;
 
-use super::entries::{self, stamp};
-use super::url::Rendition;
-use super::{Carriage, Packing, carriage};
+use super::entries::{self, Entry, stamp};
+use super::url::Resource;
+use super::{Carriage, Packing, carriage, key_frames};
 
 /// A segment that takes making: which parts of which tracks it holds.
-pub struct Plan<'a> {
-    video: Option<(TrackView<'a>, Option<Segment>)>,
-    audio: Option<(TrackView<'a>, Option<Segment>)>,
-    place: (u64, u64, u64),
+pub enum Plan<'a> {
+    Muxed {
+        video: Part<'a>,
+        audio: Option<Part<'a>>,
+        place: EntryPlace,
+    },
+    /// Packed audio.
+    Packed(Part<'a>),
+    KeyFrame {
+        view: TrackView<'a>,
+        frame: KeyFrame<'a>,
+        source: Extent,
+    },
+}
+
+/// Where an entry of a playlist lies.
+pub struct EntryPlace {
+    /// Segments before it.
+    ordinal: u64,
+    /// In microseconds of presentation time.
+    start: u64,
+    end: u64,
+}
+
+/// What there is of a track in a segment: nothing, maybe.
+pub struct Part<'a> {
+    view: TrackView<'a>,
+    segment: Option<Segment>,
 }
 
 /// Why a segment cannot be made of what is there.
@@ -39,22 +64,31 @@ pub enum Making<'a> {
 /// sample_is_non_sync_sample of sample_flags (ISO/IEC 14496-12 §8.8.3.1).
 const NON_SYNC: u32 = 0x1_0000;
 
-/// The segment of that name, if it is one that has to be made. `None`: nothing has it.
-pub fn plan<'a>(presentation: &Presentation<'a>, rendition: Rendition<'_>, time: Ticks) -> Option<Plan<'a>> {
-    let view = presentation.track(rendition.track)?;
-    let sound = match rendition.sound {
-        Some(id) => Some(presentation.track(id)?),
-        None => None,
-    };
-    match (carriage(view.track)?, sound.map(|sound| carriage(sound.track))) {
-        (Carriage::Video, None | Some(Some(Carriage::Audio(_)))) => {
-            let (ordinal, entry) = entries::find(presentation, view, sound, time)?;
-            let audio = sound.map(|sound| (sound, entry.audio));
-            Some(Plan { video: Some((view, entry.video)), audio, place: (ordinal, entry.start, entry.end) })
+/// What a resource is made of, if it has to be made. `None`: nothing has that name.
+pub fn plan<'a>(presentation: &Presentation<'a>, resource: Resource<'_>) -> Option<Plan<'a>> {
+    match resource {
+        Resource::Segment { rendition, time, .. } => {
+            let view = presentation.track(rendition.track)?;
+            let sound = match rendition.sound {
+                Some(id) => Some(presentation.track(id)?),
+                None => None,
+            };
+            let is_sound = |sound: TrackView<'_>| matches!(carriage(sound.track), Some(Carriage::Audio(_)));
+            if carriage(view.track) != Some(Carriage::Video) || !sound.is_none_or(is_sound) {
+                return None;
+            }
+            let (ordinal, Entry { start, end, video, audio, .. }) = entries::find(presentation, view, sound, time)?;
+            let audio = sound.map(|view| Part { view, segment: audio });
+            Some(Plan::Muxed { video: Part { view, segment: video }, audio, place: EntryPlace { ordinal, start, end } })
         }
-        (Carriage::Audio(Packing::Aac), None) => {
-            let segment = view.segment_at(time)?;
-            Some(Plan { video: None, audio: Some((view, Some(segment))), place: (0, 0, 0) })
+        Resource::Packed { track, packing: Packing::Aac, time, .. } => {
+            let view = presentation.track(track).filter(|view| carries(view, Packing::Aac))?;
+            Some(Plan::Packed(Part { view, segment: Some(view.segment_at(time)?) }))
+        }
+        Resource::KeyFrame { track, time, .. } => {
+            let view = presentation.track(track)?;
+            let (frame, source) = key_frames::find(view, time)?;
+            Some(Plan::KeyFrame { view, frame, source })
         }
         _ => None,
     }
@@ -99,42 +133,64 @@ pub fn packed(view: &TrackView<'_>, packing: Packing, time: Ticks) -> Option<Pay
 impl<'a> Plan<'a> {
     /// What has to be in memory for it.
     pub fn sources(&self) -> Vec<Extent> {
-        let parts = self.video.iter().chain(&self.audio);
-        let extent = |(view, segment): &(TrackView<'a>, Option<Segment>)| {
-            let segment = segment.as_ref()?;
-            Some(view.extent_of(segment.file, segment.bytes.clone()))
-        };
-        parts.filter_map(extent).collect()
+        match self {
+            Plan::Muxed { video, audio, .. } => {
+                video.source().into_iter().chain(audio.as_ref().and_then(Part::source)).collect()
+            }
+            Plan::Packed(part) => part.source().into_iter().collect(),
+            Plan::KeyFrame { source, .. } => vec![source.clone()],
+        }
     }
 
     /// Reads the headers and sample tables of its tracks: to be called where waiting for the disk is allowed.
     pub fn making(&self) -> Result<Making<'a>, Error> {
-        let audio = match &self.audio {
-            Some((view, segment)) => {
-                let (stream, _) = stream(*view)?;
-                let mut units = segment.as_ref().map_or(Ok(Vec::new()), |segment| units(*view, segment, 0))?;
-                units.retain(is_heard);
-                Some(Share { stream, units })
+        match self {
+            Plan::Muxed { video, audio, place: EntryPlace { ordinal, start, end } } => {
+                let audio = audio.as_ref().map(Part::sound).transpose()?;
+                let (stream, reorder) = stream(video.view)?;
+                let units = video.units(reorder)?;
+                let delay = rescale_nearest(Ticks(reorder), video.view.track.timescale, Timescale::MPEG);
+                let border = |micros| stamp(micros).saturating_sub(delay.map_or(0, |ticks| ticks.0));
+                let place = Place {
+                    ordinal: *ordinal,
+                    start: units.first().map_or_else(|| border(*start), |unit| unit.decode),
+                    end: units.last().map_or_else(|| border(*end), |unit| unit.decode.saturating_add(unit.duration)),
+                };
+                Ok(Making::Muxed(Box::new(Muxer::new(Share { stream, units }, audio, place))))
             }
-            None => None,
-        };
-        let Some((view, segment)) = &self.video else {
-            let audio = audio.ok_or(Error::Media { track: String::new(), reason: "no track" })?;
-            let first = audio.units.first().map_or(0, |unit| unit.presentation);
-            let tag = Some(mux::timestamp_tag(first));
-            return Ok(Making::Packed { tag, elementary: audio.stream.elementary, units: audio.units.into_iter() });
-        };
-        let (stream, reorder) = stream(*view)?;
-        let units = segment.as_ref().map_or(Ok(Vec::new()), |segment| units(*view, segment, reorder))?;
-        let (ordinal, start, end) = self.place;
-        let delay = rescale_nearest(Ticks(reorder), view.track.timescale, Timescale::MPEG).map_or(0, |ticks| ticks.0);
-        let border = |micros| stamp(micros).saturating_sub(delay);
-        let place = Place {
-            ordinal,
-            start: units.first().map_or_else(|| border(start), |unit| unit.decode),
-            end: units.last().map_or_else(|| border(end), |unit| unit.decode.saturating_add(unit.duration)),
-        };
-        Ok(Making::Muxed(Box::new(Muxer::new(Share { stream, units }, audio, place))))
+            Plan::Packed(part) => {
+                let Share { stream, units } = part.sound()?;
+                let first = units.first().map_or(0, |unit| unit.presentation);
+                let tag = Some(mux::timestamp_tag(first));
+                Ok(Making::Packed { tag, elementary: stream.elementary, units: units.into_iter() })
+            }
+            Plan::KeyFrame { view, frame, source } => {
+                let (stream, reorder) = stream(*view)?;
+                let unit = key_unit(*view, frame.fragment, source, reorder)?;
+                // Nothing comes behind it for which the clock would have to go on.
+                let place = Place { ordinal: frame.number.into(), start: unit.decode, end: unit.decode };
+                Ok(Making::Muxed(Box::new(Muxer::new(Share { stream, units: vec![unit] }, None, place))))
+            }
+        }
+    }
+}
+
+impl<'a> Part<'a> {
+    fn source(&self) -> Option<Extent> {
+        let segment = self.segment.as_ref()?;
+        Some(self.view.extent_of(segment.file, segment.bytes.clone()))
+    }
+
+    /// Without what is not heard.
+    fn sound(&self) -> Result<Share<'a>, Error> {
+        let (stream, _) = stream(self.view)?;
+        let mut units = self.units(0)?;
+        units.retain(is_heard);
+        Ok(Share { stream, units })
+    }
+
+    fn units(&self, reorder: i64) -> Result<Vec<Unit<'a>>, Error> {
+        self.segment.as_ref().map_or(Ok(Vec::new()), |segment| units(self.view, segment, reorder))
     }
 }
 
@@ -155,23 +211,27 @@ impl Making<'_> {
     }
 }
 
-fn fragments<'a>(view: TrackView<'a>, segment: &Segment) -> &'a [crate::media::Fragment] {
+fn fragments<'a>(view: TrackView<'a>, segment: &Segment) -> &'a [Fragment] {
     view.fragments.get(segment.fragments.start as usize..segment.fragments.end as usize).unwrap_or_default()
+}
+
+/// What its header says of a track's elementary stream, and where its edit list begins, in track ticks. `None`: it is damaged.
+pub(super) fn header(view: TrackView<'_>) -> Option<(Elementary, i64)> {
+    let header = view.files.first()?.mapped()?.get(..usize::try_from(view.init_size).ok()?)?;
+    let movie = Movie::parse(&view.track.id, header).ok()?;
+    let source = movie.tracks().first()?;
+    Some((Elementary::of_entry(source.sample_entry.bytes)?, source.edit.media_start))
 }
 
 /// A track's stream, and by how much its pictures are decoded before the time that the index has, in track ticks: so that
 /// none is presented before it is decoded. Index and header differ by that (`library::import::timeline`).
 fn stream(view: TrackView<'_>) -> Result<(Stream, i64), Error> {
     let wrong = || Error::Configuration { track: view.track.id.clone(), codec: view.track.codec.clone() };
-    let header =
-        view.files.first().and_then(|file| file.mapped()).and_then(|bytes| bytes.get(..view.init_size as usize));
-    let movie = Movie::parse(&view.track.id, header.ok_or_else(wrong)?).map_err(|_| wrong())?;
-    let source = movie.tracks().first().ok_or_else(wrong)?;
-    let elementary = Elementary::of_entry(source.sample_entry.bytes).ok_or_else(wrong)?;
+    let (elementary, media_start) = header(view).ok_or_else(wrong)?;
     let language = write::three_letters(&view.track.language);
     let language = language.as_bytes().try_into().ok().filter(|_| language != "und");
     let shown = view.track.presentation_offset.0.saturating_add(view.time_offset.0);
-    let reorder = source.edit.media_start.saturating_add(shown).max(0);
+    let reorder = media_start.saturating_add(shown).max(0);
     Ok((Stream { elementary, language }, reorder))
 }
 
@@ -207,6 +267,18 @@ fn units<'a>(view: TrackView<'a>, segment: &Segment, reorder: i64) -> Result<Vec
 /// the next stays.
 fn is_heard(unit: &Unit<'_>) -> bool {
     unit.presentation.saturating_add(unit.duration.saturating_mul(2)) > 0
+}
+
+/// The first picture of a fragment, at which decoding can start however the fragment is marked.
+fn key_unit<'a>(view: TrackView<'a>, fragment: &Fragment, source: &Extent, reorder: i64) -> Result<Unit<'a>, Error> {
+    let wrong = |reason| Error::Media { track: view.track.id.clone(), reason };
+    let sample = view.samples.get(fragment.first_sample.get() as usize);
+    let sample = sample.ok_or_else(|| wrong("samples lie outside of its table"))?;
+    let file = view.files.get(fragment.file.get() as usize).and_then(|file| file.mapped());
+    let file = file.ok_or_else(|| wrong("its file is not mapped"))?;
+    let data = file.get(source.offset as usize..source.end() as usize);
+    let data = data.ok_or_else(|| wrong("samples lie outside of its file"))?;
+    Ok(Unit { random_access: true, ..unit(view, sample, fragment.decode_time().0, reorder, data) })
 }
 
 fn unit<'a>(view: TrackView<'a>, sample: &Sample, time: i64, reorder: i64, data: &'a [u8]) -> Unit<'a> {

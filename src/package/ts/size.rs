@@ -11,8 +11,8 @@ const PACKET: u64 = 188;
 const ROOM: u64 = 184;
 /// Header of a PES packet with both times, access unit delimiter, and a clock reference with every other picture.
 const PICTURE_BYTES: u64 = 19 + 7 + 4;
-/// Parameter sets with a key picture, and its random access indicator.
-const KEY_BYTES: u64 = 200;
+/// The whole of a clock reference with the first, and its random access indicator.
+const FIRST_BYTES: u64 = 8;
 const FRAME_BYTES: u64 = 7;
 const PES_BYTES: u64 = 14 + 2;
 /// Least that two PES packets of sound in a row hold, halved; and longest that one lasts (`media::mpegts::mux`).
@@ -38,12 +38,12 @@ fn unfilled(units: u64) -> u64 {
     units.div_ceil(2) + (units * 4 / 3).isqrt()
 }
 
-/// Of a segment's pictures, with its tables and clock.
-pub(super) fn pictures(view: TrackView<'_>, segment: Option<&Segment>, micros: u64) -> u64 {
+/// Of a segment's pictures, with its tables and clock. `sets`: bytes of the parameter sets.
+pub(super) fn pictures(view: TrackView<'_>, segment: Option<&Segment>, micros: u64, sets: u64) -> u64 {
     let clocks = micros / CLOCK_MICROS + 1;
     let Some(segment) = segment else { return PACKET * (2 + clocks) };
     let (samples, fragments, bytes) = content(view, segment);
-    let payload = bytes + samples * PICTURE_BYTES + fragments * KEY_BYTES;
+    let payload = bytes + samples * PICTURE_BYTES + fragments * (FIRST_BYTES + sets);
     PACKET * (2 + payload.div_ceil(ROOM) + unfilled(samples) + PADDING + clocks.saturating_sub(samples))
 }
 
@@ -53,6 +53,12 @@ pub(super) fn sound(view: TrackView<'_>, segment: &Segment, micros: u64) -> u64 
     let bytes = bytes + samples * FRAME_BYTES;
     let packets = (bytes / SOUND_BYTES + micros / SOUND_MICROS + 1).min(samples);
     PACKET * ((bytes + packets * PES_BYTES).div_ceil(ROOM) + unfilled(packets) + PADDING)
+}
+
+/// Of a key frame by itself, whose packets fill a cycle of the continuity counter; of that many bytes in its track file.
+pub(super) fn key_frame(bytes: u32, sets: u64) -> u64 {
+    let payload = u64::from(bytes) + PICTURE_BYTES + FIRST_BYTES + sets;
+    PACKET * (2 + payload.div_ceil(ROOM).next_multiple_of(PADDING + 1))
 }
 
 /// Of a segment of packed audio.

@@ -1,14 +1,15 @@
 use proptest::prelude::*;
 
-use super::url::{Rendition, Resource};
+use super::url::Rendition;
 use super::*;
 use crate::base::{Piece, Ticks, Timescale};
 use crate::media::Sample;
 use crate::media::codec::make;
 use crate::media::feed::Event;
 use crate::media::fixture::{Fixture, audio, row, video};
-use crate::media::mpegts::{Demuxer, PackedAudio};
+use crate::media::mpegts::{Demuxer, PackedAudio, mux};
 use crate::package::Links;
+use crate::package::key_frame::key_frames;
 
 type Media = Vec<Vec<(Sample, Vec<u8>)>>;
 
@@ -55,7 +56,10 @@ fn film(video_groups: &[bool], audio_groups: &[bool], sizes: (usize, usize)) -> 
 /// Every segment that the playlist names, made.
 fn made(fixture: &Fixture, name: &str) -> Vec<Vec<u8>> {
     let presentation = fixture.presentation();
-    let playlist = media(&presentation, Rendition::parse(name).unwrap()).unwrap();
+    let playlist = match name.strip_suffix(".iframes") {
+        Some(track) => media_key_frames(&presentation.track(track).unwrap()).unwrap(),
+        None => media(&presentation, Rendition::parse(name).unwrap()).unwrap(),
+    };
     let mut is_gap = false;
     let mut all = Vec::new();
     for line in playlist.lines() {
@@ -68,12 +72,8 @@ fn made(fixture: &Fixture, name: &str) -> Vec<Vec<u8>> {
         }
         let version = presentation.version;
         let link = format!("{version}/{line}");
-        let (rendition, time) = match url::parse(&link) {
-            Some(Resource::Segment { rendition, time, .. }) => (rendition, time),
-            Some(Resource::Packed { track, time, .. }) => (Rendition::parse(track).unwrap(), time),
-            other => panic!("{line}: {other:?}"),
-        };
-        let plan = plan(&presentation, rendition, time).unwrap_or_else(|| panic!("{line}: nothing has that name"));
+        let resource = url::parse(&link).unwrap_or_else(|| panic!("{line} is no name"));
+        let plan = plan(&presentation, resource).unwrap_or_else(|| panic!("{line}: nothing has that name"));
         assert!(!plan.sources().is_empty(), "{line}");
         let (mut out, mut making) = (Vec::new(), plan.making().unwrap());
         while making.advance(&mut out) {}
@@ -124,6 +124,29 @@ proptest! {
         }
         let (heard, _) = payloads(events);
         prop_assert_eq!(heard, stored(&sounds(&audio_groups, sizes.1)));
+
+        // Each by itself, and one after the other.
+        let view = fixture.presentation().tracks[0];
+        let (mut together, mut found) = (Demuxer::default(), Vec::new());
+        let mut events = Vec::new();
+        for (segment, frame) in made(&fixture, "v1.iframes").iter().zip(key_frames(view)) {
+            let (mut alone, mut own) = (Demuxer::default(), Vec::new());
+            alone.push(segment, &mut own).unwrap();
+            alone.flush(&mut own).unwrap();
+            together.push(segment, &mut events).unwrap();
+            let time = own.iter().find_map(|event| match event {
+                Event::Sample { sample, .. } => Some(sample.decode_time.0 + i64::from(sample.composition_offset)),
+                _ => None,
+            });
+            prop_assert_eq!(time, Some(frame.time.0 * 90_000 / 12_800 + mux::OFFSET));
+            found.extend(payloads(own).0);
+            prop_assert!(segment.len() as u64 <= size::key_frame(frame.fragment.key_frame_size.get(), 24));
+        }
+        together.flush(&mut events).unwrap();
+        let groups = pictures(&video_groups, sizes.0);
+        let want: Vec<Vec<u8>> = groups.iter().filter_map(|group| Some(group.first()?.1.clone())).collect();
+        prop_assert_eq!(&found, &want);
+        prop_assert_eq!((together.losses(), payloads(events).0), (0, want));
     }
 
     /// Rows that no index has.
@@ -165,11 +188,14 @@ proptest! {
         let presentation = fixture.presentation();
         let _ = multivariant(&presentation, &Links::default());
         let times: Vec<Ticks> = presentation.tracks[0].segments().take(8).map(|segment| segment.time).collect();
-        for name in ["v1", "v1-a1", "a1"] {
+        let _ = media_key_frames(&presentation.tracks[0]);
+        for (name, extension) in [("v1", "ts"), ("v1-a1", "ts"), ("a1", "aac"), ("v1", "iframe.ts")] {
             let rendition = Rendition::parse(name).unwrap();
             let _ = media(&presentation, rendition);
             for &time in times.iter().chain(&[Ticks(time)]) {
-                if let Some(Ok(mut making)) = plan(&presentation, rendition, time).map(|plan| plan.making()) {
+                let link = format!("{}/{name}/{}.{extension}", presentation.version, time.0.max(0));
+                let resource = url::parse(&link).unwrap();
+                if let Some(Ok(mut making)) = plan(&presentation, resource).map(|plan| plan.making()) {
                     let mut out = Vec::new();
                     while making.advance(&mut out) {
                         out.clear();
@@ -223,6 +249,7 @@ fn what_is_not_carried_is_left_out() {
     let reason = refusal(&fixture("vp09.00.10.08", "opus").presentation());
     assert!(reason.ends_with("found v1 in vp09.00.10.08, a1 in opus"), "{reason}");
     let other = fixture("avc1.640028", "opus");
+    assert_eq!(media_key_frames(&fixture("av01.0.00M.08", "mp4a.40.2").presentation().tracks[0]), None);
     for name in ["a1", "v1-a1", "v1-v1", "v1-a9", "v9"] {
         assert_eq!(media(&other.presentation(), Rendition::parse(name).unwrap()), None, "{name}");
     }

@@ -13,6 +13,8 @@ pub enum Resource<'a> {
     Segment { version: &'a str, rendition: Rendition<'a>, time: Ticks },
     Packed { version: &'a str, track: &'a str, packing: Packing, time: Ticks },
     TextSegment { version: &'a str, track: &'a str, time: Ticks },
+    KeyFramePlaylist { version: &'a str, track: &'a str },
+    KeyFrame { version: &'a str, track: &'a str, time: Ticks },
 }
 
 /// What one media playlist is of: a track, or pictures and the sound that is in their segments.
@@ -42,9 +44,19 @@ impl<'a> Resource<'a> {
             Resource::MediaPlaylist { version, .. }
             | Resource::Segment { version, .. }
             | Resource::Packed { version, .. }
-            | Resource::TextSegment { version, .. } => Some(version),
+            | Resource::TextSegment { version, .. }
+            | Resource::KeyFramePlaylist { version, .. }
+            | Resource::KeyFrame { version, .. } => Some(version),
         }
     }
+}
+
+/// What key frames by themselves end with.
+const KEY_FRAME: &str = "iframe.ts";
+
+/// One track alone.
+fn whole(text: &str) -> Option<&str> {
+    Rendition::parse(text).filter(|rendition| rendition.sound.is_none()).map(|rendition| rendition.track)
 }
 
 /// `rest` is what follows `/vod/{asset}/ts/`; each thing has exactly one spelling.
@@ -54,6 +66,9 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
     };
     let version = name(version)?;
     let Some((stem, file)) = below.split_once('/') else {
+        if let Some(track) = below.strip_suffix(".iframes.m3u8") {
+            return Some(Resource::KeyFramePlaylist { version, track: whole(track)? });
+        }
         let rendition = Rendition::parse(below.strip_suffix(".m3u8")?)?;
         return Some(Resource::MediaPlaylist { version, rendition });
     };
@@ -66,8 +81,14 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
     let Rendition { track, sound: None, .. } = rendition else { return None };
     match extension {
         "vtt" => Some(Resource::TextSegment { version, track, time }),
+        KEY_FRAME => Some(Resource::KeyFrame { version, track, time }),
         _ => Some(Resource::Packed { version, track, packing: Packing::of_extension(extension)?, time }),
     }
+}
+
+/// Relative to the I-frame playlists.
+pub fn push_key_frame(out: &mut String, track: &str, time: Ticks) {
+    push_segment(out, Rendition { name: track, track, sound: None }, time, KEY_FRAME);
 }
 
 /// Relative to the media playlists.
@@ -97,6 +118,13 @@ mod tests {
             ("V/v1-a2/360360.ts", Some(Resource::Segment { version, rendition: both, time: Ticks(360_360) })),
             ("V/a2/7.aac", Some(Resource::Packed { version, track: "a2", packing: Packing::Aac, time: Ticks(7) })),
             ("V/a2/7.ec3", Some(Resource::Packed { version, track: "a2", packing: Packing::Eac3, time: Ticks(7) })),
+            ("V/v1.iframes.m3u8", Some(Resource::KeyFramePlaylist { version, track: "v1" })),
+            ("V/v1/60060.iframe.ts", Some(Resource::KeyFrame { version, track: "v1", time: Ticks(60_060) })),
+            ("V/v1-a2.iframes.m3u8", None),
+            ("V/v1-a2/7.iframe.ts", None),
+            ("V/v1/7.iframe.m4s", None),
+            ("V/v1/7.iframes.ts", None),
+            ("V/.iframes.m3u8", None),
             ("V/t1/4004.vtt", Some(Resource::TextSegment { version, track: "t1", time: Ticks(4_004) })),
             ("", None),
             ("index.mpd", None),
@@ -120,7 +148,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_never_panics_and_links_come_back(rest in ".{0,60}", ticks in 0..=i64::MAX, muxed in any::<bool>()) {
+        fn parsing_never_panics_and_links_come_back(
+            rest in "(0123456789abcdef/)?([av][0-9]-?){0,3}.{0,60}",
+            ticks in 0..=i64::MAX,
+            muxed in any::<bool>(),
+        ) {
             let _ = parse(&rest);
             let rendition = Rendition::parse(if muxed { "v1-a2" } else { "v1" }).unwrap();
             let mut link = String::from("0123456789abcdef/");

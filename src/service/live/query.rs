@@ -1,5 +1,6 @@
 //! What a request asks for in its query: directives of RFC 8216bis §6.2.5, and stretches of the past.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -61,7 +62,7 @@ impl<'q> Parameters<'q> {
     pub fn of(request: &Request<'q>) -> Parameters<'q> {
         let mut parameters = Parameters::default();
         for (name, value) in request.query.into_iter().flat_map(uri::parameters) {
-            if let Some(at) = NAMES.iter().position(|known| *known == name) {
+            if let Some(at) = NAMES.iter().position(|known| uri::is_named(name, known)) {
                 parameters.0[at] = match parameters.0[at] {
                     Given::Not => Given::Once(value),
                     _ => Given::Repeatedly,
@@ -72,10 +73,11 @@ impl<'q> Parameters<'q> {
     }
 
     /// Of two values one would be ignored, and caches keep the answers apart.
-    fn value(&self, at: usize) -> Result<Option<&'q str>, BadQuery> {
+    fn value(&self, at: usize) -> Result<Option<Cow<'q, str>>, BadQuery> {
         match self.0[at] {
             Given::Not => Ok(None),
-            Given::Once(value) => Ok(Some(value)),
+            // What cannot be decoded means nothing below.
+            Given::Once(value) => Ok(Some(uri::decode(value).unwrap_or(Cow::Borrowed(value)))),
             Given::Repeatedly => Err(BadQuery::Repeated { name: NAMES[at] }),
         }
     }
@@ -87,16 +89,16 @@ impl<'q> Parameters<'q> {
                 match text.parse::<u64>() {
                     // Far beyond anything there will be; more than that is refused as malformed.
                     Ok(number) if number < 1 << 51 => Ok(Some(number)),
-                    _ => Err(BadQuery::Number { name: NAMES[at], found: excerpt(text) }),
+                    _ => Err(BadQuery::Number { name: NAMES[at], found: excerpt(&text) }),
                 }
             }
-            Some(text) => Err(BadQuery::Number { name: NAMES[at], found: excerpt(text) }),
+            Some(text) => Err(BadQuery::Number { name: NAMES[at], found: excerpt(&text) }),
         };
         let (msn, part) = (number(MSN)?, number(PART)?);
         if msn.is_none() && part.is_some() {
             return Err(BadQuery::PartAlone);
         }
-        let skip = match self.value(SKIP)? {
+        let skip = match self.value(SKIP)?.as_deref() {
             None => false,
             Some("YES" | "v2") => true,
             Some(text) => return Err(BadQuery::Skip { found: excerpt(text) }),
@@ -108,9 +110,9 @@ impl<'q> Parameters<'q> {
     pub fn stretch(&self) -> Result<Stretch, BadQuery> {
         let time = |at: usize| match self.value(at)? {
             None => Ok(None),
-            Some(text) => match moment(text) {
+            Some(text) => match moment(&text) {
                 Some(time) => Ok(Some(time)),
-                None => Err(BadQuery::Time { name: NAMES[at], found: excerpt(text) }),
+                None => Err(BadQuery::Time { name: NAMES[at], found: excerpt(&text) }),
             },
         };
         let stretch = Stretch { start: time(START)?, end: time(END)? };
@@ -126,12 +128,11 @@ fn excerpt(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// What [`instant::read`] takes, to a millisecond, so that few URLs name the same stretch. A `+` may come as it is or escaped.
+/// What [`instant::read`] takes, to a millisecond, so that few URLs name the same stretch.
 fn moment(text: &str) -> Option<Duration> {
     const LEN_MAX: usize = 48;
     if text.len() > LEN_MAX {
         return None;
     }
-    let text = text.replace("%3A", ":").replace("%3a", ":").replace("%2B", "+").replace("%2b", "+");
-    instant::read(&text).and_then(|time| u64::try_from(time.as_millis()).ok()).map(Duration::from_millis)
+    instant::read(text).and_then(|time| u64::try_from(time.as_millis()).ok()).map(Duration::from_millis)
 }

@@ -41,9 +41,12 @@ impl Playback {
         if let Some(kept) = self.kept(request, key) {
             return kept;
         }
-        if key.text == Text::Smooth
-            && let Some(absent) = absent(source, mss::headers(&source.presentation()))
-        {
+        let needed = match key.text {
+            Text::Smooth => mss::headers(&source.presentation()),
+            Text::Transport => ts::headers(&source.presentation()),
+            _ => Vec::new(),
+        };
+        if let Some(absent) = absent(source, needed) {
             return Outcome::Read(absent);
         }
         let rendered = self.render(key, &selection, source);
@@ -114,6 +117,10 @@ impl Playback {
                 };
                 (Kind::Multivariant, HLS, text)
             }
+            Text::TransportKeyFrames => {
+                let view = presentation.track(key.track)?;
+                (Kind::MediaPlaylist, HLS, ts::media_key_frames(&view)?)
+            }
             Text::TransportMedia => {
                 let text = ts::media(&presentation, Rendition::parse(key.track)?)?;
                 (Kind::MediaPlaylist, HLS, text)
@@ -173,6 +180,7 @@ pub(super) enum Text {
     Media,
     Transport,
     TransportMedia,
+    TransportKeyFrames,
     SingleHls,
     SingleDash,
     SingleMedia,
@@ -196,6 +204,7 @@ impl Text {
             Text::Thumbnails => "-thumbnails",
             Text::Transport => "-transport",
             Text::TransportMedia => "-ts",
+            Text::TransportKeyFrames => "-ts-iframes",
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::base::{Ticks, Timescale};
 use crate::media::Sample;
 use crate::media::codec::{self, Description};
 use crate::media::feed::{self, Format};
+use crate::media::isobmff::Edit;
 use crate::media::isobmff::write::{self, Header};
-use crate::media::isobmff::{Edit, Matrix};
 use crate::media::track::{Details, Kind};
 
 pub struct Spool {
@@ -56,19 +56,7 @@ impl Spool {
     pub fn create(directory: &Path, name: String, format: Format) -> Result<Spool, Error> {
         let failed = |source| Error::Write { directory: directory.to_owned(), source };
         let mut file = nameless(directory).map_err(failed)?;
-        let header = write::header(&Header {
-            timescale: format.timescale,
-            sample_entry: &format.sample_entry,
-            kind: format.kind,
-            language: "und",
-            name: None,
-            media_start: 0,
-            width: 0,
-            height: 0,
-            matrix: Matrix::default(),
-            default_duration: 0,
-            fragment_duration_hint: None,
-        });
+        let header = write::header(&Header::new(format.kind, format.timescale, &format.sample_entry, "und"));
         file.write_all(&header).map_err(failed)?;
         Ok(Spool {
             name,

@@ -48,6 +48,10 @@ pub enum Error {
     Failed { ended: String, reason: String },
     #[error("thumbnails: ffmpeg did nothing for five minutes")]
     Stalled,
+    #[error("thumbnails: ffmpeg did not say within half a minute which filters it has")]
+    Silent,
+    #[error("thumbnails: ffmpeg closed its output and did not end within ten seconds")]
+    Lingers,
     #[error("thumbnails: ffmpeg writes no JPEG: {0}")]
     Output(jpeg::Error),
     #[error("thumbnails: ffmpeg stopped in the middle of a sheet")]

@@ -43,6 +43,25 @@ pub struct Header<'a> {
     pub fragment_duration_hint: Option<u64>,
 }
 
+impl<'a> Header<'a> {
+    /// Of a track of which no more is said: no size, no name, no priming, and fragments say how long their samples are.
+    pub fn new(kind: Kind, timescale: Timescale, sample_entry: &'a [u8], language: &'a str) -> Header<'a> {
+        Header {
+            timescale,
+            sample_entry,
+            kind,
+            language,
+            name: None,
+            media_start: 0,
+            width: 0,
+            height: 0,
+            matrix: Matrix::default(),
+            default_duration: 0,
+            fragment_duration_hint: None,
+        }
+    }
+}
+
 /// `ftyp` and `moov` of a track file.
 pub fn header(header: &Header<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024 + header.sample_entry.len());

@@ -3,6 +3,7 @@
 //! What is kept is what [`super::read`] reads: words, lines, bold, italics, underline, WebVTT's colours, languages, and whether a
 //! cue stands at the top, in the middle or at the bottom, and to which side.
 
+use crate::base::limits::SEGMENT_TEXT_BYTES_MAX;
 use crate::base::xml::escaped;
 use crate::media::webvtt::{Said, write_timestamp};
 
@@ -23,7 +24,8 @@ const HEAD: &str = concat!(
     "</layout></head>"
 );
 
-/// `language` is a tag of BCP 47, or `und`.
+/// `language` is a tag of BCP 47, or `und`. Cues with which the document would become larger than [`SEGMENT_TEXT_BYTES_MAX`] are
+/// left out: markup is up to ten times as long here.
 pub fn document<'a>(language: &str, lines: impl Iterator<Item = Line<'a>>) -> String {
     let language = if language == "und" { "" } else { language };
     let mut out = String::with_capacity(1_024);
@@ -35,13 +37,20 @@ pub fn document<'a>(language: &str, lines: impl Iterator<Item = Line<'a>>) -> St
     out.push_str(HEAD);
     out.push_str("\n<body style=\"s\"><div>");
     for line in lines {
-        push_line(&mut out, &line);
+        let at = out.len();
+        if push_line(&mut out, &line).is_none() {
+            out.truncate(at);
+        }
     }
     out.push_str("</div></body>\n</tt>\n");
     out
 }
 
-fn push_line(out: &mut String, line: &Line<'_>) {
+/// `None`: too much, of which some is written.
+fn push_line(out: &mut String, line: &Line<'_>) -> Option<()> {
+    if out.len() + line.said.text.len() > SEGMENT_TEXT_BYTES_MAX {
+        return None;
+    }
     out.push_str("\n<p begin=\"");
     write_timestamp(out, line.start);
     out.push_str("\" end=\"");
@@ -53,17 +62,19 @@ fn push_line(out: &mut String, line: &Line<'_>) {
         out.extend(["\" tts:textAlign=\"", align]);
     }
     out.push_str("\">");
-    push_text(out, line.said.text);
+    push_text(out, line.said.text)?;
     out.push_str("</p>");
+    (out.len() <= SEGMENT_TEXT_BYTES_MAX).then_some(())
 }
 
 /// `line:0`, `line:-1`, `line:84.5%,end` (WebVTT §4.4): numbers count lines, from the bottom where they are negative.
 fn region(line: &str) -> &'static str {
+    const LINES: f64 = 15.0;
     let place = line.split(',').next().unwrap_or_default();
     let share = match place.strip_suffix('%') {
         Some(percent) => percent.parse::<f64>().ok(),
-        // About 15 lines are a picture's height.
-        None => place.parse::<f64>().ok().map(|number| if number < 0.0 { 100.0 } else { number * 100.0 / 15.0 }),
+        // About 15 lines are a picture's height; -1 is the last one.
+        None => place.parse::<f64>().ok().map(|line| (if line < 0.0 { LINES + line } else { line }) * 100.0 / LINES),
     };
     match share {
         Some(share) if share < 34.0 => "top",
@@ -75,10 +86,13 @@ fn region(line: &str) -> &'static str {
 /// Tags that are open at once; more are left out.
 const DEPTH_MAX: usize = 16;
 
-/// Cue text (WebVTT §6.4) as the content of `p`: always well-formed.
-fn push_text(out: &mut String, text: &str) {
+/// Cue text (WebVTT §6.4) as the content of `p`: always well-formed. `None`: too much, of which some is written.
+fn push_text(out: &mut String, text: &str) -> Option<()> {
     let (mut open, mut rest): (Vec<&str>, &str) = (Vec::new(), text);
     while let Some(first) = rest.chars().next() {
+        if out.len() > SEGMENT_TEXT_BYTES_MAX {
+            return None;
+        }
         match first {
             '<' => {
                 // One that does not end takes all the rest.
@@ -103,6 +117,7 @@ fn push_text(out: &mut String, text: &str) {
         }
     }
     open.iter().for_each(|_| out.push_str("</span>"));
+    Some(())
 }
 
 fn push_tag<'a>(out: &mut String, tag: &'a str, open: &mut Vec<&'a str>) {
@@ -174,8 +189,26 @@ mod tests {
 
     fn text(text: &str) -> String {
         let mut out = String::new();
-        push_text(&mut out, text);
+        push_text(&mut out, text).unwrap();
         out
+    }
+
+    /// As many as can be in a segment, of what becomes longest: what does not fit is left out whole, and what does is said.
+    #[test]
+    fn a_document_is_bounded() {
+        let (long, short) = ("<b>".repeat(4_000), "<i>x</i>'".to_owned());
+        let huge = "&#39;".repeat(SEGMENT_TEXT_BYTES_MAX);
+        let texts: Vec<&str> =
+            [huge.as_str()].into_iter().chain([long.as_str(), &short].into_iter().cycle().take(4_095)).collect();
+        let lines = (0..).zip(&texts).map(|(at, text)| Line {
+            start: at,
+            end: at + 1,
+            said: Said { identifier: None, settings: "", text },
+        });
+        let document = document("en", lines);
+        assert!(document.len() < SEGMENT_TEXT_BYTES_MAX + 1_000, "{}", document.len());
+        let read = super::super::read(&document).unwrap();
+        assert!(read.words.len() > 100, "{}", read.words.len());
     }
 
     #[test]
@@ -201,6 +234,12 @@ mod tests {
         for (line, want) in [
             ("0", "top"),
             ("-1", "bottom"),
+            ("-4", "bottom"),
+            ("-5", "middle"),
+            ("-9", "middle"),
+            ("-10", "top"),
+            ("-15", "top"),
+            ("-99,end", "top"),
             ("7", "middle"),
             ("14", "bottom"),
             ("5%,start", "top"),

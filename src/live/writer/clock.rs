@@ -1,0 +1,85 @@
+//! The clock that a channel goes by, and the discontinuities where it was set anew or a track's format changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ChannelWriter;
+use crate::live::session::SILENCE;
+use crate::live::timeline::{Anchor, Known, Nanos};
+use crate::live::track::TrackWriter;
+
+impl ChannelWriter {
+    /// The publisher's clock begins at `time`. `before` is the anchor that the track went by until now.
+    pub(super) fn set_clock(&mut self, name: &Arc<str>, time: Nanos, before: Option<Anchor>, now: Duration) {
+        let Some(track) = self.tracks.get(name) else { return };
+        let configured = self.options.anchor.map(Anchor::of);
+        let channel_end = self.tracks.values().filter_map(TrackWriter::end).max();
+        let was = self.anchor;
+        let goes_on = |other: &&TrackWriter| now.saturating_sub(other.heard) <= SILENCE;
+        let others = self.tracks.values().filter(|other| other.id != track.id && other.anchor().is_some());
+        let is_in_use = was
+            .is_some_and(|was| before == Some(was) || others.filter(goes_on).any(|other| other.anchor() == Some(was)));
+        let known = match was {
+            None => Known::None,
+            Some(was) if is_in_use => Known::InUse(was),
+            Some(was) => Known::Old(was),
+        };
+        let anchor = Anchor::choose(time, now, known, configured, track.end(), channel_end);
+        let mut owner = None;
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.anchor_at(anchor);
+            owner = Some(track.owner);
+        }
+        if was != Some(anchor) {
+            self.anchor = Some(anchor);
+            self.is_state_new = true;
+            if was.is_some() {
+                self.counts.jumps += 1;
+                self.break_up();
+            }
+        }
+        let early = owner.and_then(|owner| Some((owner, std::mem::take(&mut self.sessions.get_mut(&owner)?.early))));
+        if let Some((owner, early)) = early {
+            early.into_iter().for_each(|marker| self.marker(owner, marker, now));
+        }
+    }
+
+    /// From the next segment that no track has begun, a discontinuity more. Returns its number.
+    fn break_up(&mut self) -> Option<u64> {
+        self.grid?;
+        let from = self.tracks.values().filter_map(|track| track.segmenter.as_ref()).map(|s| s.unbegun()).max()?;
+        match self.discontinuities.last_mut() {
+            // Nothing was published since: it is the same one.
+            Some((last, _)) if *last >= from => return Some(*last),
+            last => {
+                let count = last.map_or(0, |(_, count)| *count) + 1;
+                self.discontinuities.push((from, count));
+            }
+        }
+        // Far below what a window holds, segments say themselves how many there were.
+        if self.discontinuities.len() > DISCONTINUITIES_KEPT {
+            self.discontinuities.remove(0);
+        }
+        self.save_first();
+        Some(from)
+    }
+
+    pub(super) fn break_up_at(&mut self, from: u64) -> u64 {
+        match self.discontinuities.last() {
+            Some(&(last, _)) if last >= from => last,
+            last => {
+                let count = last.map_or(0, |(_, count)| *count) + 1;
+                self.discontinuities.push((from, count));
+                self.save_first();
+                from
+            }
+        }
+    }
+
+    pub(super) fn discontinuities_at(&self, number: u64) -> u32 {
+        let at = self.discontinuities.partition_point(|(from, _)| *from <= number);
+        at.checked_sub(1).map_or(0, |at| self.discontinuities[at].1)
+    }
+}
+
+const DISCONTINUITIES_KEPT: usize = 1_000;
