@@ -174,6 +174,74 @@ class Pushed:
             time.sleep(0.1)
 
 
+class Cmaf:
+    """CMAF ingest of one track in one long request, which breaks off where the block ends."""
+
+    def __init__(self, port, channel, key, header, user="encoder", name="video.cmfv"):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        credentials = base64.b64encode(f"{user}:{key}".encode()).decode()
+        self.socket.sendall(request_head(f"/ingest/{channel}/{name}", [
+            ("Authorization", f"Basic {credentials}"), ("Transfer-Encoding", "chunked")], "POST"))
+        self.send(header)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def play(self, chunked, start, end, shift=lambda second: 0, speed=4.0, short=False):
+        """Chunks of a stretch, in seconds, faster than they last. `shift` says by how many seconds each is moved; None leaves
+        it out. With `short`, times are 32 bits, and start over."""
+        begun = time.monotonic()
+        for chunk in chunked.chunks:
+            ticks = decode_time(chunk)
+            second = ticks / chunked.timescale
+            if not start - 1e-6 <= second < end - 1e-6:
+                continue
+            ahead = (second - start) / speed - (time.monotonic() - begun)
+            if ahead > 0:
+                time.sleep(ahead)
+            moved = shift(second)
+            if moved is not None:
+                self.send(retimed(chunk, ticks + round(moved * chunked.timescale), short))
+
+
+class Chunked:
+    """A CMAF track that ffmpeg makes, in chunks of 200 ms with a key frame each second."""
+
+    def __init__(self, path, size="320x180", seconds=16):
+        ffmpeg(*pictures(size, seconds=seconds), "-an", "-f", "mp4", "-movflags", "cmaf+empty_moov+default_base_moof",
+               "-frag_duration", "200000", path)
+        self.header, self.chunks = fragments(path)
+        at = self.header.index(b"mdhd")
+        self.timescale = int.from_bytes(self.header[at + 16:at + 20], "big")
+
+
+def decode_time(chunk):
+    """Of `tfdt`, as ffmpeg writes it: 64 bits."""
+    at = chunk.index(b"tfdt")
+    return int.from_bytes(chunk[at + 8:at + 16], "big")
+
+
+def retimed(chunk, ticks, short=False):
+    """A chunk of one track with another decode time; in 32 bits if it is to be `short`, and everything behind it 4 bytes before."""
+    at = chunk.index(b"tfdt")
+    if not short:
+        return chunk[:at + 8] + (ticks % 2 ** 64).to_bytes(8, "big") + chunk[at + 16:]
+    out = bytearray(chunk[:at + 4] + bytes(4) + (ticks % 2 ** 32).to_bytes(4, "big") + chunk[at + 16:])
+    for name in (b"tfdt", b"traf", b"moof"):
+        place = out.index(name)
+        out[place - 4:place] = (int.from_bytes(out[place - 4:place], "big") - 4).to_bytes(4, "big")
+    place = out.index(b"trun") + 12
+    out[place:place + 4] = (int.from_bytes(out[place:place + 4], "big") - 4).to_bytes(4, "big")
+    return bytes(out)
+
+
 def fragments(path):
     """(header, fragments) of a fragmented MP4 file: what CMAF ingest sends."""
     data, at, header, found, fragment = path.read_bytes(), 0, b"", [], b""

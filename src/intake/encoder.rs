@@ -193,6 +193,16 @@ impl Drop for Upload {
 impl Encoder {
     /// Gives the channel what the publisher has made of the bytes so far.
     async fn pass_on(&self, state: &mut State) -> Result<u64, Refusal> {
+        let passed = self.pass_on_all(state).await;
+        // Who is refused does not begin again with what is left of it: where publishers are taken over from, it would take
+        // the channel back from the one that was let in.
+        if passed.is_err() {
+            while state.publisher.poll().is_some() {}
+        }
+        passed
+    }
+
+    async fn pass_on_all(&self, state: &mut State) -> Result<u64, Refusal> {
         let mut samples = 0;
         while let Some((name, event)) = state.publisher.poll() {
             samples += u64::from(matches!(event, Event::Sample { .. }));
