@@ -103,9 +103,10 @@ def nal_types(payload, codec):
     return [payload[at] & 31 if codec == "h264" else payload[at] >> 1 & 63 for at in starts if at < len(payload)]
 
 
-def check_transport(segments, what, independent=True):
-    """`segments`: (uri, seconds, bytes) of a whole playlist without gaps. Returns how many pictures and PES packets of sound
-    there are."""
+def check_transport(segments, what, independent=True, origin=OFFSET, early=180):
+    """`segments`: (uri, seconds, bytes) of a whole playlist without gaps; `origin`: where its time stamps begin;
+    `early`: by how many ticks a track may begin before its segment. Returns how many pictures and PES packets of sound there
+    are."""
     counters, clock, last, pictures, sounds, begin = {}, None, {}, 0, 0, 0.0
     for uri, seconds, data in segments:
         segment = Segment(uri, data)
@@ -150,10 +151,10 @@ def check_transport(segments, what, independent=True):
         # Segments begin where the playlist has them, pictures and sound within a frame of each other: of 2048 samples at
         # 44.1 kHz at most, and priming at the start.
         for kind, first in starts.items():
-            late = later(OFFSET + round(begin * 90_000), first)
-            check((-14_000 if begin == 0 else -180) <= late, f"{uri}: {kind} begins {-late} ticks before the segment")
+            late = later(origin + round(begin * 90_000), first)
+            check((-14_000 if begin == 0 else -early) <= late, f"{uri}: {kind} begins {-late} ticks before the segment")
         pair = sorted(starts.values())
-        if len(pair) == 2 and begin > 0 and all(abs(later(OFFSET + round(begin * 90_000), first)) < 90_000 for first in pair):
+        if len(pair) == 2 and begin > 0 and all(abs(later(origin + round(begin * 90_000), first)) < 90_000 for first in pair):
             check(later(pair[0], pair[1]) <= 4_400, f"{uri}: pictures and sound begin {later(pair[0], pair[1])} ticks apart")
         begin += seconds
     return pictures, sounds
