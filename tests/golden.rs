@@ -120,6 +120,15 @@ fn check_live(name: &str, channel: &Channel, stretch: Stretch) {
             manifests.push((format!("{}.m3u8{query}", live.track.id), text));
         }
     }
+    manifests.extend(ts::live_multivariant(&broadcast, stretch).map(|text| ("ts/index.m3u8".to_owned(), text)));
+    for (name, track, sound) in [("v1.a1", "v1", Some("a1")), ("a1", "a1", None), ("t1", "t1", None)] {
+        let rendition = ts::url::Rendition { name, track, sound };
+        let Some(tracks) = ts::LiveTracks::of(&broadcast, rendition) else { continue };
+        let which = ts::LiveMedia { stretch, is_whole: true, cues: true };
+        let text = ts::live_media(&broadcast, rendition, tracks, &which);
+        rules::check(&text).unwrap_or_else(|wrong| panic!("ts/{name}: {wrong}"));
+        manifests.push((format!("ts/{name}.m3u8"), text));
+    }
     compare(name, &manifests);
 }
 

@@ -90,9 +90,10 @@ def stamp(data):
     return (data[0] >> 1 & 7) << 30 | data[1] << 22 | data[2] >> 1 << 15 | data[3] << 7 | data[4] >> 1
 
 
-def stamp_of(seconds):
+def stamp_of(seconds, origin=OFFSET):
     """Of a presentation time."""
-    return (OFFSET + round(seconds * 90_000)) % WRAP
+    return (origin + round(seconds * 90_000)) % WRAP
+
 
 
 def crc(data):
@@ -114,9 +115,10 @@ def nal_types(payload, codec):
     return [payload[at] & 31 if codec == "h264" else payload[at] >> 1 & 63 for at in starts if at < len(payload)]
 
 
-def check_transport(segments, what, independent=True, holes=False, begin=0.0):
+def check_transport(segments, what, independent=True, holes=False, begin=0.0, origin=OFFSET, early=180):
     """`segments`: (uri, seconds, bytes) of a whole playlist without gaps, from presentation time `begin` on. `holes`: the source
-    has stretches without sound or pictures. Returns how many pictures and PES packets of sound there are."""
+    has stretches without sound or pictures; `origin`: the time stamp of presentation time 0; `early`: by how many ticks a track may
+    begin before its segment. Returns how many pictures and PES packets of sound there are."""
     counters, clock, last, pictures, sounds, tables = {}, None, {}, 0, 0, None
     hearing, borders = Continuous(holes), []
     for uri, seconds, data in segments:
@@ -161,10 +163,10 @@ def check_transport(segments, what, independent=True, holes=False, begin=0.0):
                 check(not codec or stream.units[0].random_access or not independent, f"{uri}: no random access at its start")
         # Segments begin where the playlist has them, pictures and sound within a frame of each other, with priming at the start.
         for kind, first in starts.items():
-            late = later(stamp_of(begin), first)
-            check((-14_000 if begin == 0 else -180) <= late, f"{uri}: {kind} begins {-late} ticks before the segment")
+            late = later(stamp_of(begin, origin), first)
+            check((-14_000 if begin == 0 else -early) <= late, f"{uri}: {kind} begins {-late} ticks before the segment")
         pair = sorted(starts.values())
-        near = [abs(later(stamp_of(begin), first)) < 90_000 for first in pair]
+        near = [abs(later(stamp_of(begin, origin), first)) < 90_000 for first in pair]
         if len(pair) == 2 and begin > 0 and all(near):
             check(later(pair[0], pair[1]) <= hearing.frame, f"{uri}: pictures and sound begin {later(pair[0], pair[1])} ticks apart")
         begin += seconds

@@ -200,6 +200,19 @@ impl Snapshot {
         Some(Extent { file: file.opened.media.clone(), offset: 0, len: file.init_size })
     }
 
+    /// The initialisation segment of the file that holds a segment, or would.
+    pub fn header(&self, track: &str, number: u64) -> Option<Extent> {
+        let track = self.track(track)?;
+        let file = match track.of_tail(number) {
+            Some((_, place)) => &place.file,
+            None => {
+                let begun = track.files.partition_point(|file| file.first <= number);
+                track.files.get(begun.saturating_sub(1))?
+            }
+        };
+        Some(Extent { file: file.opened.media.clone(), offset: 0, len: file.init_size })
+    }
+
     pub fn segment(&self, track: &str, number: u64) -> Located {
         let Some(track) = self.track(track) else { return Located::Missing };
         // What has left the window stays available for as long as its file does.

@@ -8,6 +8,8 @@ use super::fixture::{Channel, FIRST};
 use super::hls::rules::{self, Checked};
 use super::hls::{self, Live};
 use super::live_url::Stretch;
+use super::ts;
+use super::ts::url::Rendition;
 use crate::media::broadcast::{Bitrate, Mark, State};
 use crate::media::feed::Message;
 
@@ -38,6 +40,51 @@ fn a_channel_that_grows_keeps_every_rule() {
                     let kept = before.as_ref().map(|before| rules::check_update(before, after));
                     assert_eq!(kept.unwrap_or(Ok(())), Ok(()), "{segments} {parts} {part:?}");
                     assert_eq!(rules::check_beside(&now[0], after), Ok(()), "{segments} {parts}");
+                }
+                before = now.into_iter().map(Some).collect();
+            }
+        }
+    }
+}
+
+/// The same numbers, times and discontinuities as the playlists beside them, in any state of the window.
+#[test]
+fn transport_streams_of_a_channel_that_grows_keep_every_rule() {
+    for part in [PART, None] {
+        let mut before: Vec<Option<Checked>> = vec![None; 4];
+        for segments in 1..30 {
+            for parts in [0, 1, 4] {
+                let mut channel = Channel::news(segments, parts, part);
+                channel.remove(2, FIRST + 9);
+                // Of pictures too: nothing is left there.
+                channel.remove(0, FIRST + 12);
+                channel.remove(2, FIRST + 12);
+                channel.change(FIRST + 17);
+                channel.first = FIRST + segments.saturating_sub(20);
+                let broadcast = channel.broadcast();
+                let now: Vec<Checked> = ["v1.a1", "v2", "v2.a1", "a1"]
+                    .into_iter()
+                    .map(|name| {
+                        let rendition = match name.split_once('.') {
+                            Some((track, sound)) => Rendition { name, track, sound: Some(sound) },
+                            None => Rendition { name, track: name, sound: None },
+                        };
+                        let tracks = ts::LiveTracks::of(&broadcast, rendition).expect("it is carried");
+                        let text = ts::live_media(&broadcast, rendition, tracks, &ts::LiveMedia::default());
+                        rules::check(&text).unwrap_or_else(|wrong| panic!("{wrong}"))
+                    })
+                    .collect();
+                for (before, after) in before.iter().zip(&now) {
+                    let kept = before.as_ref().map(|before| rules::check_update(before, after));
+                    assert_eq!(kept.unwrap_or(Ok(())), Ok(()), "{segments} {parts} {part:?}");
+                    assert_eq!(rules::check_beside(&now[0], after), Ok(()), "{segments} {parts}");
+                }
+                let stored = checked(&channel, 0, &Live::default());
+                assert_eq!(now[0].segments.len(), stored.segments.len(), "{segments} {parts}");
+                for (number, (made, stored)) in (channel.first..).zip(now[0].segments.iter().zip(&stored.segments)) {
+                    assert_eq!((made.duration, made.discontinuities), (stored.duration, stored.discontinuities));
+                    // Sound alone is something: what is a gap beside it is none where it is muxed in.
+                    assert_eq!(made.is_gap, number == FIRST + 12, "{number}");
                 }
                 before = now.into_iter().map(Some).collect();
             }

@@ -104,6 +104,20 @@ pub(super) fn discontinuities(broadcast: &Broadcast<'_>, number: u64) -> u32 {
     })
 }
 
+/// What all renditions of a stretch say of where an entry begins that begins at `start`, in microseconds.
+///
+/// Sound may begin a part of a frame beside the picture: Shaka Player moves each rendition by its date after it has cut all to
+/// one length, and where dates differ by a millisecond it waits at the end for what it moved away. For the same reason a
+/// stretch has no dates but where it begins or breaks.
+pub(super) fn together(broadcast: &Broadcast<'_>, number: u64, start: u64) -> u64 {
+    // Tracks are in an order of their own, video first.
+    let mut segments = broadcast.tracks.iter().filter_map(|live| {
+        let segment = live.segments(number).next().filter(|segment| segment.number == number)?;
+        Some(micros(segment.time, live.track.timescale))
+    });
+    segments.find(|other| other.abs_diff(start) < TOGETHER).unwrap_or(start)
+}
+
 /// The last segment below a number.
 pub(super) fn last_before<'a>(live: &BroadcastTrack<'a>, number: u64) -> Option<SegmentView<'a>> {
     let of_tail = live.tail.iter().rev().map(|segment| segment.number).find(|&before| before < number);

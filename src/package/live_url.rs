@@ -10,6 +10,7 @@
 //! | `{track}/{init}.mp4` | CMAF header, by a hash of its bytes |
 //! | `{track}/{number}.m4s` | CMAF segment, by slot number |
 //! | `{track}/{number}.{part}.m4s` | CMAF chunk (an HLS part), counted from 0 within the segment |
+//! | `ts/…` | HLS with MPEG-TS segments: [`ts::live_url`] |
 //! | `{track}/{number}.vtt`, `{track}/{number}.{part}.vtt` | the same of a track of WebVTT, as WebVTT |
 //!
 //! Manifests and media playlists take `?start=…&end=…`: a [`Stretch`].
@@ -17,12 +18,15 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::ts;
+
 /// What a path below `/live/{channel}/` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
     Multivariant,
     Mpd,
     Time,
+    Transport(ts::live_url::Resource<'a>),
     MediaPlaylist { track: &'a str },
     Init { track: &'a str, init: &'a str },
     Segment { track: &'a str, number: u64 },
@@ -45,6 +49,10 @@ const NAME_BYTES_MAX: usize = 32;
 /// `rest` is what follows `/live/{channel}/`. `None`: nothing has that name. Each thing has exactly one spelling, so that a
 /// cache holds one copy of it.
 pub fn parse(rest: &str) -> Option<Resource<'_>> {
+    // A track may be called so too: its files end otherwise.
+    if let Some(resource) = rest.strip_prefix("ts/").and_then(ts::live_url::parse) {
+        return Some(Resource::Transport(resource));
+    }
     let Some((track, file)) = rest.split_once('/') else {
         return match rest {
             "index.m3u8" => Some(Resource::Multivariant),
@@ -71,13 +79,13 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
     }
 }
 
-fn name(text: &str) -> Option<&str> {
+pub(super) fn name(text: &str) -> Option<&str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     ((1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)).then_some(text)
 }
 
 /// Canonical decimal, at most `i64::MAX`.
-fn decimal(text: &str) -> Option<u64> {
+pub(super) fn decimal(text: &str) -> Option<u64> {
     let canonical = text == "0" || !text.starts_with('0');
     let digits = canonical && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten().filter(|&number| i64::try_from(number).is_ok())
@@ -184,6 +192,9 @@ mod tests {
             ("v1/9223372036854775807.m4s", Some(Resource::Segment { track, number: i64::MAX as u64 })),
             ("t1/7.vtt", Some(Resource::TextSegment { track: "t1", number: 7 })),
             ("t1/7.12.vtt", Some(Resource::TextPart { track: "t1", number: 7, part: 12 })),
+            ("ts/index.m3u8", Some(Resource::Transport(ts::live_url::Resource::Multivariant))),
+            ("ts/7.m4s", Some(Resource::Segment { track: "ts", number: 7 })),
+            ("ts/v1/7.m4s", None),
             ("t1/7.12.mp4", None),
             ("t1/07.vtt", None),
             ("t1/7", None),

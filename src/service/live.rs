@@ -12,6 +12,7 @@ mod kept;
 mod query;
 mod source;
 mod text;
+mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,7 @@ use kept::{Kept, Key, KeyRef, Text, Version, Weight};
 pub use query::BadQuery;
 use query::{Directives, Parameters};
 pub use source::Source;
+pub use transport::Wanted;
 
 const HLS: &str = "application/vnd.apple.mpegurl";
 const DASH: &str = "application/dash+xml";
@@ -45,12 +47,16 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const PATIENCE_TARGETS: u32 = 3;
 /// In target durations: what was waited for has a URL of its own that is never asked for again.
 const BLOCKED_AGE_TARGETS: u64 = 6;
+/// Channels of which it is remembered that a format does not carry them.
+const REFUSED_MAX: usize = 1_024;
 /// In slots: how far ahead of the last segment a request may name (§6.2.5.2).
 const AHEAD_SEGMENTS: u64 = 2;
 
 /// Answers what lies below `/live/{channel}/`, and keeps what it rendered.
 pub struct Live {
     manifests: Cache<Key, Kept, Weight>,
+    /// Those that there are none of, which was logged.
+    refused: Cache<Key, ()>,
     /// To who waited for a part or segment in vain: it was left out.
     missing: Response,
     /// To who waited for a playlist in vain (§6.2.5.2).
@@ -66,6 +72,8 @@ pub enum Outcome {
     Compress(Arc<Manifest>),
     /// What it would be made of is not in memory.
     Read(Vec<Extent>),
+    /// It has to be made of what is stored, if it has not been.
+    Make(Box<Wanted>),
 }
 
 impl Live {
@@ -82,6 +90,7 @@ impl Live {
         let reason = "what the playlist is to contain did not come in time";
         Live {
             manifests: Cache::with_options(cache, Weight, Default::default(), Default::default()),
+            refused: Cache::new(REFUSED_MAX),
             missing,
             late: Response::error(Status::SERVICE_UNAVAILABLE, reason, NO_STORE_FIELD),
         }
@@ -101,6 +110,7 @@ impl Live {
             Resource::Multivariant => self.manifest(request, channel, snapshot, Text::Hls),
             Resource::Mpd => self.manifest(request, channel, snapshot, Text::Dash),
             Resource::MediaPlaylist { track } => self.media_playlist(request, channel, snapshot, track),
+            Resource::Transport(resource) => self.transport(request, channel, snapshot, resource),
             Resource::Init { track, init } => Ok(self::init(request, snapshot, track, init)),
             Resource::Segment { track, number } => {
                 let etag = format_args!("{track}-{number}");

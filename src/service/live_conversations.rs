@@ -94,6 +94,10 @@ impl Source for Snapshot {
         (name == format!("{track}-00")).then_some(Extent { file, offset: 0, len })
     }
 
+    fn header(&self, track: &str, _: u64) -> Option<Extent> {
+        self.init(track, &format!("{track}-00"))
+    }
+
     fn segment(&self, track: &str, number: u64) -> Located {
         match self.channel.tracks.iter().find(|owned| owned.track.id == track) {
             Some(_) if number < self.channel.next && number >= self.channel.first => match &self.text {
@@ -191,6 +195,7 @@ fn name(outcome: &Outcome) -> String {
         }
         Outcome::Compress(_) => "compress".into(),
         Outcome::Read(_) => "read".into(),
+        Outcome::Make(wanted) => format!("make {}", wanted.key.split(' ').next().unwrap_or_default()),
     }
 }
 
@@ -309,6 +314,55 @@ fn segments_and_parts() {
     assert!(bytes.ends_with(b"\0\0\0\x08mdat"), "{bytes:?}");
     // Of what grows there are no ranges.
     assert_eq!(name(&origin.ask(&format!("v1/{}.m4s", FIRST + 10), "Range: bytes=0-9\r\n")), "follow");
+}
+
+/// What cannot be read is not made of, and no cache keeps that.
+#[test]
+fn transport_streams() {
+    let made = |name: &str, number: u64| {
+        format!("make live/news/{name}/{}.{}", FIRST + number, &"aacts"[if name == "a1" { 0..3 } else { 3..5 }])
+    };
+    for (mapped, path, want) in [
+        (true, "ts/index.m3u8", "200".to_owned()),
+        (true, "ts/v1.a1.m3u8", "200".to_owned()),
+        (true, "ts/v2.m3u8", "200".to_owned()),
+        (true, "ts/a1.m3u8", "200".to_owned()),
+        (true, "ts/a1.v1.m3u8", "missing".to_owned()),
+        (true, "ts/v1.v2.m3u8", "missing".to_owned()),
+        (true, "ts/v1.a9.m3u8", "missing".to_owned()),
+        (true, "ts/v1.a1/{9}.ts", made("v1.a1", 9)),
+        (true, "ts/v2/{9}.ts", made("v2", 9)),
+        (true, "ts/a1/{9}.aac", made("a1", 9)),
+        (true, "ts/a1/{9}.ac3", "missing".to_owned()),
+        (true, "ts/a1/{9}.ts", "missing".to_owned()),
+        (true, "ts/v1.a1/{10}.ts", "wait 11.0 6s 404".to_owned()),
+        (true, "ts/v1.a1/{11}.ts", "wait 11.1 6s 404".to_owned()),
+        (true, "ts/v1.a1/{12}.ts", "missing".to_owned()),
+        (true, "ts/v1.a1/1.ts", "missing".to_owned()),
+        (false, "ts/v1.a1/{9}.ts", "503".to_owned()),
+    ] {
+        let mut origin = Origin::new(10);
+        origin.snapshot.text = mapped.then(|| (stored(Some(vec![0; 900])), 700));
+        let path = (9..=12)
+            .fold(path.to_owned(), |path: String, at| path.replace(&format!("{{{at}}}"), &(FIRST + at).to_string()));
+        assert_eq!(name(&origin.ask(&path, "")), want, "{path}");
+    }
+    // Nothing that transport streams carry, and nothing but what EXT-X-GAP stands for.
+    let mut origin = Origin::new(10);
+    assert_eq!(name(&origin.ask(&format!("ts/v1.a1/{GAP}.ts"), "")), "missing");
+    origin.snapshot.channel.tracks.iter_mut().for_each(|owned| owned.track.codec = "av01.0.04M.08".into());
+    assert_eq!(name(&origin.ask("ts/index.m3u8", "")), "missing");
+    assert_eq!(name(&origin.ask("ts/v1.m3u8", "")), "missing");
+    let playlist = |origin: &Origin, path: &str| body(&origin.ready(path, ""));
+    let origin = Origin::new(10);
+    assert_eq!(field(&origin.ready("ts/v1.a1.m3u8", ""), "Cache-Control"), Some("max-age=1"));
+    let text = playlist(&origin, "ts/v1.a1.m3u8");
+    for unknown in ["PART", "SERVER-CONTROL", "PRELOAD", "MAP", "ENDLIST"] {
+        assert!(!text.contains(unknown), "{unknown} in {text}");
+    }
+    let stretch = format!("ts/v1.a1.m3u8?start={}&end={}", FIRST * 2, FIRST * 2 + 4);
+    assert!(playlist(&origin, &stretch).ends_with("#EXT-X-ENDLIST\n"));
+    assert!(playlist(&origin, "ts/index.m3u8?start=7").contains("\nv1.a1.m3u8?start=7\n"));
 }
 
 /// What cannot be read is never taken for text without words, and no cache keeps it.

@@ -13,13 +13,18 @@ use crate::package::ts::{self, Making};
 use crate::store::derived::{Derived, Failure, Make};
 use crate::sys::{populate, residency, transfer};
 
+use super::live;
 use super::playback::Wanted;
 
-/// One segment to be made; it holds its asset open meanwhile.
+/// One segment to be made; it holds what it is made of open meanwhile.
 pub struct Job {
-    wanted: Wanted,
-    entry: Arc<Entry>,
-    asset: Arc<Asset>,
+    key: Box<str>,
+    of: Of,
+}
+
+enum Of {
+    Asset { entry: Arc<Entry>, asset: Arc<Asset> },
+    Channel { name: String, wanted: Box<live::Wanted> },
 }
 
 /// Those that are under way or waiting for a helper.
@@ -32,28 +37,41 @@ pub struct Jobs {
 impl Jobs {
     /// The job for that segment: the one that somebody waits for already, or a new one.
     pub fn join(&self, wanted: Wanted, entry: &Arc<Entry>, asset: &Arc<Asset>) -> Arc<Job> {
+        self.join_key(wanted.key, || Of::Asset { entry: entry.clone(), asset: asset.clone() })
+    }
+
+    /// The same of a segment of a channel.
+    pub fn join_live(&self, wanted: Box<live::Wanted>, channel: &str) -> Arc<Job> {
+        self.join_key(wanted.key.clone(), || Of::Channel { name: channel.to_owned(), wanted })
+    }
+
+    fn join_key(&self, key: Box<str>, of: impl FnOnce() -> Of) -> Arc<Job> {
         let mut open = self.open();
-        if let Some(job) = open.get(&wanted.key) {
+        if let Some(job) = open.get(&key) {
             self.joined.fetch_add(1, Ordering::Relaxed);
             return job.clone();
         }
-        let job = Arc::new(Job { wanted, entry: entry.clone(), asset: asset.clone() });
-        open.insert(job.wanted.key.clone(), job.clone());
+        let job = Arc::new(Job { key: key.clone(), of: of() });
+        open.insert(key, job.clone());
         job
     }
 
     /// Runs on the helper pool.
     pub fn run(&self, job: &Job, derived: &Derived, library: &Library) {
         // However it ends, nobody may join it any more.
-        let _end = End { jobs: self, key: &job.wanted.key };
+        let _end = End { jobs: self, key: &job.key };
         match job.make(derived) {
             Ok(()) => {}
-            Err(Error::Damaged) => library.damaged(&job.entry),
+            Err(Error::Damaged) => match &job.of {
+                Of::Asset { entry, .. } => library.damaged(entry),
+                // Files are marked, each by itself.
+                Of::Channel { .. } => {}
+            },
             Err(Error::Impossible(reason)) => {
-                error!(asset = job.entry.name(), "segment {}: {reason}", job.wanted.key);
-                derived.refuse(&job.wanted.key);
+                job.complain(&reason);
+                derived.refuse(&job.key);
             }
-            Err(Error::NotKept(reason)) => error!(asset = job.entry.name(), "segment {}: {reason}", job.wanted.key),
+            Err(Error::NotKept(failure)) => job.complain(&failure),
         }
     }
 
@@ -94,21 +112,34 @@ enum Error {
 
 impl Job {
     fn make(&self, derived: &Derived) -> Result<(), Error> {
-        let presentation = self.asset.presentation();
-        let plan = ts::url::parse(&self.wanted.key).and_then(|resource| ts::plan(&presentation, resource));
-        // It was there a moment ago: the index reads as zeros now.
-        let plan = plan.ok_or(Error::Damaged)?;
-        let sources = plan.sources();
+        match &self.of {
+            Of::Asset { asset, .. } => {
+                let presentation = asset.presentation();
+                let plan = ts::url::parse(&self.key).and_then(|resource| ts::plan(&presentation, resource));
+                // It was there a moment ago: the index reads as zeros now.
+                let plan = plan.ok_or(Error::Damaged)?;
+                self.make_of(derived, &plan.sources(), || plan.making())
+            }
+            Of::Channel { wanted, .. } => self.make_of(derived, &wanted.sources(), || wanted.making()),
+        }
+    }
+
+    fn make_of<'a>(
+        &self,
+        derived: &Derived,
+        sources: &[Extent],
+        making: impl Fn() -> Result<Making<'a>, ts::Error>,
+    ) -> Result<(), Error> {
         if !sources.iter().all(read_in) {
             return Err(Error::Damaged);
         }
-        let first = plan.making().map_err(|error| match self.is_sound(&sources) {
+        let first = making().map_err(|error| match self.is_sound(sources) {
             true => Error::Impossible(error.to_string()),
             false => Error::Damaged,
         })?;
         let first = RefCell::new(Some(first));
-        let begin = || Work { job: self, sources: &sources, making: first.take().or_else(|| plan.making().ok()) };
-        derived.keep(&self.wanted.key, begin).map_err(|failure| match failure {
+        let begin = || Work { job: self, sources, making: first.take().or_else(|| making().ok()) };
+        derived.keep(&self.key, begin).map_err(|failure| match failure {
             Failure::Damaged => Error::Damaged,
             failure @ Failure::NoRoom { .. } => Error::NotKept(failure),
         })
@@ -116,11 +147,28 @@ impl Job {
 
     fn is_sound(&self, sources: &[Extent]) -> bool {
         // The page in which a truncated file ends reads as zeros behind its end, and no fault tells.
-        let is_whole = |source: &Extent| transfer::file_len(source.file.fd()).is_ok_and(|len| len >= source.file.len());
+        let is_whole = |source: &Extent| {
+            let len = match &self.of {
+                Of::Asset { .. } => source.file.len(),
+                // Its files grow.
+                Of::Channel { .. } => source.end(),
+            };
+            transfer::file_len(source.file.fd()).is_ok_and(|found| found >= len)
+        };
         for source in sources.iter().filter(|source| !is_whole(source)) {
             complain(source);
         }
-        !self.asset.is_damaged() && self.asset.is_whole()
+        match &self.of {
+            Of::Asset { asset, .. } => !asset.is_damaged() && asset.is_whole(),
+            Of::Channel { .. } => !sources.iter().any(|source| source.file.is_damaged()),
+        }
+    }
+
+    fn complain(&self, reason: &dyn std::fmt::Display) {
+        match &self.of {
+            Of::Asset { entry, .. } => error!(asset = entry.name(), "segment {}: {reason}", self.key),
+            Of::Channel { name, .. } => error!(channel = name, "segment {}: {reason}", self.key),
+        }
     }
 }
 

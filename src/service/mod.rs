@@ -272,6 +272,11 @@ impl Service {
             live::Outcome::Wait(wait) => Answer::Wait(wait),
             live::Outcome::Compress(manifest) => Answer::Load(Load::Compress(manifest)),
             live::Outcome::Read(extents) => Answer::Load(Load::Read(extents)),
+            live::Outcome::Make(wanted) => match self.derived().find(&wanted.key) {
+                Some(derived::Found::Made(body)) => Answer::Ready(wanted.respond(request, body)),
+                Some(derived::Found::Impossible) => Answer::Ready(unmade()),
+                None => Answer::Load(Load::Make(self.jobs.join_live(wanted, channel.name()))),
+            },
         }
     }
 

@@ -674,6 +674,11 @@ async function main() {
       return `?start=${from.toFixed(3)}&end=${(from + shiftSeconds / 2).toFixed(3)}`;
     }, catchesUp));
   }
+  // Whole segments, of which a player stays three behind the last.
+  add(live, 'hls ts live', async (context) => {
+    const view = await open(context, pages.address().port, 'hls', origin.live('ts/index.m3u8', 'rtmp'));
+    return watchLive(view, ofFiles);
+  });
   for (const protocol of protocolNames) {
     const players = isThorough ? pairs : seldom[protocol];
     if (players) add(live, `live over ${protocol}`, (context) => publishedOver(context, pages.address().port, origin, protocol, players));

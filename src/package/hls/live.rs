@@ -35,8 +35,8 @@ const PART_HOLD_BACK: u64 = 3;
 /// In target durations (§4.4.3.8: at least 3).
 const HOLD_BACK: u64 = 3;
 /// EXT-X-PROGRAM-DATE-TIME stands at every so many numbers, besides where the timeline is not continuous, so that a delta
-/// update has one too. Not in a stretch: see [`Body::date`].
-const DATES_EVERY: u64 = 4;
+/// update has one too. Not in a stretch: see [`live_timeline::together`].
+pub const DATES_EVERY: u64 = 4;
 /// In microseconds: what is left of a slot holds no further sample if it is less. Half an audio frame, or of a frame of
 /// video at 50 Hz.
 const SAMPLE_HALF: u64 = 10_000;
@@ -306,29 +306,14 @@ impl<'a> Body<'_, 'a> {
         }
         if broken || !follows || (self.stretch.is_live() && number.is_multiple_of(DATES_EVERY)) {
             self.out.push_str("#EXT-X-PROGRAM-DATE-TIME:");
-            self.out.push_str(&date::iso(self.date(number, start)));
+            let live = self.stretch.is_live();
+            let shown = if live { start } else { live_timeline::together(self.broadcast, number, start) };
+            self.out.push_str(&date::iso(shown));
             self.out.push('\n');
         }
         if let Some(cues) = &self.cues {
             cues.push(&mut self.out, start, end);
         }
-    }
-
-    /// What EXT-X-PROGRAM-DATE-TIME says of an entry that begins at `start`, in microseconds.
-    ///
-    /// Of a stretch, all renditions say the same, though sound may begin a part of a frame beside the picture: Shaka Player
-    /// moves each rendition by its date after it has cut all to one length, and where dates differ by a millisecond it waits
-    /// at the end for what it moved away. For the same reason a stretch has no dates but where it begins or breaks.
-    fn date(&self, number: u64, start: u64) -> u64 {
-        if self.stretch.is_live() {
-            return start;
-        }
-        // Tracks are in an order of their own, video first.
-        let mut segments = self.broadcast.tracks.iter().filter_map(|live| {
-            let segment = live.segments(number).next().filter(|segment| segment.number == number)?;
-            Some(micros(segment.time, live.track.timescale))
-        });
-        segments.find(|other| other.abs_diff(start) < TOGETHER).unwrap_or(start)
     }
 
     fn push_map(&mut self, init: &'a str) {

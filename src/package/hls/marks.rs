@@ -14,7 +14,7 @@ use super::media::push_seconds;
 
 /// Every mark of which something lies in the playlists. They hold the same set in all renditions, and one is kept as long as
 /// any of its range is in the window (§6.2.1, §6.2.4). What is finished is not changed by what the channel is told later.
-pub(super) fn push_date_ranges(out: &mut String, broadcast: &Broadcast<'_>) {
+pub fn push_date_ranges(out: &mut String, broadcast: &Broadcast<'_>) {
     let marks = broadcast.marks;
     let splices = breaks::splices(marks);
     let ranges = breaks::ranges(marks, &splices);
@@ -80,7 +80,7 @@ fn push_date_range(out: &mut String, mark: &Mark, splice: Splice) {
 }
 
 /// EXT-X-CUE-OUT and EXT-X-CUE-IN of all marks, in the order of their times: found once, and looked up for each segment.
-pub(super) struct Cues(Vec<(u64, Cue)>);
+pub struct Cues(Vec<(u64, Cue)>);
 
 #[derive(Clone, Copy)]
 enum Cue {

@@ -15,11 +15,13 @@ mod thumbnails;
 
 pub use key_frames::media_key_frames;
 pub(super) use key_frames::{key_frame_playlist, push_key_frame_stream};
+pub(super) use live::DATES_EVERY;
 pub use live::{Live, advance_part_limit, can_skip, live_media};
 pub use live_text::{is_webvtt, live_text_gap, live_text_segment};
+pub(super) use marks::{Cues, push_date_ranges};
 pub(super) use media::push_seconds;
 pub use media::{media, media_single};
-pub(super) use multivariant::{Sound, sound, transport_multivariant};
+pub(super) use multivariant::{Sound, live_transport_multivariant, sound, transport_multivariant};
 pub use multivariant::{live_multivariant, multivariant};
 pub use text::text_segment;
 pub(super) use text::text_segment_headed;

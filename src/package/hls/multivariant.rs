@@ -66,6 +66,10 @@ impl<'a> Captions<'a> {
     fn of(found: &'a [Caption]) -> Captions<'a> {
         if found.is_empty() { Captions::None } else { Captions::Known(found) }
     }
+
+    fn of_broadcast(broadcast: &Broadcast<'a>) -> Captions<'a> {
+        if broadcast.captions.is_empty() { Captions::Unknown } else { Captions::Known(broadcast.captions) }
+    }
 }
 
 /// The multivariant playlist of an asset; its links are relative to `/vod/{asset}/`, or to `single/` below it.
@@ -81,7 +85,7 @@ pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> String {
     out
 }
 
-/// The multivariant playlist of transport streams. `link` takes a track, or the tracks of a muxed variant: `v1-a1`.
+/// The multivariant playlist of transport streams. `link` takes a track, or the tracks of a muxed variant: `v1.a1`.
 pub fn transport_multivariant(offers: &[Offer<'_>], link: Link<'_>, independent: bool, sound: Sound) -> String {
     let found = offer::captions(offers);
     render(offers, link, independent, Captions::of(&found), Text::Files, sound)
@@ -99,9 +103,18 @@ pub fn sound(offers: &[Offer<'_>]) -> Sound {
 /// Whether segments are independent is left to the media playlists: here it would be a promise about those to come.
 pub fn live_multivariant(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
     let offers = offer::of_broadcast(broadcast);
-    let captions = if broadcast.captions.is_empty() { Captions::Unknown } else { Captions::Known(broadcast.captions) };
     let link = |track: &str| live_url::media_playlist(track, stretch);
-    render(&offers, &link, false, captions, Text::Samples, Sound::Renditions)
+    render(&offers, &link, false, Captions::of_broadcast(broadcast), Text::Samples, Sound::Renditions)
+}
+
+/// The same of transport streams: of what they carry of it.
+pub fn live_transport_multivariant(
+    broadcast: &Broadcast<'_>,
+    offers: &[Offer<'_>],
+    link: Link<'_>,
+    sound: Sound,
+) -> String {
+    render(offers, link, false, Captions::of_broadcast(broadcast), Text::Files, sound)
 }
 
 /// BANDWIDTH is the peak segment rate of the video plus the largest peak of any audio rendition in the group, AVERAGE-BANDWIDTH
@@ -229,7 +242,7 @@ fn push_variant(
     line.end();
     let muxed = variant.audio.filter(|_| sound == Sound::Muxed).and_then(|group| group.members.first());
     out.push_str(&match muxed {
-        Some((_, sound)) => link(&format!("{}-{}", track.id, sound.track.id)),
+        Some((_, sound)) => link(&format!("{}.{}", track.id, sound.track.id)),
         None => link(&track.id),
     });
     out.push('\n');

@@ -58,9 +58,9 @@ pub fn check(text: &str) -> Result<Checked, String> {
             let _ =
                 writeln!(wrong, "§4.4.3.1: {} lasts {} µs, target {}", segment.uri, segment.duration, checked.target);
         }
-        // §3.1.4: WebVTT needs none.
-        let is_text = segment.uri.ends_with(".vtt");
-        if segment.map.is_none() && !segment.is_gap && !is_text && checked.skipped == 0 {
+        // §3.1: neither do transport streams need one, nor packed audio or WebVTT.
+        let is_whole = [".ts", ".aac", ".ac3", ".ec3", ".mp3", ".vtt"].iter().any(|end| segment.uri.ends_with(end));
+        if segment.map.is_none() && !segment.is_gap && !is_whole && checked.skipped == 0 {
             let _ = writeln!(wrong, "§4.4.4.5: {} has no EXT-X-MAP", segment.uri);
         }
         let sum: u64 = segment.parts.iter().map(|part| part.duration).sum();

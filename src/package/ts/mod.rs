@@ -10,6 +10,9 @@
 
 mod entries;
 mod key_frames;
+mod live;
+mod live_segment;
+pub mod live_url;
 mod media;
 mod multivariant;
 mod segment;
@@ -22,6 +25,8 @@ use crate::media::codec::elementary::adts_carries;
 use crate::media::{Kind, Presentation, Track};
 
 pub use key_frames::{has_key_frame, media_key_frames};
+pub use live::{LiveMedia, LiveTracks, live_carriage, live_media, live_multivariant, live_refusal};
+pub use live_segment::{LivePart, live_muxed, live_packed};
 pub use media::{media, text_segment};
 pub use multivariant::{headers, multivariant};
 pub use segment::{Error, Making, Plan, carries, has_segment, packed, plan};
@@ -91,7 +96,11 @@ pub fn carriage(track: &Track) -> Option<Carriage> {
 
 /// Why nothing of it can be played from transport streams, for the log: what there is instead.
 pub fn refusal(presentation: &Presentation<'_>) -> String {
-    let media = presentation.tracks.iter().filter(|view| view.track.kind() != Kind::Text);
-    let found: Vec<String> = media.map(|view| format!("{} in {}", view.track.id, view.track.codec)).collect();
+    refused(presentation.tracks.iter().map(|view| view.track))
+}
+
+fn refused<'t>(tracks: impl Iterator<Item = &'t Track>) -> String {
+    let media = tracks.filter(|track| track.kind() != Kind::Text);
+    let found: Vec<String> = media.map(|track| format!("{} in {}", track.id, track.codec)).collect();
     format!("MPEG-TS carries H.264, HEVC, AAC, AC-3, E-AC-3 and MP3; found {}", found.join(", "))
 }

@@ -49,7 +49,7 @@ pub fn multivariant(presentation: &Presentation<'_>, links: &Links) -> Option<St
         })
         .collect();
     let independent = carried.iter().all(|(view, ..)| timeline::is_independent(*view));
-    let link = |name: &str| links.media_playlist(presentation.version, name);
+    let link = |name: &str| links.media_playlist(presentation.version, &name.replace('.', "-"));
     let mut out = hls::transport_multivariant(&offers, &link, independent, sound);
     for (view, ..) in carried.iter().filter(|(_, carriage, _)| *carriage == Carriage::Video) {
         let sets = parameter_sets(*view);

@@ -62,7 +62,7 @@ pub enum Making<'a> {
 }
 
 /// sample_is_non_sync_sample of sample_flags (ISO/IEC 14496-12 §8.8.3.1).
-const NON_SYNC: u32 = 0x1_0000;
+pub(super) const NON_SYNC: u32 = 0x1_0000;
 
 /// What a resource is made of, if it has to be made. `None`: nothing has that name.
 pub fn plan<'a>(presentation: &Presentation<'a>, resource: Resource<'_>) -> Option<Plan<'a>> {

@@ -3,9 +3,10 @@
 //! Exact but for what the last packet of an access unit leaves free. That is spread evenly, so over a segment it is half a
 //! packet each, and hardly ever more than four standard deviations above.
 
-use crate::media::{Segment, TrackView};
+use crate::media::{Segment, Track, TrackView};
 
 use super::Packing;
+use super::live::samples_per_second;
 
 const PACKET: u64 = 188;
 const ROOM: u64 = 184;
@@ -66,4 +67,42 @@ pub(super) fn packed(view: TrackView<'_>, packing: Packing, segment: &Segment) -
     let (samples, _, bytes) = content(view, segment);
     let headers = if packing == Packing::Aac { samples * FRAME_BYTES } else { 0 };
     TAG_BYTES + bytes + headers
+}
+
+/// Of a channel, in bits per second: what a rate of track files becomes in segments of so many microseconds with pictures.
+/// What headers of their chunks take is still in it.
+pub(super) fn live_pictures(track: &Track, rate: u64, micros: u64) -> u64 {
+    /// A key picture a second at most, but one in each segment.
+    const KEYS: u64 = 1;
+    let samples = per_segment(samples_per_second(track), micros);
+    let payload = bytes_of(rate, micros) + samples * PICTURE_BYTES + (KEYS + micros / 1_000_000) * KEY_BYTES;
+    let clocks = (micros / CLOCK_MICROS + 1).saturating_sub(samples);
+    rate_of(PACKET * (2 + payload.div_ceil(ROOM) + unfilled(samples) + PADDING + clocks), micros)
+}
+
+/// The same of sound in segments with pictures.
+pub(super) fn live_sound(track: &Track, rate: u64, micros: u64) -> u64 {
+    let samples = per_segment(samples_per_second(track), micros);
+    let bytes = bytes_of(rate, micros) + samples * FRAME_BYTES;
+    let packets = (bytes / SOUND_BYTES + micros / SOUND_MICROS + 1).min(samples);
+    rate_of(PACKET * ((bytes + packets * PES_BYTES).div_ceil(ROOM) + unfilled(packets) + PADDING), micros)
+}
+
+/// The same of packed audio.
+pub(super) fn live_packed(track: &Track, packing: Packing, rate: u64, micros: u64) -> u64 {
+    let samples = per_segment(samples_per_second(track), micros);
+    let headers = if packing == Packing::Aac { samples * FRAME_BYTES } else { 0 };
+    rate_of(TAG_BYTES + bytes_of(rate, micros) + headers, micros)
+}
+
+fn per_segment(per_second: u64, micros: u64) -> u64 {
+    per_second.saturating_mul(micros).div_ceil(1_000_000)
+}
+
+fn bytes_of(rate: u64, micros: u64) -> u64 {
+    per_segment(rate.div_ceil(8), micros)
+}
+
+fn rate_of(bytes: u64, micros: u64) -> u64 {
+    (u128::from(bytes) * 8_000_000).div_ceil(u128::from(micros.max(1))).try_into().unwrap_or(u64::MAX)
 }

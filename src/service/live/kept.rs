@@ -51,6 +51,9 @@ pub(super) enum Text {
     /// With the longer life of what was waited for.
     BlockedMedia,
     BlockedDelta,
+    /// Of MPEG-TS segments; the track of a media playlist is a rendition.
+    Transport,
+    TransportMedia,
 }
 
 impl Text {
@@ -60,6 +63,8 @@ impl Text {
             Text::Dash => "-dash",
             Text::Media | Text::BlockedMedia => "",
             Text::Delta | Text::BlockedDelta => "-delta",
+            Text::Transport => "-transport",
+            Text::TransportMedia => "-ts",
         }
     }
 }

@@ -17,6 +17,9 @@ pub trait Source {
 
     fn init(&self, track: &str, name: &str) -> Option<Extent>;
 
+    /// The CMAF header that a segment is decoded with; where the track has none of that number, of one beside it.
+    fn header(&self, track: &str, number: u64) -> Option<Extent>;
+
     fn segment(&self, track: &str, number: u64) -> Located;
 
     fn part(&self, track: &str, number: u64, part: u32) -> Located;
@@ -41,6 +44,10 @@ impl Source for Snapshot {
 
     fn init(&self, track: &str, name: &str) -> Option<Extent> {
         Snapshot::init(self, track, name)
+    }
+
+    fn header(&self, track: &str, number: u64) -> Option<Extent> {
+        Snapshot::header(self, track, number)
     }
 
     fn segment(&self, track: &str, number: u64) -> Located {

@@ -90,24 +90,24 @@ impl Live {
 }
 
 /// Zeros where the file was cut; `None` where it is not mapped.
-fn mapped(extent: &Extent) -> Option<&[u8]> {
+pub(super) fn mapped(extent: &Extent) -> Option<&[u8]> {
     extent.file.mapped()?.get(usize::try_from(extent.offset).ok()?..usize::try_from(extent.end()).ok()?)
 }
 
-fn damaged() -> Response {
+pub(super) fn damaged() -> Response {
     Response::error(Status::INTERNAL_SERVER_ERROR, "the files of this channel are damaged", NO_STORE_FIELD)
 }
 
 /// There is nothing wrong with the file; it is the process that has no room for it. Said once, as it concerns all files that
 /// are opened from then on.
-fn unreadable(extent: &Extent) -> Response {
+pub(super) fn unreadable(extent: &Extent) -> Response {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
         tracing::error!(
             ?extent,
-            "a file is not mapped, so no WebVTT can be made of it: the process maps too many, see vm.max_map_count"
+            "a file is not mapped, so nothing can be made of it: the process maps too many, see vm.max_map_count"
         );
     });
     let fields = format!("{NO_STORE_FIELD}Retry-After: {RETRY_AFTER_SECS}\r\n");
-    Response::error(Status::SERVICE_UNAVAILABLE, "this text cannot be read at the moment", &fields)
+    Response::error(Status::SERVICE_UNAVAILABLE, "what this is made of cannot be read at the moment", &fields)
 }
