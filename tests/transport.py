@@ -95,7 +95,6 @@ def stamp_of(seconds, origin=OFFSET):
     return (origin + round(seconds * 90_000)) % WRAP
 
 
-
 def crc(data):
     value = 0xFFFFFFFF
     for byte in data:

@@ -552,7 +552,7 @@ impl Viewer {
                 self.waits = Some(Waiting { until: wait.until, deadline, otherwise: wait.otherwise });
                 Answered::Waits
             }
-            Outcome::Compress(_) | Outcome::Read(_) => panic!("{path}: nobody asked for that"),
+            Outcome::Compress(_) | Outcome::Read(_) | Outcome::Make(_) => panic!("{path}: nobody asked for that"),
         }
     }
 

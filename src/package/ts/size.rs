@@ -74,8 +74,11 @@ pub(super) fn packed(view: TrackView<'_>, packing: Packing, segment: &Segment) -
 pub(super) fn live_pictures(track: &Track, rate: u64, micros: u64) -> u64 {
     /// A key picture a second at most, but one in each segment.
     const KEYS: u64 = 1;
+    /// Parameter sets with it: an allowance, for headers of channels are not read for a playlist.
+    const SETS_BYTES: u64 = 192;
     let samples = per_segment(samples_per_second(track), micros);
-    let payload = bytes_of(rate, micros) + samples * PICTURE_BYTES + (KEYS + micros / 1_000_000) * KEY_BYTES;
+    let payload =
+        bytes_of(rate, micros) + samples * PICTURE_BYTES + (KEYS + micros / 1_000_000) * (FIRST_BYTES + SETS_BYTES);
     let clocks = (micros / CLOCK_MICROS + 1).saturating_sub(samples);
     rate_of(PACKET * (2 + payload.div_ceil(ROOM) + unfilled(samples) + PADDING + clocks), micros)
 }
