@@ -428,7 +428,8 @@ mod tests {
                     thread::sleep(Duration::from_millis(10));
                 }
             }
-            assert_eq!(runs(&left), !is_killed, "{script}");
+            // Who leaves the group late is killed with it.
+            assert!(!(is_killed && runs(&left)), "{script}");
             let _ = nix::sys::signal::kill(Pid::from_raw(left.trim().parse().unwrap()), Signal::SIGKILL);
         }
     }
