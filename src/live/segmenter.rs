@@ -264,7 +264,9 @@ impl Segmenter {
         self.step = next.map(|next| next - time).or(self.step);
         let usual = self.pace.frame.or(sample.duration).into_iter();
         let length = usual.chain(self.step).min().unwrap_or(part).clamp(1, part);
-        let has_room = time < open.part_start + part && time + length <= open.part_start + part + slack;
+        // Not before the one in front of it ends: durations in a chunk add up to its own.
+        let begin = time.max(open.free_from());
+        let has_room = begin < open.part_start + part && begin + length <= open.part_start + part + slack;
         if !open.rows.is_empty() && !has_room {
             // The sample that follows is not to begin behind the one after it.
             if self.kind == Kind::Video && next.is_none_or(|next| next > open.part_start + part) {
@@ -272,7 +274,7 @@ impl Segmenter {
             }
             open.close_part(cuts);
         }
-        let time = time.max(open.part_start);
+        let time = time.max(open.free_from());
         let room = (open.part_start + part).min(open.time + limit);
         let end = next.unwrap_or(time + length).min(room).max(time + 1);
         if open.rows.is_empty() {
@@ -347,6 +349,11 @@ impl Segmenter {
 }
 
 impl Open {
+    /// Where the next sample of the part may begin.
+    fn free_from(&self) -> i64 {
+        if self.rows.is_empty() { self.part_start } else { self.end }
+    }
+
     /// After a clock was set anew, frames lie elsewhere between the borders of parts, and a part may have no room for the next
     /// one though it is too short: its last one is shown for longer.
     fn fill_part(&mut self, part: i64) {
@@ -452,6 +459,16 @@ mod tests {
                 format!("[{}.{} {}+{}]", made.number, made.index, made.time.0, made.duration.0)
             }
             Cut::Part(made) => {
+                let bytes = made.bytes.concat();
+                let chunk = crate::media::isobmff::Chunk::read(&bytes, 0).unwrap();
+                // Recovery knows of a part what its chunk says.
+                assert_eq!(
+                    chunk.time.0 + chunk.duration as i64,
+                    made.time.0 + made.duration.0,
+                    "{}.{}",
+                    made.number,
+                    made.index
+                );
                 let star = if made.is_independent { "*" } else { "" };
                 format!("{}.{} {}+{}{star}", made.number, made.index, made.time.0, made.duration.0)
             }
@@ -546,6 +563,13 @@ mod tests {
         assert_eq!(early, [(0, 0, 400), (0, 400, 400)]);
         let squeezed = stated(&[0, 200, 400, 600, 800, 1_000, 1_200, 1_400, 1_600, 1_800, 1_920, 2_120, 2_320, 2_520]);
         assert_eq!(squeezed[4..], [(0, 1_600, 400), (1, 2_000, 400)]);
+    }
+
+    #[test]
+    fn samples_that_come_at_once_follow_each_other() {
+        let times = (0..24).map(|at| at * 20).chain([499, 499, 499, 500, 520, 540]);
+        let got = run(segmenter(Kind::Video, 20), times.map(|time| (time, time == 0)));
+        assert_eq!(got, ["0.0 0+500*", "0.1 500+60", "0."]);
     }
 
     #[test]

@@ -277,11 +277,17 @@ impl Shelf {
     }
 
     /// The tail as viewers are told: until its row is on disk, a crash would make the newest segment one that is being made
-    /// again. If nothing follows, it would not.
+    /// again, and holes are nowhere on disk before something that follows them. If nothing follows, it would not.
     pub fn shown(&self, is_over: bool) -> Vec<TailSegment> {
         let mut tail = self.tail.clone();
         if let (Some(newest), Some(place), false) = (tail.last_mut(), self.places.last(), is_over) {
             newest.is_complete &= has_row(place, newest.number);
+            while !newest.is_complete
+                && newest.parts.len() > 1
+                && newest.parts.last().is_some_and(|last| last.size == 0)
+            {
+                newest.duration.0 -= newest.parts.pop().map_or(0, |hole| hole.duration.0);
+            }
         }
         tail
     }
