@@ -266,16 +266,22 @@ impl Segmenter {
         let length = usual.chain(self.step).min().unwrap_or(part).clamp(1, part);
         // Not before the one in front of it ends: durations in a chunk add up to its own.
         let begin = time.max(open.free_from());
-        let has_room = begin < open.part_start + part && begin + length <= open.part_start + part + slack;
+        let (part_end, segment_end) = (open.part_start + part, open.time + limit);
+        // Behind the last part that a segment can have there is no time for another.
+        let has_room =
+            begin < part_end.min(segment_end) && (begin + length <= part_end + slack || part_end >= segment_end);
         if !open.rows.is_empty() && !has_room {
             // The sample that follows is not to begin behind the one after it.
             if self.kind == Kind::Video && next.is_none_or(|next| next > open.part_start + part) {
-                open.fill_part(part);
+                open.fill_part(part.min(segment_end - open.part_start));
             }
             open.close_part(cuts);
         }
         let time = time.max(open.free_from());
-        let room = (open.part_start + part).min(open.time + limit);
+        if time >= segment_end {
+            return;
+        }
+        let room = (open.part_start + part).min(segment_end);
         let end = next.unwrap_or(time + length).min(room).max(time + 1);
         if open.rows.is_empty() {
             open.first_time = time;
@@ -357,7 +363,7 @@ impl Open {
     /// After a clock was set anew, frames lie elsewhere between the borders of parts, and a part may have no room for the next
     /// one though it is too short: its last one is shown for longer.
     fn fill_part(&mut self, part: i64) {
-        let missing = self.part_start + part - self.end;
+        let missing = (self.part_start + part - self.end).max(0);
         if let Some(last) = self.rows.last_mut().filter(|_| !is_long(self.end - self.part_start, part)) {
             last.duration = last.duration.get().saturating_add(missing as u32).into();
             self.end += missing;
