@@ -11,7 +11,7 @@ use headwater::media::broadcast::Mark;
 use headwater::media::codec::elementary::Elementary;
 use headwater::media::codec::make;
 use headwater::media::feed::Message;
-use headwater::media::fixture::Fixture;
+use headwater::media::fixture::{Fixture, splice_insert};
 use headwater::media::mpegts::mux::{Muxer, Place, Share, Stream, Unit};
 use headwater::package::fixture::{Channel, FIRST};
 use headwater::package::live_url::Stretch;
@@ -137,14 +137,13 @@ fn breaks(seconds: u64) -> Vec<Mark> {
     let section = |at: usize| {
         let flags = if at.is_multiple_of(2) { 0xEF } else { 0x6F };
         let command = [0, 0, 0, 1, 0x7F, flags, 0xFE, 0, 0, 0, 0, 0xFE, 0, 0x52, 0xCC, 0xF5, 0, 1, 0, 0];
-        let head = [0xFC, 0x30, 37, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0, command.len() as u8, 5];
-        [&head[..], &command, &[0; 6]].concat()
+        splice_insert(&command)
     };
     let mark = |at: usize| Mark {
         id: format!("scte35-{at}"),
         time: Duration::from_secs(FIRST * 2 + seconds * at as u64 / LIVE_MARKS_MAX as u64),
         duration: at.is_multiple_of(2).then_some(Duration::from_secs(30)),
-        message: Message::Scte35(section(at).into()),
+        message: Message::Scte35(section(at)),
     };
     (0..LIVE_MARKS_MAX).map(mark).collect()
 }

@@ -87,15 +87,12 @@ mod tests {
 
     use super::*;
     use crate::base::{Ticks, Timescale};
+    use crate::media::fixture::splice_insert;
 
     /// `splice_insert` of event 1: out of the network without a duration, or cancelled.
     fn insert(is_cancelled: bool) -> Marker {
         let command: &[u8] = if is_cancelled { &[0, 0, 0, 1, 0xFF] } else { &[0, 0, 0, 1, 0x7F, 0xDF, 0, 1, 0, 0] };
-        let mut section = vec![0xFC, 0x30, (17 + command.len()) as u8, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
-        section.extend([command.len() as u8, 5]);
-        section.extend(command);
-        section.extend([0; 6]);
-        Marker { time: None, duration: None, message: Message::Scte35(section.into()) }
+        Marker { time: None, duration: None, message: Message::Scte35(splice_insert(command)) }
     }
 
     /// What cancels a break says so when it would begin, or ends it; told again, it says nothing new.

@@ -140,19 +140,16 @@ pub fn ranges(marks: &[Mark], splices: &[Splice]) -> Vec<(Duration, Duration)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::fixture::splice_insert;
 
     /// A `splice_insert` that cancels an event.
     fn cancel(event: u8, seconds: u64) -> Mark {
         let command = [0, 0, 0, event, 0xFF];
-        let mut section = vec![0xFC, 0x30, (17 + command.len()) as u8, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
-        section.extend([command.len() as u8, 5]);
-        section.extend(command);
-        section.extend([0; 6]);
         Mark {
             id: format!("cancel-{event}-{seconds}"),
             time: Duration::from_secs(seconds),
             duration: None,
-            message: Message::Scte35(section.into()),
+            message: Message::Scte35(splice_insert(&command)),
         }
     }
 
@@ -177,15 +174,11 @@ mod tests {
             duration.iter().flat_map(|seconds| ((0x7E << 32) | (seconds * 90_000)).to_be_bytes()[3..].to_vec()),
         );
         command.extend([0, 1, 0, 0]);
-        let mut section = vec![0xFC, 0x30, (17 + command.len()) as u8, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
-        section.extend([command.len() as u8, 5]);
-        section.extend(command);
-        section.extend([0; 6]);
         Mark {
             id: format!("{event}-{seconds}"),
             time: Duration::from_secs(seconds),
             duration: duration.map(Duration::from_secs),
-            message: Message::Scte35(section.into()),
+            message: Message::Scte35(splice_insert(&command)),
         }
     }
 

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::base::{Stored, Ticks, Timescale};
 
 use super::codec::make;
@@ -15,6 +17,15 @@ use super::presentation::{Presentation, TrackView, group};
 use super::thumbnails::{Grid, Sheet, Thumbnails};
 use super::track::{Audio, Details, Kind, Role, Track, Video, VideoRange};
 use super::webvtt;
+
+/// A `splice_info_section` with that `splice_insert()`, without descriptors (ANSI/SCTE 35 §9.6, §9.7.3).
+pub fn splice_insert(body: &[u8]) -> Bytes {
+    let mut section = vec![0xFC, 0x30, (17 + body.len()) as u8, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
+    section.extend([body.len() as u8, 5]);
+    section.extend(body);
+    section.extend([0; 6]);
+    section.into()
+}
 
 /// Owns what a [`Presentation`] borrows. Add tracks in the order that the presentation wants: video, audio, text.
 pub struct Fixture {

@@ -12,6 +12,7 @@ use super::ts;
 use super::ts::url::Rendition;
 use crate::media::broadcast::{Bitrate, Mark, State};
 use crate::media::feed::Message;
+use crate::media::fixture::splice_insert;
 
 /// 13 frames of video and 24 of audio: four parts in a segment, the last one shorter.
 const PART: Option<Duration> = Some(Duration::from_millis(520));
@@ -335,17 +336,11 @@ fn marks_after_the_end_of_a_stretch_are_none_of_its() {
 /// A break that is taken back before it begins is none; one that has begun is over when it is taken back.
 #[test]
 fn cancelled_breaks() {
-    let mark = |id: &str, slots: u64, duration: Option<u64>, command: &[u8]| {
-        let mut section = vec![0xFC, 0x30, (17 + command.len()) as u8, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
-        section.extend([command.len() as u8, 5]);
-        section.extend(command);
-        section.extend([0; 6]);
-        Mark {
-            id: id.to_owned(),
-            time: Duration::from_secs((FIRST + slots) * 2),
-            duration: duration.map(Duration::from_secs),
-            message: Message::Scte35(section.into()),
-        }
+    let mark = |id: &str, slots: u64, duration: Option<u64>, command: &[u8]| Mark {
+        id: id.to_owned(),
+        time: Duration::from_secs((FIRST + slots) * 2),
+        duration: duration.map(Duration::from_secs),
+        message: Message::Scte35(splice_insert(command)),
     };
     let open: &[u8] = &[0, 0, 0, 1, 0x7F, 0xDF, 0, 1, 0, 0];
     // Returns by itself after 8 s.

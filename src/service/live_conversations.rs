@@ -13,7 +13,7 @@ use crate::base::{Extent, Growing, Piece, Stored, Ticks, Timescale, Watch, Water
 use crate::http::{Response, request, uri};
 use crate::live::{Located, TimeRange};
 use crate::media::broadcast::{Broadcast, Position, State};
-use crate::media::isobmff::{Matrix, write};
+use crate::media::isobmff::write;
 use crate::media::track::Details;
 use crate::media::{Sample, Track, fixture, track};
 use crate::package::fixture::{Channel, FIRST};
@@ -368,19 +368,8 @@ fn transport_streams() {
 /// What cannot be read is never taken for text without words, and no cache keeps it.
 #[test]
 fn text_that_cannot_be_read_is_an_error() {
-    let header = write::header(&write::Header {
-        timescale: Timescale::MILLIS,
-        sample_entry: b"\0\0\0\x10wvtt\0\0\0\0\0\0\0\x01",
-        kind: track::Kind::Text,
-        language: "en",
-        name: None,
-        media_start: 0,
-        width: 0,
-        height: 0,
-        matrix: Matrix::default(),
-        default_duration: 0,
-        fragment_duration_hint: None,
-    });
+    let entry = b"\0\0\0\x10wvtt\0\0\0\0\0\0\0\x01";
+    let header = write::header(&write::Header::new(track::Kind::Text, Timescale::MILLIS, entry, "en"));
     let cue = b"\0\0\0\x15vttc\0\0\0\x0dpayl hear";
     let sample = Sample { size: (cue.len() as u32).into(), duration: 2_000.into(), ..Sample::default() };
     let mut media = Vec::new();

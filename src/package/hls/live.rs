@@ -79,20 +79,7 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
     });
     push_number(&mut out, "\n#EXT-X-TARGETDURATION:", u64::from(broadcast.grid.target));
     out.push('\n');
-    match (which.stretch.is_live(), ended) {
-        // §6.2.2: segments are removed at the far end, which no type allows.
-        (true, _) => {}
-        (false, true) => out.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
-        (false, false) => {
-            if which.is_whole {
-                out.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n");
-            }
-            // Who asks for a start wants to see it, and not the live edge.
-            if which.stretch.start.is_some() {
-                out.push_str("#EXT-X-START:TIME-OFFSET=0\n");
-            }
-        }
-    }
+    push_type(&mut out, which.stretch, which.is_whole, ended);
     if !ended {
         push_server_control(&mut out, broadcast);
         if broadcast.grid.part.is_some() {
@@ -117,6 +104,24 @@ pub fn live_media(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &
         out.push_str("#EXT-X-ENDLIST\n");
     }
     out
+}
+
+/// EXT-X-PLAYLIST-TYPE and EXT-X-START of a channel's playlist. `is_whole` as in [`Live`].
+pub fn push_type(out: &mut String, stretch: Stretch, is_whole: bool, ended: bool) {
+    match (stretch.is_live(), ended) {
+        // §6.2.2: segments are removed at the far end, which no type allows.
+        (true, _) => {}
+        (false, true) => out.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
+        (false, false) => {
+            if is_whole {
+                out.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n");
+            }
+            // Who asks for a start wants to see it, and not the live edge.
+            if stretch.start.is_some() {
+                out.push_str("#EXT-X-START:TIME-OFFSET=0\n");
+            }
+        }
+    }
 }
 
 /// Whether delta updates are offered: the window is longer than what they may not skip. The same for all tracks (§6.2.4).
@@ -414,7 +419,7 @@ fn lateness(grid: &Grid, segment: &SegmentView<'_>, scale: Timescale) -> u64 {
 const TEXT_BEHIND_SLOTS: u64 = 2;
 
 /// A tag whose value is a number; `tag` is everything before that.
-fn push_number(out: &mut String, tag: &str, value: u64) {
+pub fn push_number(out: &mut String, tag: &str, value: u64) {
     out.push_str(tag);
     out.push_str(itoa::Buffer::new().format(value));
 }

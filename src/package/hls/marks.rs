@@ -166,6 +166,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::fixture::splice_insert;
 
     /// A `splice_insert` of this event: out for so many seconds, returning by itself, or back.
     fn mark(event: u8, seconds: u64, out: Option<u64>) -> Mark {
@@ -175,15 +176,11 @@ mod tests {
             out.map(|seconds| ((0xFE << 32) | (seconds * 90_000)).to_be_bytes()[3..].to_vec()).unwrap_or_default(),
         );
         command.extend([0, 1, 0, 0]);
-        let mut section = vec![0xFC, 0x30, (17 + command.len()) as u8, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
-        section.extend([command.len() as u8, 5]);
-        section.extend(command);
-        section.extend([0; 6]);
         Mark {
             id: format!("{event}-{seconds}"),
             time: Duration::from_secs(seconds),
             duration: out.map(Duration::from_secs),
-            message: Message::Scte35(section.into()),
+            message: Message::Scte35(splice_insert(&command)),
         }
     }
 

@@ -15,7 +15,7 @@ mod thumbnails;
 
 pub use key_frames::media_key_frames;
 pub(super) use key_frames::{key_frame_playlist, push_key_frame_stream};
-pub(super) use live::DATES_EVERY;
+pub(super) use live::{DATES_EVERY, push_number, push_type};
 pub use live::{Live, advance_part_limit, can_skip, live_media};
 pub use live_text::{is_webvtt, live_text_gap, live_text_segment};
 pub(super) use marks::{Cues, push_date_ranges};

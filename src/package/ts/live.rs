@@ -191,31 +191,16 @@ pub fn live_media(
         body.push('\n');
     }
 
-    let number = |out: &mut String, tag: &str, value: u64| {
-        out.push_str(tag);
-        out.push_str(itoa::Buffer::new().format(value));
-        out.push('\n');
-    };
     let mut out = String::with_capacity(body.len() + 512);
     out.push_str("#EXTM3U\n#EXT-X-VERSION:");
     out.push_str(if has_gaps { hls::VERSION_WITH_GAPS } else { hls::VERSION });
-    number(&mut out, "\n#EXT-X-TARGETDURATION:", u64::from(broadcast.grid.target));
-    match (which.stretch.is_live(), ended) {
-        // §6.2.2: segments are removed at the far end, which no type allows.
-        (true, _) => {}
-        (false, true) => out.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
-        (false, false) => {
-            if which.is_whole {
-                out.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n");
-            }
-            if which.stretch.start.is_some() {
-                out.push_str("#EXT-X-START:TIME-OFFSET=0\n");
-            }
-        }
-    }
+    hls::push_number(&mut out, "\n#EXT-X-TARGETDURATION:", u64::from(broadcast.grid.target));
+    out.push('\n');
+    hls::push_type(&mut out, which.stretch, which.is_whole, ended);
     let sequence = sequence.unwrap_or_else(|| live_timeline::discontinuities(broadcast, first));
-    number(&mut out, "#EXT-X-MEDIA-SEQUENCE:", first);
-    number(&mut out, "#EXT-X-DISCONTINUITY-SEQUENCE:", u64::from(sequence));
+    hls::push_number(&mut out, "#EXT-X-MEDIA-SEQUENCE:", first);
+    hls::push_number(&mut out, "\n#EXT-X-DISCONTINUITY-SEQUENCE:", u64::from(sequence));
+    out.push('\n');
     if is_independent {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
