@@ -3,17 +3,17 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::content::{Body, Name, Rendition, Verified};
-use super::encoder::Encoder;
+use super::encoder::{Encoder, Log, Stream};
 use super::latency::Latencies;
-use super::origin::Origin;
 use super::playlist::{Playlist, Position};
 use super::response::{Reader, Taken};
 
@@ -28,7 +28,31 @@ pub enum Kind {
 /// A channel that is being watched.
 pub struct Channel<'a> {
     pub name: &'a str,
-    pub encoder: &'a Encoder,
+    pub streams: &'a [Stream],
+    pub log: &'a Arc<Log>,
+}
+
+impl<'a> Channel<'a> {
+    pub fn of(name: &'a str, encoder: &'a Encoder) -> Channel<'a> {
+        Channel { name, streams: &encoder.streams, log: &encoder.log }
+    }
+}
+
+/// What one viewer asked for and was given.
+pub struct Exchange {
+    pub path: String,
+    /// The response, from its head on.
+    pub response: Vec<u8>,
+    pub asked: Asked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// For what was there.
+    Present,
+    /// For a playlist that was waited for.
+    Waiting,
+    Part(Position),
 }
 
 /// What was measured since [`Audience::reset`].
@@ -49,12 +73,14 @@ pub struct Figures {
 }
 
 pub struct Audience<'a> {
-    origin: &'a Origin,
+    server: SocketAddr,
     channels: Vec<Channel<'a>>,
     epoll: Epoll,
     viewers: Vec<Viewer>,
     shared: Shared,
     buffer: Vec<u8>,
+    /// Of the first viewer.
+    keeps_exchanges: bool,
 }
 
 struct Shared {
@@ -89,6 +115,8 @@ struct Viewer {
     since_mpd: u64,
     /// Of the last byte that came.
     alive: Instant,
+    /// All it asked for, if it is the one that it is kept of.
+    exchanges: Option<Vec<Exchange>>,
 }
 
 enum Step {
@@ -106,17 +134,20 @@ const MPD_EVERY: u64 = 4;
 const READ_BYTES: usize = 256 * 1024;
 /// Who hears nothing for so long is forgotten by the server.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
+/// A part and more.
+const REST_WITHIN: Duration = Duration::from_secs(1);
 
 impl<'a> Audience<'a> {
-    pub fn new(origin: &'a Origin, channels: Vec<Channel<'a>>) -> Result<Audience<'a>> {
+    pub fn new(server: SocketAddr, channels: Vec<Channel<'a>>) -> Result<Audience<'a>> {
         let shared = Shared { renditions: Vec::new(), places: HashMap::new(), figures: Figures::default(), waiting: 0 };
         Ok(Audience {
-            origin,
+            server,
             channels,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             viewers: Vec::new(),
             shared,
             buffer: vec![0; READ_BYTES],
+            keeps_exchanges: false,
         })
     }
 
@@ -124,7 +155,7 @@ impl<'a> Audience<'a> {
     pub fn admit(&mut self, kind: Kind, count: usize) -> Result<()> {
         for _ in 0..count {
             let number = self.viewers.len();
-            let socket = TcpStream::connect(self.origin.delivery).context("connecting a viewer")?;
+            let socket = TcpStream::connect(self.server).context("connecting a viewer")?;
             socket.set_nodelay(true)?;
             socket.set_nonblocking(true)?;
             self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
@@ -144,6 +175,7 @@ impl<'a> Audience<'a> {
                 parts: VecDeque::new(),
                 since_mpd: 0,
                 alive: Instant::now(),
+                exchanges: (number == 0 && self.keeps_exchanges).then(Vec::new),
             };
             let base = format!("/live/{}/", self.channels[viewer.channel].name);
             match kind {
@@ -178,6 +210,27 @@ impl<'a> Audience<'a> {
 
     pub fn figures(&mut self) -> &mut Figures {
         &mut self.shared.figures
+    }
+
+    /// Goes on until everybody has all there is, for [`REST_WITHIN`] at most.
+    pub fn rest(&mut self) -> Result<()> {
+        let until = Instant::now() + REST_WITHIN;
+        while !self.is_all_waiting() && Instant::now() < until {
+            self.turn(Duration::from_millis(1))?;
+        }
+        Ok(())
+    }
+
+    /// Before anybody is let in: the first viewer's exchanges are wanted.
+    pub fn keep_exchanges(&mut self) {
+        self.keeps_exchanges = true;
+    }
+
+    /// What the first viewer asked for, in order, but for what it has not been given whole.
+    pub fn exchanges(&mut self) -> Vec<Exchange> {
+        let mut all = self.viewers.first_mut().and_then(|viewer| viewer.exchanges.take()).unwrap_or_default();
+        all.pop();
+        all
     }
 
     pub fn is_all_waiting(&self) -> bool {
@@ -235,6 +288,14 @@ impl Viewer {
         // One request at a time: the socket's buffer is empty.
         let written = self.socket.write(head.as_bytes())?;
         ensure!(written == head.len(), "{written} bytes of a request were taken");
+        if let Some(exchanges) = &mut self.exchanges {
+            let asked = match &step {
+                Step::Wait => Asked::Waiting,
+                Step::Media(Name::Part(position), _) => Asked::Part(*position),
+                _ => Asked::Present,
+            };
+            exchanges.push(Exchange { path: format!("{base}{path}"), response: Vec::new(), asked });
+        }
         self.step = step;
         self.taken = 0;
         self.text.clear();
@@ -250,6 +311,10 @@ impl Viewer {
         };
         self.alive = Instant::now();
         let mut input = &buffer[..len];
+        // One request at a time: all of it is the answer to the last.
+        if let Some(exchange) = self.exchanges.as_mut().and_then(|all| all.last_mut()) {
+            exchange.response.extend_from_slice(input);
+        }
         while let Some(taken) = self.reader.take(&mut input)? {
             match taken {
                 Taken::Head { status } => ensure!(status == 200, "status {status}"),
@@ -276,7 +341,7 @@ impl Viewer {
                     .lines()
                     .filter(|line| !line.starts_with('#') && !line.is_empty())
                     .collect();
-                let (expected, found) = (channel.encoder.streams.len(), tracks.len());
+                let (expected, found) = (channel.streams.len(), tracks.len());
                 ensure!(found == expected, "{found} renditions in the multivariant playlist, expected {expected}");
                 let track = tracks[self.choice % found].strip_suffix(".m3u8").context("a media playlist's name")?;
                 self.find(track, channel, shared);
@@ -348,7 +413,7 @@ impl Viewer {
         let new = shared.renditions.len();
         self.rendition = *shared.places.entry((self.channel, track.to_owned())).or_insert(new);
         if self.rendition == new {
-            shared.renditions.push(Rendition::new(channel.name, &channel.encoder.streams, &channel.encoder.log));
+            shared.renditions.push(Rendition::new(channel.name, channel.streams, channel.log));
         }
         track.clone_into(&mut self.track);
     }
@@ -393,7 +458,7 @@ impl Viewer {
 
 /// §4.4.5.4: one for each other rendition, none of them behind by more than a segment.
 fn check_reports(playlist: &Playlist, channel: &Channel<'_>) -> Result<()> {
-    let (found, expected) = (playlist.reports.len(), channel.encoder.streams.len() - 1);
+    let (found, expected) = (playlist.reports.len(), channel.streams.len() - 1);
     ensure!(found == expected, "{found} rendition reports, expected {expected}");
     let (open, _) = playlist.next();
     for (uri, number, part) in &playlist.reports {

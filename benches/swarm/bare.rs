@@ -1,5 +1,5 @@
-//! What the machine can do: a loop that does nothing but send the same bytes to as many sockets, on the server's CPU, while
-//! the swarm's CPU reads them.
+//! What sending alone takes: a loop that does nothing but send the same bytes to as many sockets, on the server's CPU, while
+//! the swarm's CPU reads them. Nobody asks for anything in between; [`super::replay`] is the loop that is asked.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -163,6 +163,17 @@ struct Sent {
 }
 
 impl Log {
+    /// The first chunk is of this part of all time.
+    pub fn begin(&self, first: u64, streams: usize) {
+        let mut sent = self.0.lock().expect("no holder panics");
+        (sent.first, sent.parts) = (first, vec![Vec::new(); streams]);
+    }
+
+    /// The next chunk of a stream.
+    pub fn push(&self, stream: usize, at: Instant) {
+        self.0.lock().expect("no holder panics").parts[stream].push(at);
+    }
+
     /// When the chunk that ends with this frame was handed to the kernel.
     pub fn sent(&self, stream: usize, last_frame: u64) -> Option<Instant> {
         let sent = self.0.lock().expect("no holder panics");
@@ -238,10 +249,7 @@ fn publish(
     let started = Instant::now();
     let now = (wall.as_nanos() * u128::from(FRAMES_PER_SECOND) / 1_000_000_000) as u64;
     let mut frame = (now / SEGMENT_FRAMES + 1) * SEGMENT_FRAMES;
-    {
-        let mut sent = log.0.lock().expect("no holder panics");
-        (sent.first, sent.parts) = (frame / PART_FRAMES, vec![Vec::new(); streams.len()]);
-    }
+    log.begin(frame / PART_FRAMES, streams.len());
     let mut chunk = Vec::new();
     // Whole segments: a server completes what an encoder leaves behind, however short.
     while !(stop.load(Ordering::Relaxed) && frame.is_multiple_of(SEGMENT_FRAMES)) {
@@ -252,7 +260,7 @@ fn publish(
             chunk.clear();
             stream.chunk(frame, &mut chunk)?;
             let at = request.chunk(&chunk).with_context(|| format!("{channel}/{}", stream.rendition))?;
-            log.0.lock().expect("no holder panics").parts[number].push(at);
+            log.push(number, at);
         }
         let late = due.elapsed();
         let mut sent = log.0.lock().expect("no holder panics");

@@ -1,5 +1,6 @@
 //! Many times, and their percentiles.
 
+use std::fmt;
 use std::time::Duration;
 
 #[derive(Clone, Debug, Default)]
@@ -34,5 +35,26 @@ impl IntoIterator for Latencies {
 impl Extend<Duration> for Latencies {
     fn extend<T: IntoIterator<Item = Duration>>(&mut self, latencies: T) {
         self.0.extend(latencies);
+    }
+}
+
+/// Of the rounds of a measurement.
+pub struct Spread {
+    pub least: f64,
+    pub median: f64,
+    pub most: f64,
+}
+
+impl Spread {
+    /// At least one.
+    pub fn of(mut rounds: Vec<f64>) -> Spread {
+        rounds.sort_by(f64::total_cmp);
+        Spread { least: rounds[0], median: rounds[rounds.len() / 2], most: rounds[rounds.len() - 1] }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:.2} / **{:.2}** / {:.2}", self.least, self.median, self.most)
     }
 }

@@ -10,6 +10,7 @@ mod encoder;
 mod latency;
 mod origin;
 mod playlist;
+mod replay;
 mod response;
 
 use std::path::PathBuf;
@@ -21,13 +22,15 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use audience::{Audience, Channel, Figures, Kind};
+use audience::{Audience, Channel, Exchange, Figures, Kind};
 use content::{Name, Rendition};
 use encoder::{Encoder, PART_FRAMES, SEGMENT_FRAMES, Stream};
-use latency::Latencies;
+use latency::{Latencies, Spread};
 use origin::{Origin, SWARM_CPU};
+use replay::Replay;
 
 /// Thousands of low-latency viewers beside a server with live channels.
 ///
@@ -50,6 +53,9 @@ struct Arguments {
     /// How long each work measures, in seconds
     #[arg(long)]
     seconds: Option<u64>,
+    /// How often works that are compared with something take turns with it
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
     /// A directory on the disk that channels are recorded to; default: the temporary one
     #[arg(long)]
     scratch: Option<PathBuf>,
@@ -79,10 +85,42 @@ enum Work {
     Window,
 }
 
+/// What viewers saw while they were watched.
+#[derive(Default)]
+struct Watched {
+    figures: Figures,
+    /// CPU time of the server meanwhile, in seconds.
+    server: f64,
+    /// Of all viewers.
+    swarm: f64,
+    exchanges: Vec<Exchange>,
+}
+
+impl Watched {
+    /// For each part and viewer.
+    fn server_micros(&self) -> f64 {
+        self.server * 1e6 / self.figures.parts.len() as f64
+    }
+
+    fn swarm_micros(&self) -> f64 {
+        self.swarm * 1e6 / self.figures.parts.len() as f64
+    }
+
+    fn add(&mut self, other: Watched) {
+        let Watched { figures, server, swarm, .. } = other;
+        (self.figures.playlist_bytes, self.figures.part_bytes) = (figures.playlist_bytes, figures.part_bytes);
+        self.figures.playlists.extend(figures.playlists);
+        self.figures.parts.extend(figures.parts);
+        self.server += server;
+        self.swarm += swarm;
+    }
+}
+
 struct Bench {
     quick: bool,
     viewers: Option<usize>,
     seconds: Option<u64>,
+    rounds: usize,
     scratch: Option<PathBuf>,
     missed: AtomicBool,
 }
@@ -104,6 +142,7 @@ fn main() -> ExitCode {
         quick: arguments.quick,
         viewers: arguments.viewers,
         seconds: arguments.seconds,
+        rounds: arguments.rounds.max(1),
         scratch: arguments.scratch,
         missed: AtomicBool::new(false),
     };
@@ -170,7 +209,7 @@ impl Bench {
         let origin = self.origin(&["mixed".to_owned()], "20s")?;
         let streams = vec![stream("high", 1, LARGE_BITS), stream("low", 2, SMALL_BITS)];
         let encoder = publish(&origin, "mixed", streams)?;
-        let mut audience = Audience::new(&origin, vec![Channel { name: "mixed", encoder: &encoder }])?;
+        let mut audience = Audience::new(origin.delivery, vec![Channel::of("mixed", &encoder)])?;
         audience.admit(Kind::Hls, count)?;
         audience.admit(Kind::Dash, count)?;
         said(&origin, audience.run(self.settle()))?;
@@ -196,45 +235,67 @@ impl Bench {
         said(&origin, encoder.stop())
     }
 
-    /// In turns with the bare loop, so that what the machine is like at the moment is in both.
+    /// In turns with the same viewers at a bare loop, so that what the machine is like at the moment is in both.
     fn latency(&self) -> Result<()> {
         let count = self.viewers.unwrap_or(if self.quick { 100 } else { 2000 });
-        let (rounds, seconds) = if self.quick { (1, self.seconds(3, 3)) } else { (3, self.seconds(8, 8)) };
-        let (mut all, mut bare, mut ratios) = (Figures::default(), Latencies::default(), Vec::new());
-        let mut spent = 0.0;
+        let (rounds, seconds) = if self.quick { (1, self.seconds(3, 3)) } else { (self.rounds, self.seconds(6, 6)) };
+        let (mut ours, mut theirs, mut sends) = (Watched::default(), Watched::default(), Latencies::default());
+        let (mut ratios, mut costs, mut ratios_alone) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let (mut figures, cpu) = self.watched(count, SMALL_BITS, seconds)?;
-            spent += cpu;
-            let bytes = (figures.playlist_bytes + figures.part_bytes) as usize;
-            let mut of_loop = bare::measure(count, bytes, if self.quick { 3 } else { 10 })?;
-            ratios.push(figures.parts.percentile(99.0) / of_loop.percentile(99.0));
-            (all.playlist_bytes, all.part_bytes) = (figures.playlist_bytes, figures.part_bytes);
-            all.playlists.extend(figures.playlists);
-            all.parts.extend(figures.parts);
-            bare.extend(of_loop);
+            let mut watched = self.watched(count, SMALL_BITS, seconds, true)?;
+            let mut replayed = self.replayed(count, std::mem::take(&mut watched.exchanges), seconds)?;
+            let bytes = (watched.figures.playlist_bytes + watched.figures.part_bytes) as usize;
+            let mut sent = bare::measure(count, bytes, if self.quick { 3 } else { 10 })?;
+            let [p99, of_loop] = [&mut watched, &mut replayed].map(|run| run.figures.parts.percentile(99.0));
+            eprintln!(
+                "part {:.1}/{p99:.1} ms, of the loop {:.1}/{of_loop:.1} ms, of sends alone {:.1}/{:.1} ms (p50/p99); CPU for \
+                 each part and viewer {:.1} and {:.1} µs, of the viewers {:.1} and {:.1} µs",
+                watched.figures.parts.percentile(50.0),
+                replayed.figures.parts.percentile(50.0),
+                sent.percentile(50.0),
+                sent.percentile(99.0),
+                watched.server_micros(),
+                replayed.server_micros(),
+                watched.swarm_micros(),
+                replayed.swarm_micros(),
+            );
+            ratios.push(p99 / of_loop);
+            ratios_alone.push(p99 / sent.percentile(99.0));
+            costs.push(watched.server_micros() / replayed.server_micros());
+            ours.add(watched);
+            theirs.add(replayed);
+            sends.extend(sent);
         }
-        ratios.sort_by(f64::total_cmp);
-        let (least, median, most) = (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
-        let p99 = all.parts.percentile(99.0);
-        let [list, part, bare] = [&mut all.playlists, &mut all.parts, &mut bare]
-            .map(|all| format!("{:.1}/{:.1} ms", all.percentile(50.0), all.percentile(99.0)));
+        let [ratios, costs, ratios_alone] = [ratios, costs, ratios_alone].map(Spread::of);
+        let p99 = ours.figures.parts.percentile(99.0);
+        let of_both = |run: &mut Watched| {
+            let [list, part] = [&mut run.figures.playlists, &mut run.figures.parts]
+                .map(|all| format!("{:.1}/{:.1} ms", all.percentile(50.0), all.percentile(99.0)));
+            let (server, swarm) = (run.server_micros(), run.swarm_micros());
+            format!("playlist {list}, part {part}, CPU {server:.1} µs and {swarm:.1} µs of the viewers")
+        };
         self.row(
-            &format!("a part of {} bytes to {count} waiting viewers, p50/p99", all.part_bytes),
             &format!(
-                "playlist of {} bytes {list}, part {part}; bare loop {bare}; ratio of p99 {least:.2} / **{median:.2}** / \
-                 {most:.2}; server CPU {:.1} µs for each part and viewer",
-                all.playlist_bytes,
-                spent * 1e6 / all.parts.len() as f64
+                "a part of {} bytes to {count} waiting viewers, behind a playlist of {}, p50/p99; CPU for each of them",
+                ours.figures.part_bytes, ours.figures.playlist_bytes
             ),
-            "p99 ≤ 1.3 × bare, < 150 ms",
-            median <= 1.3 && p99 < 150.0,
+            &format!(
+                "{}; a bare loop: {}; ratio of p99 {ratios}, of CPU {costs} ({rounds} rounds); sends alone {:.1}/{:.1} ms, ratio \
+                 {ratios_alone}",
+                of_both(&mut ours),
+                of_both(&mut theirs),
+                sends.percentile(50.0),
+                sends.percentile(99.0),
+            ),
+            "p99 ≤ 1.3 × the loop, < 150 ms",
+            ratios.median <= 1.3 && p99 < 150.0,
         );
         Ok(())
     }
 
     fn cpu(&self) -> Result<()> {
         let count = self.viewers.unwrap_or(if self.quick { 20 } else { 1000 });
-        let (figures, spent) = self.watched(count, LARGE_BITS, self.seconds(3, 20))?;
+        let Watched { figures, server: spent, .. } = self.watched(count, LARGE_BITS, self.seconds(3, 20), false)?;
         let gigabytes = figures.bytes as f64 / 1e9;
         let each = spent / gigabytes;
         let [p50, p99] = [50.0, 99.0].map(|percent| figures.parts.clone().percentile(percent));
@@ -249,7 +310,7 @@ impl Bench {
 
     fn one(&self) -> Result<()> {
         for (bits, seconds) in [(SMALL_BITS, self.seconds(3, 60)), (LARGE_BITS, self.seconds(3, 60))] {
-            let (figures, _) = self.watched(1, bits, seconds)?;
+            let figures = self.watched(1, bits, seconds, false)?.figures;
             let (bytes, count) = (figures.part_bytes, figures.parts.len());
             let [p50, p99] = [50.0, 99.0].map(|percent| figures.parts.clone().percentile(percent));
             self.row(
@@ -262,29 +323,64 @@ impl Bench {
         Ok(())
     }
 
-    /// Waiting viewers of one channel: what they saw, and the server's CPU time meanwhile, in seconds.
-    fn watched(&self, count: usize, bits: u64, time: Duration) -> Result<(Figures, f64)> {
+    /// Waiting viewers of one channel.
+    fn watched(&self, count: usize, bits: u64, time: Duration, keep_exchanges: bool) -> Result<Watched> {
         let origin = self.origin(&["watched".to_owned()], "20s")?;
         let encoder = publish(&origin, "watched", vec![stream("video", 1, bits)])?;
-        let mut audience = Audience::new(&origin, vec![Channel { name: "watched", encoder: &encoder }])?;
+        let mut audience = Audience::new(origin.delivery, vec![Channel::of("watched", &encoder)])?;
+        if keep_exchanges {
+            audience.keep_exchanges();
+        }
         audience.admit(Kind::Hls, count)?;
-        said(&origin, audience.run(self.settle()))?;
-        audience.reset();
-        let before = origin.cpu_seconds()?;
-        said(&origin, audience.run(time))?;
-        let spent = origin.cpu_seconds()? - before;
-        let figures = std::mem::take(audience.figures());
-        ensure!(figures.parts.len() >= count, "{} parts for {count} viewers", figures.parts.len());
+        let watched = said(&origin, self.watch(&mut audience, count, time, || origin.cpu_seconds()))?;
         drop(audience);
         said(&origin, encoder.stop())?;
-        Ok((figures, spent))
+        Ok(watched)
+    }
+
+    /// The same viewers at a loop that says what the server said.
+    fn replayed(&self, count: usize, exchanges: Vec<Exchange>, time: Duration) -> Result<Watched> {
+        let replay = Replay::start(exchanges)?;
+        let streams = [stream("video", 1, SMALL_BITS)];
+        let log = replay.log.clone();
+        let channel = Channel { name: "watched", streams: &streams, log: &log };
+        let mut audience = Audience::new(replay.address, vec![channel])?;
+        audience.admit(Kind::Hls, count)?;
+        audience.rest()?;
+        replay.begin();
+        let watched = self.watch(&mut audience, count, time, || replay.cpu_seconds())?;
+        // While the viewers are there: it knows none that are gone.
+        replay.stop()?;
+        Ok(watched)
+    }
+
+    /// What viewers who were let in see in a while, once they have settled.
+    fn watch(
+        &self,
+        audience: &mut Audience<'_>,
+        count: usize,
+        time: Duration,
+        server: impl Fn() -> Result<f64>,
+    ) -> Result<Watched> {
+        audience.run(self.settle())?;
+        audience.rest()?;
+        audience.reset();
+        let own =
+            || -> Result<f64> { Ok(Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?).as_secs_f64()) };
+        let before = (server()?, own()?);
+        audience.run(time)?;
+        audience.rest()?;
+        let (server, swarm) = (server()? - before.0, own()? - before.1);
+        let figures = std::mem::take(audience.figures());
+        ensure!(figures.parts.len() >= count, "{} parts for {count} viewers", figures.parts.len());
+        Ok(Watched { figures, server, swarm, exchanges: audience.exchanges() })
     }
 
     fn memory(&self) -> Result<()> {
         let count = self.viewers.unwrap_or(if self.quick { 200 } else { 5000 });
         let origin = self.origin(&["memory".to_owned()], "20s")?;
         let encoder = publish(&origin, "memory", vec![stream("video", 1, 200_000)])?;
-        let mut audience = Audience::new(&origin, vec![Channel { name: "memory", encoder: &encoder }])?;
+        let mut audience = Audience::new(origin.delivery, vec![Channel::of("memory", &encoder)])?;
         audience.admit(Kind::Hls, 10)?;
         said(&origin, audience.run(self.settle()))?;
         let before = resident(&origin, &mut audience)?;
