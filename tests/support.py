@@ -11,6 +11,7 @@ import dataclasses
 import fnmatch
 import os
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -28,6 +29,8 @@ SAMPLE_FILES = [SAMPLES / name for name in (
     "subtitles.en.vtt", "subtitles.de.vtt")]
 BINARY = pathlib.Path(os.environ.get("HEADWATER_BIN", ROOT / "target" / "release" / "headwater"))
 TIMEOUT_S = 120
+# A wait ends when what is waited for is there: a busy machine may take as long as it likes.
+PATIENCE_S = 60
 
 
 def additional_media():
@@ -74,7 +77,7 @@ def begin_case(server, library, name, directory):
     if directory.exists():
         shutil.rmtree(directory)
         headwater("remove", "--library", library, "--asset", name, ok=False)
-        wait_until(lambda: server.fetch(f"/vod/{name}/index.m3u8").status == 404, 30, "the asset is gone")
+        wait_until(lambda: server.fetch(f"/vod/{name}/index.m3u8").status == 404, PATIENCE_S, "the asset is gone")
     directory.mkdir()
 
 
@@ -124,14 +127,16 @@ _taken_ports = set()
 
 
 def free_port():
-    """A port nothing listens on now; never the same one twice in a process."""
+    """A port nothing listens on now; never the same one twice in a process. It is none of those that the kernel gives to clients
+    (ip_local_port_range): no connection of another test takes it before it is listened to."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _taken_ports:
-            _taken_ports.add(port)
-            return port
+        # Not of the generator that tests seed.
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            if port not in _taken_ports:
+                _taken_ports.add(port)
+                return port
 
 
 class Server:
@@ -161,7 +166,7 @@ class Server:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([*self.prefix, str(BINARY), "serve", "--config", str(self.config)],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        deadline = started + 30
+        deadline = started + PATIENCE_S
         while True:
             if self.process.poll() is not None:
                 raise Failed(f"serve ended with exit {self.process.returncode}: {self.log_text()[-1500:]}")
@@ -173,7 +178,7 @@ class Server:
                 pass
             if time.monotonic() > deadline:
                 self.__exit__()
-                raise Failed(f"serve was not ready after 30 s: {self.log_text()[-1500:]}")
+                raise Failed(f"serve was not ready after {PATIENCE_S} s: {self.log_text()[-1500:]}")
             time.sleep(0.005)
         self.ready_s = time.monotonic() - started
         return self
@@ -182,7 +187,7 @@ class Server:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(timeout=10)
+                self.process.wait(timeout=PATIENCE_S / 2)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -248,7 +253,7 @@ class Answer:
 class Client:
     """A connection. Reads are bounded in time; answers are parsed strictly."""
 
-    def __init__(self, port, timeout_s=10, receive_buffer=None):
+    def __init__(self, port, timeout_s=PATIENCE_S / 2, receive_buffer=None):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
