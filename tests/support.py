@@ -373,7 +373,7 @@ def hls_segments(server, playlist):
 # The runner.
 
 # More failures than these are no accident of the machine.
-SECOND_ATTEMPTS_MAX = 4
+SECOND_ATTEMPTS_MAX = 8
 
 
 def main(cases, description, jobs=1, alone=(), once=(), end=None):
