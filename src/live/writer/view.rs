@@ -10,6 +10,14 @@ use crate::media::Kind;
 use crate::media::broadcast::{self, Grid, Position, TailSegment};
 
 impl ChannelWriter {
+    /// It has ended when that is on disk.
+    fn shown_state(&self) -> broadcast::State {
+        match self.is_ending {
+            true => broadcast::State::Ongoing,
+            false => self.state,
+        }
+    }
+
     pub(super) fn show_track(&mut self, name: &Arc<str>) {
         self.show_tracks(std::slice::from_ref(name));
     }
@@ -19,7 +27,7 @@ impl ChannelWriter {
         let Some(grid) = self.grid else { return };
         for name in names {
             let Some(track) = self.tracks.get(name) else { continue };
-            match track.snapshot(&grid, self.state == broadcast::State::Ended) {
+            match track.snapshot(&grid, self.shown_state() == broadcast::State::Ended) {
                 Some(view) => drop(self.views.insert(name.clone(), view)),
                 None => drop(self.views.remove(name)),
             }
@@ -51,7 +59,8 @@ impl ChannelWriter {
         self.next = self.next.max(nexts.chain(unseen).min().unwrap_or(furthest));
         let next = self.next;
         let oldest = self.tracks.values().filter_map(|track| track.shelf.oldest()).min().unwrap_or(self.origin);
-        let left = next.saturating_sub(slots(&grid, self.options.window));
+        let window = slots(&grid, self.options.window);
+        let left = next.saturating_sub(window);
         self.first = self.first.max(left).max(oldest).max(self.origin);
         let from = grid.timescale.duration(grid.start(self.first, grid.timescale));
         self.marks.forget_before(from);
@@ -66,7 +75,8 @@ impl ChannelWriter {
             tracks,
             first: self.first,
             next,
-            state: self.state,
+            window,
+            state: self.shown_state(),
             marks: self.marks.shared(),
             discontinuities: self.discontinuities.clone(),
             fingerprint: OnceLock::new(),
