@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use crate::sys::crash;
+
 /// The keys of each channel by its name, as they were accepted; what they leave open means what the build says.
 #[derive(Debug)]
 pub struct Stored {
@@ -81,9 +83,12 @@ impl Stored {
         let new = self.path.with_file_name(NEW_FILE);
         // Publish keys are for nobody else to read.
         let mut file = File::options().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
+        crash::point("channels created");
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
+        crash::point("channels written");
         fs::rename(&new, &self.path)?;
+        crash::point("channels renamed");
         File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
     }
 }

@@ -28,6 +28,7 @@ use super::asset;
 use super::version::Version;
 use crate::base::limits::ASSET_NAME_BYTES_MAX;
 use crate::store::index::{self, Index};
+use crate::sys::crash;
 
 /// A library directory.
 #[derive(Clone, Debug)]
@@ -165,6 +166,7 @@ impl Folder {
         let path = self.root.join(format!("{STAGING}{}", random()));
         let failed = |error| Error::io("create", &path, error);
         DirBuilder::new().create(&path).map_err(failed)?;
+        crash::point("staging made");
         let held = File::open(&path).map_err(failed).and_then(|directory| {
             Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| failed(errno.into()))
         });
@@ -183,6 +185,7 @@ impl Folder {
         sync(&content)?;
         let staged = staging.path.join(version.as_str());
         rename(&content, &staged)?;
+        crash::point("content named");
         let before = self.current(asset);
         if before.is_none() && !home.join(version.as_str()).exists() && fs::remove_dir(&home).is_ok() {
             // An empty directory of that name was in the way.
@@ -193,6 +196,7 @@ impl Folder {
             self.give_to_owner(&staging.path)?;
             sync(&staging.path)?;
             rename(&staging.path, &home)?;
+            crash::point("asset named");
             staging.published = true;
             sync(&self.root)?;
             return Ok(Published::Added);
@@ -205,6 +209,7 @@ impl Folder {
         let is_new = !place.exists();
         if is_new {
             rename(&staged, &place)?;
+            crash::point("version named");
         } else if !is_whole(&place) {
             // The same content, but somebody damaged the copy: the fresh one takes its place, the bad one goes with the
             // staging directory.
@@ -331,7 +336,9 @@ impl Folder {
         let link = home.join(format!("{LINK}{}", random()));
         symlink(version.as_str(), &link).map_err(|error| Error::io("link", &link, error))?;
         self.give_one_to_owner(&link)?;
+        crash::point("link made");
         rename(&link, &home.join(CURRENT))?;
+        crash::point("version switched");
         sync(&home)
     }
 
@@ -350,6 +357,7 @@ impl Folder {
         }
         let path = directory.join(format!("{}{PENDING}", record.file_name()));
         File::create(&path).map_err(|error| Error::io("create", &path, error))?;
+        crash::point("record made");
         self.give_one_to_owner(&path)?;
         sync(&self.root)?;
         Ok(path)
@@ -358,6 +366,7 @@ impl Folder {
     fn complete(&self, record: &Replaced, pending: &Path) -> Result<(), Error> {
         let directory = self.root.join(REPLACED);
         rename(pending, &directory.join(record.file_name()))?;
+        crash::point("record named");
         sync(&directory)
     }
 

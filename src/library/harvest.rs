@@ -32,7 +32,7 @@ use crate::store::channel_dir::{self, ChannelDir, TrackFiles};
 use crate::store::index_writer::{self, Entry};
 use crate::store::layout::FileRecord;
 use crate::store::{Journal, index};
-use crate::sys::MappedFile;
+use crate::sys::{MappedFile, crash};
 
 /// What to harvest, and where to.
 #[derive(Clone, Debug)]
@@ -335,6 +335,7 @@ impl<'a> Harvested<'a> {
             };
             File::open(path).and_then(|file| file.sync_data()).map_err(failed)?;
             fs::hard_link(path, content.join(recorded_file_name(&self.track, number))).map_err(failed)?;
+            crash::point("recording linked");
         }
         Ok(())
     }
@@ -414,6 +415,7 @@ fn publish(
     let path = staging.content().join(index::FILE_NAME);
     let digest =
         index_writer::write(&path, &mut entries, None).map_err(|error| folder::Error::io("write", &path, error))?;
+    crash::point("index written");
     drop(entries);
     for part in tracks.iter().flat_map(|track| &track.recorded.parts) {
         if part.map.is_damaged() {

@@ -204,11 +204,14 @@ impl ChannelWriter {
         }
     }
 
-    /// Everything is written, and nothing follows. Whoever waits for more asks again.
+    /// Everything is written, and nothing follows. Whoever waits for more asks again. Viewers who are told of an end do not
+    /// come back, so that a crash must not take it back.
     pub(super) fn finish(&mut self) {
+        if self.state != broadcast::State::Ended {
+            self.state = broadcast::State::Ended;
+            return self.save_first();
+        }
         self.is_ending = false;
-        self.state = broadcast::State::Ended;
-        self.is_state_new = true;
         let names: Vec<_> = self.tracks.keys().cloned().collect();
         self.show_tracks(&names);
         for track in self.tracks.values() {

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::base::limits::CHANNEL_STATE_BYTES_MAX;
 use crate::media::Kind;
+use crate::sys::crash;
 
 /// A channel's directory.
 #[derive(Clone, Debug)]
@@ -85,6 +86,7 @@ impl ChannelDir {
     /// Makes the directory if it is missing, and takes it for this process.
     pub fn hold(&self) -> Result<Held, Error> {
         fs::create_dir_all(&self.path).map_err(failed("create", &self.path))?;
+        crash::point("channel directory made");
         let directory = File::open(&self.path).map_err(failed("open", &self.path))?;
         match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
             Ok(directory) => Ok(Held { _directory: directory }),
@@ -152,23 +154,29 @@ impl ChannelDir {
         match fs::create_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(failed("create", &path)(error)),
-            Ok(()) => sync(&self.path),
+            Ok(()) => {
+                crash::point("track directory made");
+                sync(&self.path)
+            }
         }
     }
 
     /// Makes the files of a track that were created or deleted survive a power loss as that.
     pub fn sync_track(&self, track: &str) -> Result<(), Error> {
         check_name(track)?;
-        sync(&self.path.join(track))
+        sync(&self.path.join(track))?;
+        crash::point("track directory synced");
+        Ok(())
     }
 
     /// Takes a track file and its journal away; who has them open reads on. The journal goes first: media without one is
     /// found again, a journal without media tells of nothing.
     pub fn delete(&self, files: &TrackFiles) -> Result<(), Error> {
-        for path in [&files.journal, &files.media] {
+        for (path, deleted) in [(&files.journal, "journal deleted"), (&files.media, "track file deleted")] {
             match fs::remove_file(path) {
+                Ok(()) => crash::point(deleted),
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("delete", path)(error)),
-                _ => {}
+                Err(_) => {}
             }
         }
         Ok(())
@@ -190,10 +198,12 @@ impl ChannelDir {
     /// Durably and in one step: after a crash it is the old state or the new one.
     pub fn save_state(&self, state: &[u8]) -> Result<(), Error> {
         let (path, new) = (self.path.join(STATE), self.path.join(NEW_STATE));
-        File::create(&new)
-            .and_then(|mut file| file.write_all(state).and_then(|()| file.sync_all()))
-            .map_err(failed("write", &new))?;
+        let mut file = File::create(&new).map_err(failed("create", &new))?;
+        crash::point("state created");
+        file.write_all(state).and_then(|()| file.sync_all()).map_err(failed("write", &new))?;
+        crash::point("state written");
         fs::rename(&new, &path).map_err(failed("rename to", &path))?;
+        crash::point("state renamed");
         sync(&self.path)
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::base::Stored;
-use crate::sys::{GrowingMap, transfer};
+use crate::sys::{GrowingMap, crash, transfer};
 
 /// A track file of a channel, or its journal. Shared by its writer and all who read from it.
 ///
@@ -52,6 +52,7 @@ impl GrowingFile {
         }
         if found > len {
             file.set_len(len)?;
+            crash::point("file cut");
         }
         Ok(GrowingFile::new(file, path, len, RESERVE_BYTES))
     }

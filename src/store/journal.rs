@@ -23,6 +23,7 @@ use super::GrowingFile;
 use crate::base::Stored;
 use crate::base::limits::JOURNAL_ROWS_MAX;
 use crate::media::broadcast::{self, SegmentRow};
+use crate::sys::crash;
 
 /// A journal, open. Cloned by those who read it.
 #[derive(Clone)]
@@ -57,7 +58,9 @@ impl Header {
 impl Journal {
     /// A journal without rows. The file must not exist.
     pub fn create(path: &Path) -> io::Result<Journal> {
-        mapped(GrowingFile::create(path)?)?.begun()
+        let file = GrowingFile::create(path)?;
+        crash::point("journal created");
+        mapped(file)?.begun()
     }
 
     /// What is there after a restart, to be appended to: up to the last row that is sound. A journal that is missing, or
@@ -131,6 +134,7 @@ impl Journal {
     fn begun(self) -> io::Result<Journal> {
         self.file.writer()?.write_all_at(Header::current().as_bytes(), 0)?;
         self.file.advance(HEADER_SIZE);
+        crash::point("journal begun");
         Ok(self)
     }
 }

@@ -1,6 +1,7 @@
 //! Everything unsafe or particular to Linux, behind safe calls.
 
 pub mod affinity;
+pub mod crash;
 pub mod directory;
 pub mod fault;
 pub mod file;

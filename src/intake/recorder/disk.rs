@@ -18,6 +18,7 @@ use crate::live::{Failure, FileName, FoundFile, Op, Opened, Outcome, Recovered};
 use crate::store::channel_dir::{self, Held, TrackFiles};
 use crate::store::scan::{self, Depth};
 use crate::store::{ChannelDir, GrowingFile, Journal};
+use crate::sys::crash;
 
 /// Cheap to clone; of one thread.
 #[derive(Clone)]
@@ -168,8 +169,10 @@ impl Disk {
             // What has the name is an unfinished file without rows.
             directory.delete(&files).map_err(source)?;
             let media = GrowingFile::create(&files.media)?;
+            crash::point("track file created");
             media.writer()?.write_all_at(&init, 0)?;
             media.advance(init.len() as u64);
+            crash::point("header written");
             Ok((Arc::new(media), Journal::create(&files.journal)?))
         })
         .await?;
@@ -197,6 +200,7 @@ impl Disk {
             }
             at += len as u64;
         }
+        crash::point("part written");
         file.media.advance(at);
         Ok(())
     }
@@ -209,6 +213,7 @@ impl Disk {
         let (at, bytes) = (journal.len(), Bytes::from(Journal::encode(row)));
         let len = bytes.len() as u64;
         write_all(&file.journal_writer, vec![bytes], at).await?;
+        crash::point("row written");
         journal.advance(at + len);
         Ok(())
     }
@@ -292,22 +297,23 @@ impl OpenFile {
     }
 
     async fn sync_media(&self) -> io::Result<()> {
-        sync(&self.media_writer, &self.media_dirty).await
+        sync(&self.media_writer, &self.media_dirty, "media synced").await
     }
 
     async fn sync_journal(&self) -> io::Result<()> {
-        sync(&self.journal_writer, &self.journal_dirty).await
+        sync(&self.journal_writer, &self.journal_dirty, "journal synced").await
     }
 }
 
 /// What is written while it runs makes the file dirty again.
-async fn sync(file: &File, dirty: &Cell<bool>) -> io::Result<()> {
+async fn sync(file: &File, dirty: &Cell<bool>, done: &'static str) -> io::Result<()> {
     if !dirty.replace(false) {
         return Ok(());
     }
     let synced = file.sync_data().await;
-    if synced.is_err() {
-        dirty.set(true);
+    match synced {
+        Ok(()) => crash::point(done),
+        Err(_) => dirty.set(true),
     }
     synced
 }

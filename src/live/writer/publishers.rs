@@ -8,6 +8,7 @@ use crate::live::options::{Redundancy, Refusal, SessionId, SourceName};
 use crate::live::pieces::Verdict;
 use crate::live::session::{SILENCE, Session};
 use crate::live::track::TrackWriter;
+use crate::media::broadcast;
 use crate::media::feed::{Event, Format, Marker, Sample, TrackKey};
 
 impl ChannelWriter {
@@ -257,7 +258,8 @@ impl ChannelWriter {
             self.close(&name);
         }
         let goes_on = |session: &Session| !session.has_ended && (session.is_active || !session.is_silent(now));
-        self.is_ending |= self.options.end && !self.sessions.values().any(goes_on);
+        let has_ended = self.state == broadcast::State::Ended;
+        self.is_ending |= self.options.end && !has_ended && !self.sessions.values().any(goes_on);
     }
 }
 

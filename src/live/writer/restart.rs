@@ -80,7 +80,7 @@ impl ChannelWriter {
         let names: Vec<_> = self.tracks.keys().cloned().collect();
         self.show_tracks(&names);
         if state.is_ended {
-            self.is_ending = true;
+            (self.state, self.is_ending) = (broadcast::State::Ended, true);
             names.iter().for_each(|name| self.close(name));
             self.work();
         }

@@ -10,6 +10,14 @@ use crate::media::Kind;
 use crate::media::broadcast::{self, Grid, Position, TailSegment};
 
 impl ChannelWriter {
+    /// It has ended when that is on disk.
+    fn shown_state(&self) -> broadcast::State {
+        match self.is_ending {
+            true => broadcast::State::Ongoing,
+            false => self.state,
+        }
+    }
+
     pub(super) fn show_track(&mut self, name: &Arc<str>) {
         self.show_tracks(std::slice::from_ref(name));
     }
@@ -19,7 +27,7 @@ impl ChannelWriter {
         let Some(grid) = self.grid else { return };
         for name in names {
             let Some(track) = self.tracks.get(name) else { continue };
-            match track.snapshot(&grid, self.state == broadcast::State::Ended) {
+            match track.snapshot(&grid, self.shown_state() == broadcast::State::Ended) {
                 Some(view) => drop(self.views.insert(name.clone(), view)),
                 None => drop(self.views.remove(name)),
             }
@@ -68,7 +76,7 @@ impl ChannelWriter {
             first: self.first,
             next,
             window,
-            state: self.state,
+            state: self.shown_state(),
             marks: self.marks.shared(),
             discontinuities: self.discontinuities.clone(),
             fingerprint: OnceLock::new(),
