@@ -599,7 +599,7 @@ async function runCases(isChosen, together, screenshots) {
       '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--mute-audio'],
   });
   // What is there from the start waits for its players: more at a time. A live edge waits for nobody.
-  const [stored, live] = [{ jobs: 4, cases: [] }, { jobs: 3, cases: [] }];
+  const [stored, live] = [{ jobs: 5, cases: [] }, { jobs: 3, cases: [] }];
   const add = (group, name, run) => { if (isChosen(name)) group.cases.push([name, run]); };
   const inPage = (player, manifest, asset, scenario) => async (context) => {
     const view = await open(context, pages.address().port, player, origin.url(asset, manifest));
