@@ -32,6 +32,8 @@ pub enum Known {
     Old(Anchor),
     /// Other tracks go by it at the moment, or this one did until now.
     InUse(Anchor),
+    /// This track's publisher has just come, and another track of the same clock goes by it already.
+    Beside(Anchor),
 }
 
 /// A reconnecting publisher may repeat as much of what it sent before without being taken for one that started over.
@@ -79,8 +81,16 @@ impl Anchor {
         };
         let makes_sense = |anchor: Anchor| is_near(anchor) && follows(anchor, REPEATED);
         // Tracks of one clock stay side by side, however far that clock is from the time of day.
-        if let Known::InUse(anchor) = known
+        if let Known::InUse(anchor) | Known::Beside(anchor) = known
             && makes_sense(anchor)
+        {
+            return anchor;
+        }
+        // Sound that fell silent before the clock was set back goes on where it is; were the picture to begin anew, the two would
+        // be that far apart for good. It waits instead until it is where it was.
+        if let Known::Beside(anchor) = known
+            && is_near(anchor)
+            && follows(anchor, jump + jump / 2)
         {
             return anchor;
         }
@@ -94,7 +104,10 @@ impl Anchor {
             return anchor;
         }
         // More of what was sent before may be sent again; and where one track of a clock is within that, so are the others.
-        let again = if known == Known::InUse(Anchor::WALL_CLOCK) { jump + jump / 2 } else { jump };
+        let again = match known {
+            Known::InUse(Anchor::WALL_CLOCK) | Known::Beside(Anchor::WALL_CLOCK) => jump + jump / 2,
+            _ => jump,
+        };
         if is_wall_clock && follows(Anchor::WALL_CLOCK, again) {
             return Anchor::WALL_CLOCK;
         }
@@ -382,6 +395,24 @@ mod tests {
                 Anchor(1_100),
             ),
             ("the same clock again, 9 s back", unix - 9 * S, Known::Old(Anchor(0)), None, Some(unix), None, Anchor(0)),
+            (
+                "set back by 9 s, beside another track that went on",
+                3 * S,
+                Known::Beside(Anchor(179_999_999_000)),
+                None,
+                Some(unix + 2 * S),
+                Some(unix + 2 * S),
+                Anchor(179_999_999_000),
+            ),
+            (
+                "set back by 14 s, too much for that",
+                -2 * S,
+                Known::Beside(Anchor(179_999_999_000)),
+                None,
+                Some(unix + 2 * S),
+                Some(unix + 2 * S),
+                Anchor(180_000_000_400),
+            ),
             (
                 "another track of it, a little further back",
                 unix - 10 * S - 1,

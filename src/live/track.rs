@@ -273,6 +273,12 @@ impl TrackWriter {
         to_nanos(sample.decode_time, self.format.timescale)
     }
 
+    /// Whether its publisher's clock shows that time, to within a second.
+    pub fn is_at(&self, time: Nanos) -> bool {
+        let newest = self.steady.map(|steady| to_nanos(steady, self.format.timescale));
+        newest.is_some_and(|newest| (newest - time).abs() <= 1_000_000_000)
+    }
+
     /// Where its published and waiting media ends.
     pub fn end(&self) -> Option<Nanos> {
         let learnt = self.shown.as_ref().or(self.learnt.as_ref())?;

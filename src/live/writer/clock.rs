@@ -19,8 +19,14 @@ impl ChannelWriter {
         let others = self.tracks.values().filter(|other| other.id != track.id && other.anchor().is_some());
         let is_in_use = was
             .is_some_and(|was| before == Some(was) || others.filter(goes_on).any(|other| other.anchor() == Some(was)));
+        // Publishers of one encoder may be several; that of this track, and those whose clocks show the same, have its clock.
+        let is_beside = before.is_none() && {
+            let others = self.tracks.values().filter(|other| other.id != track.id && other.anchor() == was);
+            others.filter(goes_on).any(|other| other.owner == track.owner || other.is_at(time))
+        };
         let known = match was {
             None => Known::None,
+            Some(was) if is_beside => Known::Beside(was),
             Some(was) if is_in_use => Known::InUse(was),
             Some(was) => Known::Old(was),
         };
