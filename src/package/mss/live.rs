@@ -276,7 +276,8 @@ pub fn live_find(
     let from = near.saturating_sub(1).max(broadcast.first);
     let found = match is_text(live.track) {
         true => {
-            let mut entries = live_timeline::entries(broadcast, live, from).map(|entry| (entry.number, text_times(&entry)));
+            let mut entries =
+                live_timeline::entries(broadcast, live, from).map(|entry| (entry.number, text_times(&entry)));
             let found = entries.find(|(number, times)| times.0 == at || *number > near.saturating_add(1));
             let found = found.filter(|(_, times)| times.0 == at);
             found.map(|(number, times)| (number, times, 0, entries.next().map(|(_, times)| times)))
