@@ -124,7 +124,7 @@ fn maker(key_bytes: usize, bytes: usize) -> impl FnMut() -> usize {
             .map(|(at, data)| unit(at as i64 * 3_600, 3_600, at.is_multiple_of(50), &data[..]));
         let sounds = (0..187).map(|at| unit(at * 1_920, 1_920, true, &sound[..]));
         let share = Share { stream: audio.clone(), units: sounds.collect() };
-        let place = Place { ordinal: 0, start: 0, end: 360_000 };
+        let place = Place { ordinal: 0, start: 0, end: 360_000, apart: 0 };
         let mut muxer = Muxer::new(Share { stream: video.clone(), units: units.collect() }, Some(share), place);
         out.clear();
         while muxer.advance(&mut out) {}

@@ -8,6 +8,7 @@ from support import check, check_equal
 
 TIMESCALE = 10_000_000
 TFXD = bytes.fromhex("6d1d9b0542d544e680e2141daff757b2")
+TFRF = bytes.fromhex("d4807ef2ca3946958e5426cb9e46a79f")
 
 
 def box(kind, *parts):
@@ -100,15 +101,31 @@ def header(kind, level, language):
     return box(b"ftyp", b"iso6\0\0\0\0iso6") + box(b"moov", mvhd, trak, mvex)
 
 
+def own_boxes(traf):
+    """The body of each uuid box by its UUID."""
+    return {body[:16]: body[16:] for kind, body in boxes(traf) if kind == b"uuid"}
+
+
+def following(fragment):
+    """Start and duration of the fragments that one of a channel names."""
+    (_, moof), *_ = boxes(fragment)
+    told = own_boxes(dict(boxes(moof))[b"traf"]).get(TFRF)
+    if told is None:
+        return []
+    flags, count = struct.unpack_from(">IB", told)
+    check_equal((flags, len(told)), (1 << 24, 5 + 16 * count), "tfrf")
+    return [struct.unpack_from(">QQ", told, 5 + 16 * at) for at in range(count)]
+
+
 def with_decode_time(fragment, start, duration, what):
     """As players do: tfdt from the time of the fragment, where readers of ISO files look for it."""
     (moof_kind, moof), (mdat_kind, mdat) = boxes(fragment)
     check_equal((moof_kind, mdat_kind), (b"moof", b"mdat"), f"{what}: boxes")
     inner = dict(boxes(moof))
     parts = dict(boxes(inner[b"traf"]))
-    tfxd = parts[b"uuid"]
-    check_equal(tfxd[:16], TFXD, f"{what}: uuid")
-    check_equal(struct.unpack_from(">IQQ", tfxd, 16), (1 << 24, start, duration), f"{what}: tfxd")
+    told = own_boxes(inner[b"traf"])
+    check(list(told) in ([TFXD], [TFXD, TFRF]), f"{what}: uuid {list(told)}")
+    check_equal(struct.unpack(">IQQ", told[TFXD]), (1 << 24, start, duration), f"{what}: tfxd")
     trun = bytearray(parts[b"trun"])
     flags, count, offset = struct.unpack_from(">III", trun)
     check_equal(offset, len(moof) + 16, f"{what}: data_offset")
@@ -151,7 +168,8 @@ def text_fragment(fragment, start, duration, what):
     """The words of the document that a fragment holds, each with its times in the manifest's timeline, in seconds."""
     (_, moof), (_, mdat) = boxes(fragment)
     parts = dict(boxes(dict(boxes(moof))[b"traf"]))
-    check_equal(struct.unpack_from(">IQQ", parts[b"uuid"], 16), (1 << 24, start, duration), f"{what}: tfxd")
+    told = own_boxes(dict(boxes(moof))[b"traf"])[TFXD]
+    check_equal(struct.unpack(">IQQ", told), (1 << 24, start, duration), f"{what}: tfxd")
     flags, count, offset, lasting, size = struct.unpack_from(">IIIII", parts[b"trun"])
     check_equal((count, offset, lasting, size), (1, len(moof) + 16, duration, len(mdat)), f"{what}: trun")
     ttml = "{http://www.w3.org/ns/ttml}"
@@ -168,7 +186,7 @@ def read_text(server, base, stream, level, fragments):
     check_equal((level.get("FourCC"), level.get("CodecPrivateData")), ("TTML", ""), stream.get("Name"))
     lines = []
     for start, duration in fragments:
-        url = base + stream.get("Url").replace("{bitrate}", level.get("Bitrate")).replace("{start time}", str(start))
+        url = base + link(stream, level, start)
         answer = server.fetch(url)
         check_equal((answer.status, answer.field("content-type")), (200, "application/mp4"), url)
         for begin, end, words in text_fragment(answer.body, start, duration, url):
@@ -180,13 +198,11 @@ def read_text(server, base, stream, level, fragments):
     return lines
 
 
-def download(server, asset, directory):
-    """([file], seconds by which the timeline is later than the presentation's, [(language, [(start, end, words)])]) of
-    everything the manifest lists."""
-    base = f"/vod/{asset}/index.ism/"
-    manifest = xml.etree.ElementTree.fromstring(server.text(base + "Manifest"))
+def listing(text):
+    """The manifest, and of each stream its element, its quality levels and its fragments: [(start, duration)]."""
+    manifest = xml.etree.ElementTree.fromstring(text)
     check_equal((manifest.get("MajorVersion"), manifest.get("TimeScale")), ("2", str(TIMESCALE)), "manifest")
-    files, texts, names = [], [], set()
+    streams, names = [], set()
     for stream in manifest.findall("StreamIndex"):
         check(stream.get("Name") not in names, f"two streams {stream.get('Name')}")
         names.add(stream.get("Name"))
@@ -199,6 +215,21 @@ def download(server, asset, directory):
         check_equal(len(fragments), int(stream.get("Chunks")), f"{stream.get('Name')}: fragments")
         levels = stream.findall("QualityLevel")
         check_equal(len({level.get("Bitrate") for level in levels}), len(levels), f"{stream.get('Name')}: bit rates")
+        streams.append((stream, levels, fragments))
+    return manifest, streams
+
+
+def link(stream, level, start):
+    return stream.get("Url").replace("{bitrate}", level.get("Bitrate")).replace("{start time}", str(start))
+
+
+def download(server, asset, directory):
+    """([file], seconds by which the timeline is later than the presentation's, [(language, [(start, end, words)])]) of
+    everything the manifest lists."""
+    base = f"/vod/{asset}/index.ism/"
+    manifest, streams = listing(server.text(base + "Manifest"))
+    files, texts = [], []
+    for stream, levels, fragments in streams:
         if stream.get("Type") == "text":
             for level in levels:
                 texts.append((stream.get("Language"), read_text(server, base, stream, level, fragments)))
@@ -208,7 +239,7 @@ def download(server, asset, directory):
             with open(path, "wb") as file:
                 file.write(header(stream.get("Type"), level.attrib, stream.get("Language")))
                 for start, duration in fragments:
-                    url = base + stream.get("Url").replace("{bitrate}", level.get("Bitrate")).replace("{start time}", str(start))
+                    url = base + link(stream, level, start)
                     answer = server.fetch(url)
                     check_equal(answer.status, 200, url)
                     file.write(with_decode_time(answer.body, start, duration, url))

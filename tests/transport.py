@@ -114,10 +114,10 @@ def nal_types(payload, codec):
     return [payload[at] & 31 if codec == "h264" else payload[at] >> 1 & 63 for at in starts if at < len(payload)]
 
 
-def check_transport(segments, what, independent=True, holes=False, begin=0.0, origin=OFFSET, early=180):
+def check_transport(segments, what, independent=True, holes=False, begin=0.0, origin=OFFSET, early=180, apart=0):
     """`segments`: (uri, seconds, bytes) of a whole playlist without gaps, from presentation time `begin` on. `holes`: the source
     has stretches without sound or pictures; `origin`: the time stamp of presentation time 0; `early`: by how many ticks a track may
-    begin before its segment. Returns how many pictures and PES packets of sound there are."""
+    begin before its segment; `apart`: by how many sound may begin before its pictures. Returns how many pictures and PES packets of sound there are."""
     counters, clock, last, pictures, sounds, tables = {}, None, {}, 0, 0, None
     hearing, borders = Continuous(holes), []
     for uri, seconds, data in segments:
@@ -140,10 +140,10 @@ def check_transport(segments, what, independent=True, holes=False, begin=0.0, or
             codec = VIDEO_TYPES.get(stream.stream_type)
             for number, unit in enumerate(stream.units):
                 check(later(unit.decode, unit.presentation) >= 0, f"{uri}: presented before it is decoded")
-                check(unit.clock is not None and later(unit.clock, unit.decode) > 0, f"{uri}: comes after its decode time")
+                check(unit.clock is not None and later(unit.clock, unit.decode) > 0, f"{uri}: PID {pid}: at {unit.clock} comes after its decode time, {unit.decode}")
                 # Sound that is presented with reordered pictures at a segment's end waits for them, and at the end of all it may
                 # outlast them by a second.
-                check(later(unit.clock, unit.decode) < 135_000 + max(delays), f"{uri}: comes {later(unit.clock, unit.decode)} ticks early")
+                check(later(unit.clock, unit.decode) < 135_000 + apart + max(delays), f"{uri}: comes {later(unit.clock, unit.decode)} ticks early")
                 if pid in last:
                     step = later(last[pid], unit.decode)
                     check(0 < step < 90_000 * 60, f"{uri}: PID {pid} goes from {last[pid]} to {unit.decode}")
@@ -163,13 +163,13 @@ def check_transport(segments, what, independent=True, holes=False, begin=0.0, or
         # Segments begin where the playlist has them, pictures and sound within a frame of each other, with priming at the start.
         for kind, first in starts.items():
             late = later(stamp_of(begin, origin), first)
-            check((-14_000 if begin == 0 else -early) <= late, f"{uri}: {kind} begins {-late} ticks before the segment")
+            check((-14_000 if begin == 0 else -early) - apart <= late, f"{uri}: {kind} begins {-late} ticks before the segment")
         pair = sorted(starts.values())
         near = [abs(later(stamp_of(begin, origin), first)) < 90_000 for first in pair]
-        if len(pair) == 2 and begin > 0 and all(near):
+        if len(pair) == 2 and begin > 0 and all(near) and not apart:
             check(later(pair[0], pair[1]) <= hearing.frame, f"{uri}: pictures and sound begin {later(pair[0], pair[1])} ticks apart")
         begin += seconds
-        both = len(pair) == 2 and all(near)
+        both = len(pair) == 2 and all(near) and not apart
         borders.append((uri, next(iter(starts.values())) if both else None, until.get("audio")))
     # Where both go on, sound ends within a frame of where the next pictures are.
     for (uri, start, end), (_, border, _) in zip(borders, borders[1:]):

@@ -406,6 +406,11 @@ impl Memory {
     }
 }
 
+/// A stored file of these bytes.
+pub fn memory(bytes: Vec<u8>) -> Arc<dyn Stored> {
+    Memory::stored("memory", bytes.len() as u64, Some(bytes))
+}
+
 impl Stored for Memory {
     fn fd(&self) -> BorrowedFd<'_> {
         self.null.as_fd()

@@ -13,6 +13,7 @@ use crate::base::{Extent, Growing, Piece, Stored, Ticks, Timescale, Watch, Water
 use crate::http::{Response, request, uri};
 use crate::live::{Located, TimeRange};
 use crate::media::broadcast::{Broadcast, Position, State};
+use crate::media::codec::make;
 use crate::media::isobmff::write;
 use crate::media::track::Details;
 use crate::media::{Sample, Track, fixture, track};
@@ -363,6 +364,66 @@ fn transport_streams() {
     let stretch = format!("ts/v1.a1.m3u8?start={}&end={}", FIRST * 2, FIRST * 2 + 4);
     assert!(playlist(&origin, &stretch).ends_with("#EXT-X-ENDLIST\n"));
     assert!(playlist(&origin, "ts/index.m3u8?start=7").contains("\nv1.a1.m3u8?start=7\n"));
+}
+
+/// A fragment is there with what it says of the next one. What cannot be read is not made of, and no cache keeps that.
+#[test]
+fn smooth_streaming() {
+    let record = [1, 0x42, 0xC0, 0x1E, 0xFF, 0xE1, 0, 4, 0x67, 0x42, 0xC0, 0x1E, 1, 0, 4, 0x68, 0xCE, 0x38, 0x80];
+    let scale = Timescale::new(12_800).unwrap();
+    let header =
+        write::header(&write::Header::new(track::Kind::Video, scale, &make::avc_entry(&record, 320, 180), "und"));
+    let sample = Sample { size: 9.into(), duration: 25_600.into(), ..Sample::default() };
+    let mut media = Vec::new();
+    write::fragment_header(1, FIRST * 25_600, &[sample], &mut media).unwrap();
+    media.extend([9; 9]);
+    let whole = [&header[..], &media[..]].concat();
+    let cut = |at: usize| [&whole[..at], &vec![0; whole.len() - at]].concat();
+    let origin = |mapped: Option<Vec<u8>>| {
+        let mut origin = Origin::new(10);
+        origin.snapshot.channel.tracks.truncate(1);
+        origin.snapshot.text = Some((stored(mapped), header.len() as u64));
+        origin
+    };
+    let path = |path: &str| {
+        (0..=12).fold(format!("index.ism/{path}"), |path: String, at| {
+            path.replace(&format!("{{{at}}}"), &((FIRST + at) * 20_000_000).to_string())
+        })
+    };
+    let first = "QualityLevels(4000000)/Fragments(video={0})";
+    for (mapped, name_of, want) in [
+        (Some(whole.clone()), "Manifest", "200"),
+        (Some(whole.clone()), "Manifest?start=1&end=0", "400"),
+        (Some(whole.clone()), "Manifest?start=99999999999", "missing"),
+        (Some(whole.clone()), first, "200"),
+        (Some(whole.clone()), "QualityLevels(4000000)/Fragments(video_2={8})", "200"),
+        (Some(whole.clone()), "QualityLevels(4000000)/Fragments(video={9})", "wait 11.0 6s 404"),
+        (Some(whole.clone()), "QualityLevels(4000000)/Fragments(video={10})", "wait 11.0 6s 404"),
+        (Some(whole.clone()), "QualityLevels(4000000)/Fragments(video={11})", "missing"),
+        (Some(whole.clone()), "QualityLevels(4000000)/Fragments(video=1)", "missing"),
+        (Some(whole.clone()), "QualityLevels(4000000)/Fragments(video={0})?end=x", "400"),
+        (Some(whole.clone()), "QualityLevels(4000001)/Fragments(video={0})", "missing"),
+        (Some(whole.clone()), "QualityLevels(4000000)/Fragments(videos={0})", "missing"),
+        (None, "Manifest", "503"),
+        (None, first, "503"),
+        (Some(cut(header.len())), "Manifest", "200"),
+        (Some(cut(header.len())), first, "500"),
+    ] {
+        assert_eq!(name(&origin(mapped.clone()).ask(&path(name_of), "")), want, "{name_of}");
+    }
+    let origin = origin(Some(whole.clone()));
+    let one = origin.ready(&path(first), "");
+    assert_eq!(field(&one, "Content-Type"), Some("video/mp4"));
+    assert_eq!(field(&one, "Cache-Control"), Some("public, max-age=20, immutable"));
+    let etag = format!("If-None-Match: {}\r\n", field(&one, "ETag").unwrap());
+    assert_eq!(origin.ready(&path(first), &etag).status.0, 304);
+    let manifest = origin.ready(&path("Manifest"), "");
+    assert_eq!(field(&manifest, "Content-Type"), Some("text/xml; charset=utf-8"));
+    assert_eq!(field(&manifest, "Cache-Control"), Some("max-age=1"));
+    // Nothing that the protocol has a name for.
+    let mut origin = origin;
+    origin.snapshot.channel.tracks[0].track.codec = "av01.0.04M.08".into();
+    assert_eq!(name(&origin.ask(&path("Manifest"), "")), "missing");
 }
 
 /// What cannot be read is never taken for text without words, and no cache keeps it.

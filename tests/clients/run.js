@@ -56,6 +56,8 @@ const pushLatencyMax = { hls: 8, dash: 6 };
 const liveLatencyMax = { hls: 3, dash: 2.5, 'shaka m3u8': 8, 'shaka mpd': 8 };
 /** Of files there are no parts, and players keep three segments of distance. */
 const ofFiles = 13;
+/** rx-player begins ten seconds behind the last fragment of Smooth Streaming, which is listed once the one after it is whole. */
+const ofFragments = 20;
 const latencyMaxOver = (protocol, label) => (protocol === 'hls-push' ? ofFiles : liveLatencyMax[label]);
 const isThorough = Boolean(process.env.HEADWATER_LIVE_THOROUGH);
 /** Otherwise: over RTMP every player has a case of its own. */
@@ -693,6 +695,17 @@ async function runCases(isChosen, together, screenshots) {
   add(live, 'hls ts live', async (context) => {
     const view = await open(context, pages.address().port, 'hls', origin.live('ts/index.m3u8', 'rtmp'));
     return watchLive(view, ofFiles);
+  });
+  // What is listed of a channel that has just begun is all there will be before the next fragment.
+  add(live, 'rx live smooth', async (context) => {
+    await sleep(Math.max(0, origin.liveSince + youngSeconds * 1000 - Date.now()));
+    const view = await open(context, pages.address().port, 'rx', origin.live('index.ism/Manifest', 'rtmp'));
+    try {
+      return await watchLive(view, ofFragments);
+    } catch (error) {
+      error.message += ` ${JSON.stringify(await view.state())}`;
+      throw error;
+    }
   });
   for (const protocol of protocolNames) {
     const players = isThorough ? pairs : seldom[protocol];

@@ -8,6 +8,8 @@
 mod fragment;
 mod live;
 mod live_fragment;
+#[cfg(test)]
+mod live_tests;
 mod manifest;
 mod stream;
 mod time;

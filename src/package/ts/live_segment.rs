@@ -35,10 +35,13 @@ pub fn live_muxed<'a>(
     let sound = sound.map(LivePart::share).transpose()?;
     let (video, reorder) = (video.share()?, video.reorder()?);
     let border = |at: Ticks| clock(at, Timescale::MPEG).saturating_sub(reorder);
+    let start = video.units.first().map_or_else(|| border(slot.0), |unit| unit.decode);
     let place = Place {
         ordinal: number,
-        start: video.units.first().map_or_else(|| border(slot.0), |unit| unit.decode),
+        start,
         end: video.units.last().map_or_else(|| border(slot.1), |unit| unit.decode.saturating_add(unit.duration)),
+        // An encoder that came back may have its key frames elsewhere in a slot; sound is cut at its borders all the same.
+        apart: start.saturating_sub(border(slot.0)).max(0),
     };
     Ok(Making::Muxed(Box::new(Muxer::new(video, sound, place))))
 }
@@ -253,6 +256,39 @@ mod tests {
         for media in [[&[][..], media[1]], [media[0], &[]]] {
             assert!(muxed(headers, media).unwrap().len() > 20 * 188);
         }
+    }
+
+    /// Key frames that come a second and a half into each slot, and sound that is cut at its borders.
+    #[test]
+    fn no_sound_comes_after_its_decode_time() {
+        let mut stored = stored();
+        let [video, _] = scales();
+        let picture = |at: usize| (512, 0, [&[0, 0, 0, 2, if at == 0 { 0x65 } else { 0x41 }, at as u8][..]].concat());
+        let late = SECONDS * u64::from(video.per_second()) + u64::from(video.per_second()) * 3 / 2;
+        stored.media[0] = chunks(late, &[25, 25], picture);
+        let [headers, media] = [&stored.headers, &stored.media].map(|both| [&both[0][..], &both[1][..]]);
+        let bytes = muxed(headers, media).unwrap();
+        let (mut clock, mut sounds) = (None, 0);
+        for packet in bytes.chunks(188) {
+            let field = if packet[3] & 0x20 != 0 { usize::from(packet[4]) + 1 } else { 0 };
+            if field > 6 && packet[5] & 0x10 != 0 {
+                let base: [u8; 4] = packet[6..10].try_into().unwrap();
+                clock = Some(u64::from(u32::from_be_bytes(base)) << 1 | u64::from(packet[10] >> 7));
+            }
+            let payload = &packet[(4 + field).min(188)..];
+            if packet[1] & 0x40 != 0 && payload.starts_with(&[0, 0, 1, 0xC0]) {
+                let stamp = |at: usize| u64::from(payload[at]);
+                let time = (stamp(9) >> 1 & 7) << 30
+                    | stamp(10) << 22
+                    | (stamp(11) >> 1) << 15
+                    | stamp(12) << 7
+                    | stamp(13) >> 1;
+                let ahead = (time + (1 << 33) - clock.unwrap()) % (1 << 33);
+                assert!((1..135_000).contains(&ahead), "{ahead}");
+                sounds += 1;
+            }
+        }
+        assert!(sounds > 5, "{sounds}");
     }
 
     #[test]

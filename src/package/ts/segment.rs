@@ -149,6 +149,7 @@ impl<'a> Plan<'a> {
                     ordinal: *ordinal,
                     start: units.first().map_or_else(|| border(*start), |unit| unit.decode),
                     end: units.last().map_or_else(|| border(*end), |unit| unit.decode.saturating_add(unit.duration)),
+                    apart: 0,
                 };
                 Ok(Making::Muxed(Box::new(Muxer::new(Share { stream, units }, audio, place))))
             }
@@ -162,7 +163,7 @@ impl<'a> Plan<'a> {
                 let (stream, reorder) = stream(*view)?;
                 let unit = key_unit(*view, frame.fragment, source, reorder)?;
                 // Nothing comes behind it for which the clock would have to go on.
-                let place = Place { ordinal: frame.number.into(), start: unit.decode, end: unit.decode };
+                let place = Place { ordinal: frame.number.into(), start: unit.decode, end: unit.decode, apart: 0 };
                 Ok(Making::Muxed(Box::new(Muxer::new(Share { stream, units: vec![unit] }, None, place))))
             }
         }

@@ -256,6 +256,7 @@ players.rx = () => {
       const transport = url.includes('.mpd') ? 'dash' : 'smooth';
       player.loadVideo({ url, transport, autoPlay: false, textTrackMode: 'html', textTrackElement: words });
     }),
+    latency: () => Date.now() / 1000 - player.getWallClockTime(),
     text: () => player.getAvailableTextTracks().map((track) => track.language),
     chooseText: (language) => player.setTextTrack(player.getAvailableTextTracks().find((track) => track.language === language).id),
   };

@@ -70,6 +70,9 @@ pub struct Place {
     /// Decode times it reaches from and to, for the clock.
     pub start: i64,
     pub end: i64,
+    /// How much earlier than its pictures its sound begins, where the two are cut apart: 0 in most. Both arrive as if they began
+    /// together, so that no sound comes after its decode time.
+    pub apart: i64,
 }
 
 /// Makes one segment, a little at a time.
@@ -115,7 +118,7 @@ impl<'a> Muxer<'a> {
             return true;
         }
         let video = self.video.peek().map(|unit| unit.decode);
-        let audio = self.audio.peek().map(|unit| unit.presentation);
+        let audio = self.audio.peek().map(|unit| unit.presentation.saturating_add(self.place.apart));
         let next = video.unwrap_or(self.place.end);
         let due = match self.clock {
             // A segment that begins with a picture has its first clock reference there.
@@ -129,7 +132,8 @@ impl<'a> Muxer<'a> {
         let is_next = |time: i64, other: Option<i64>| other.is_none_or(|other| time <= other);
         match (due, video, audio) {
             (Some(time), _, _) if self.clock.is_none() || is_next(time, video) && is_next(time, audio) => {
-                self.video.pid.clock(out, time.saturating_add(OFFSET - LEAD));
+                let arrives = self.arrives(time);
+                self.video.pid.clock(out, arrives);
                 self.clock = Some(time);
             }
             (_, Some(time), _) if is_next(time, audio) => self.push_video(out),
@@ -139,14 +143,16 @@ impl<'a> Muxer<'a> {
         true
     }
 
+    /// What the clock says where pictures with that decode time come.
+    fn arrives(&self, decode: i64) -> i64 {
+        decode.saturating_sub(self.place.apart).saturating_add(OFFSET - LEAD)
+    }
+
     fn push_video(&mut self, out: &mut Vec<u8>) {
         let Some((unit, is_last)) = self.video.take() else { return };
         let next = self.video.peek().map_or(self.place.end, |next| next.decode);
         let is_due = self.clock.is_none_or(|last| next.saturating_sub(last) > CLOCK_PERIOD);
-        let marks = Marks {
-            clock: is_due.then(|| unit.decode.saturating_add(OFFSET - LEAD)),
-            random_access: unit.random_access,
-        };
+        let marks = Marks { clock: is_due.then(|| self.arrives(unit.decode)), random_access: unit.random_access };
         if is_due {
             self.clock = Some(unit.decode);
         }

@@ -97,7 +97,7 @@ impl Film {
                     .collect(),
             });
             let (start, end) = (self.decode(pictures.start), self.decode(pictures.end));
-            segment(share, sound, Place { ordinal: number as u64, start, end })
+            segment(share, sound, Place { ordinal: number as u64, start, end, apart: 0 })
         };
         vec![make(0), make(1)]
     }
@@ -191,7 +191,7 @@ proptest! {
         let sounds = sounds.iter().map(|&(time, duration, size)| {
             Unit { decode: time, presentation: time, duration, random_access: true, data: &bytes[..size] }
         });
-        let place = Place { ordinal: place.0, start: place.1, end: place.2 };
+        let place = Place { ordinal: place.0, start: place.1, end: place.2, apart: 0 };
         let shares = (
             Share { stream: picture.clone(), units: units.collect() },
             Share { stream: sound.clone(), units: sounds.collect() },
@@ -219,14 +219,14 @@ fn the_clock_goes_on_where_there_are_no_pictures() {
         segment(
             first,
             Some(Share { stream: sound.clone(), units: vec![] }),
-            Place { ordinal: 0, start: 0, end: 180_000 },
+            Place { ordinal: 0, start: 0, end: 180_000, apart: 0 },
         ),
         segment(
             nothing(),
             Some(Share { stream: sound.clone(), units: sounds.collect() }),
-            Place { ordinal: 1, start: 180_000, end: 360_480 },
+            Place { ordinal: 1, start: 180_000, end: 360_480, apart: 0 },
         ),
-        segment(nothing(), None, Place { ordinal: 2, start: 360_480, end: 400_000 }),
+        segment(nothing(), None, Place { ordinal: 2, start: 360_480, end: 400_000, apart: 0 }),
     ];
     let clocks = check(&segments);
     assert_eq!((clocks[0], *clocks.last().unwrap()), (OFFSET - LEAD, OFFSET - LEAD + 360_480 + 4 * CLOCK_PERIOD));
