@@ -194,7 +194,7 @@ const RECORDING: [(&str, &[u32]); 16] = [
     ("track directory synced", &[1]),
     ("state created", &[1, 2, 3]),
     ("state written", &[1, 3]),
-    ("state renamed", &[1, 2, 3, 4]),
+    ("state renamed", &[1, 2, 3]),
     ("track file created", &[1, 4]),
     ("header written", &[1, 3, 5]),
     ("journal created", &[1, 3]),
@@ -209,7 +209,7 @@ const RECORDING: [(&str, &[u32]); 16] = [
 
 /// Writes that are cut off, and deaths while the one before is recovered from.
 const RECOVERING: [&[Death]; 12] = [
-    &[torn("header written", 3, Tear::Media), at("journal deleted", 1)],
+    &[at("journal created", 3), at("journal deleted", 1)],
     &[torn("header written", 3, Tear::Media), at("track file deleted", 1)],
     &[at("journal created", 3), at("journal begun", 1)],
     &[at("header written", 3), at("journal created", 1)],
