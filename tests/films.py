@@ -125,6 +125,43 @@ def dash(*options):
     return make
 
 
+# Key frames and frames of sound begin together every 16 pictures, or 30 frames: what is cut there has no seam.
+SEAMLESS = (*picture(size="320x180", seconds=6.4), *sound(seconds=6.4), *x264(16), *AAC)
+
+
+def hls_with_discontinuity(directory):
+    """The second half has a clock of its own."""
+    source, out = directory / "source.ts", directory / "hls"
+    out.mkdir()
+    ffmpeg(*SEAMLESS, source)
+    ffmpeg("-i", source, "-map", "0", "-c", "copy", "-f", "segment", "-segment_times", "3.2", "-reset_timestamps", "1", directory / "half%d.ts")
+    for half in (0, 1):
+        ffmpeg("-i", directory / f"half{half}.ts", "-c", "copy", "-f", "hls", "-hls_time", "1.28", "-hls_playlist_type", "vod", "-hls_flags",
+               "append_list", "-master_pl_name", "master.m3u8", "-var_stream_map", "v:0,agroup:a a:0,agroup:a", out / "%v.m3u8")
+    return [out], [source]
+
+
+def dash_of_two_periods(directory):
+    """The second has other names, and media that begins before it and counts from elsewhere; the first has more than is shown."""
+    source, out = directory / "source.mp4", directory / "dash"
+    ffmpeg(*SEAMLESS, source)
+    periods = ""
+    for name, offset, shown, segments in (("one", 0, 'duration="PT3.2S"', range(1, 4)), ("two", 100, 'start="PT3.2S"', range(3, 7))):
+        (out / name).mkdir(parents=True)
+        ffmpeg("-i", source, "-c", "copy", "-output_ts_offset", offset, "-f", "dash", "-seg_duration", "1.28", "-format_options",
+               "avoid_negative_ts=disabled:movie_timescale=48000", "-media_seg_name", "$RepresentationID$-$Number$.m4s", "-init_seg_name", "$RepresentationID$.mp4",
+               out / name / "a.mpd")
+        periods += f"<Period {shown}><BaseURL>{name}/</BaseURL>"
+        for kind, mime in enumerate(("video", "audio")):
+            there = [f"{kind}-{number}.m4s" for number in segments if (out / name / f"{kind}-{number}.m4s").exists()]
+            periods += (f'<AdaptationSet mimeType="{mime}/mp4"><Representation id="{name}{kind}" bandwidth="1"><SegmentList timescale="10" '
+                        f'presentationTimeOffset="{1032 if offset else 0}"><Initialization sourceURL="{kind}.mp4"/>'
+                        + "".join(f'<SegmentURL media="{name}"/>' for name in there) + "</SegmentList></Representation></AdaptationSet>")
+        periods += "</Period>"
+    (out / "a.mpd").write_text(f'<MPD type="static" mediaPresentationDuration="PT6.4S">{periods}</MPD>')
+    return [out], [source]
+
+
 def dash_of_webm(directory):
     """Copying moves times by what Opus hides: what counts is what is in the segments."""
     source, out = directory / "source.webm", directory / "dash"
@@ -328,6 +365,8 @@ CASES = [
     Case("hls-of-fragments", hls("-bsf:a", "aac_adtstoasc", "-hls_segment_type", "fmp4"), (AVC_HIGH, LC), kind="HLS of fMP4"),
     Case("dash-segments", dash(), (AVC_HIGH, LC), kind="DASH of fMP4"),
     Case("dash-ranges-of-files", dash("-single_file", "1"), (AVC_HIGH, LC), kind="DASH of fMP4"),
+    Case("hls-with-discontinuity", hls_with_discontinuity, (AVC_HIGH, LC), kind="HLS of MPEG-TS"),
+    Case("dash-of-two-periods", dash_of_two_periods, (AVC_HIGH, LC), kind="DASH of fMP4"),
     Case("dash-segments-of-webm", dash_of_webm, (r"vp09\.00\.\d\d\.08(\..*)?", "(?i:opus)"), kind="DASH of WebM"),
     Case("dash-files-of-webm", dash_of_webm_files, (r"vp09\.00\.\d\d\.08(\..*)?", "(?i:opus)"), kind="DASH of WebM"),
     Case("smil", smil, (AVC_HIGH, LC), kind="SMIL"),

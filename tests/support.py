@@ -11,6 +11,7 @@ import dataclasses
 import fnmatch
 import os
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -28,6 +29,8 @@ SAMPLE_FILES = [SAMPLES / name for name in (
     "subtitles.en.vtt", "subtitles.de.vtt")]
 BINARY = pathlib.Path(os.environ.get("HEADWATER_BIN", ROOT / "target" / "release" / "headwater"))
 TIMEOUT_S = 120
+# A wait ends when what is waited for is there: a busy machine may take as long as it likes.
+PATIENCE_S = 60
 
 
 def additional_media():
@@ -67,6 +70,15 @@ def headwater(*arguments, **options):
 
 def import_asset(library, name, files, *options, **settings):
     return headwater("import", "--library", library, "--asset", name, *options, *files, **settings)
+
+
+def begin_case(server, library, name, directory):
+    """Makes the directory of a case that imports an asset of that name; what an attempt before this one left goes first."""
+    if directory.exists():
+        shutil.rmtree(directory)
+        headwater("remove", "--library", library, "--asset", name, ok=False)
+        wait_until(lambda: server.fetch(f"/vod/{name}/index.m3u8").status == 404, PATIENCE_S, "the asset is gone")
+    directory.mkdir()
 
 
 def multiply_asset(library, name, count):
@@ -115,14 +127,16 @@ _taken_ports = set()
 
 
 def free_port():
-    """A port nothing listens on now; never the same one twice in a process."""
+    """A port nothing listens on now; never the same one twice in a process. It is none of those that the kernel gives to clients
+    (ip_local_port_range): no connection of another test takes it before it is listened to."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _taken_ports:
-            _taken_ports.add(port)
-            return port
+        # Not of the generator that tests seed.
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            if port not in _taken_ports:
+                _taken_ports.add(port)
+                return port
 
 
 class Server:
@@ -152,7 +166,7 @@ class Server:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([*self.prefix, str(BINARY), "serve", "--config", str(self.config)],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        deadline = started + 30
+        deadline = started + PATIENCE_S
         while True:
             if self.process.poll() is not None:
                 raise Failed(f"serve ended with exit {self.process.returncode}: {self.log_text()[-1500:]}")
@@ -164,7 +178,7 @@ class Server:
                 pass
             if time.monotonic() > deadline:
                 self.__exit__()
-                raise Failed(f"serve was not ready after 30 s: {self.log_text()[-1500:]}")
+                raise Failed(f"serve was not ready after {PATIENCE_S} s: {self.log_text()[-1500:]}")
             time.sleep(0.005)
         self.ready_s = time.monotonic() - started
         return self
@@ -173,7 +187,7 @@ class Server:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(timeout=10)
+                self.process.wait(timeout=PATIENCE_S / 2)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -239,7 +253,7 @@ class Answer:
 class Client:
     """A connection. Reads are bounded in time; answers are parsed strictly."""
 
-    def __init__(self, port, timeout_s=10, receive_buffer=None):
+    def __init__(self, port, timeout_s=PATIENCE_S / 2, receive_buffer=None):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -358,9 +372,19 @@ def hls_segments(server, playlist):
 
 # The runner.
 
-def main(cases, description, jobs=1, alone=(), end=None):
+# More failures than these are no accident of the machine.
+SECOND_ATTEMPTS_MAX = 8
+
+
+def main(cases, description, jobs=1, alone=(), once=(), end=None):
     """Runs `cases`, a list of (name, function), and ends the program: 0 when all passed. Names on the command line
-    choose (with * and ?). Those named in `alone` measure, and run after the others, one by one. `end` is called when all have run."""
+    choose (with * and ?). Those named in `alone` measure, and run after the others, one by one. `end` is called when all have run.
+
+    A machine of two cores that encoders, clients and the server share may stand still for longer than an encoder's clock or a
+    client's patience allows, and then a case fails in which nothing is wrong. So what failed is run once more when all others have
+    ended, with nothing beside it: it has passed if it passes then, and is named at the end as one that needed two attempts. What
+    fails twice has failed, and so have all of them when they are more than a few. Cases named in `once` look for what is lost at
+    instants of chance: what such a one has found counts, whether or not it finds it again."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("names", nargs="*", help="run only these (* and ? match)")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
@@ -377,7 +401,7 @@ def main(cases, description, jobs=1, alone=(), end=None):
         sys.exit(f"{BINARY} is not there: cargo build --release")
     program = pathlib.Path(sys.argv[0]).name
 
-    def one(case):
+    def passes(case, attempt=""):
         name, function = case
         started = time.monotonic()
         try:
@@ -388,15 +412,22 @@ def main(cases, description, jobs=1, alone=(), end=None):
         except Exception:
             failure, note = traceback.format_exc().strip(), None
         seconds = time.monotonic() - started
-        print(f"{'FAIL' if failure else 'ok  '} {program} {name} ({seconds:.1f} s)"
+        print(f"{'FAIL' if failure is not None else 'ok  '} {program} {name} ({seconds:.1f} s{attempt})"
               + (f": {note}" if note else "") + ("\n     " + failure.replace("\n", "\n     ") if failure else ""), flush=True)
         return failure is None
 
+    together = [case for case in chosen if case[0] not in alone]
+    by_themselves = [case for case in chosen if case[0] in alone]
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        results = list(pool.map(one, [case for case in chosen if case[0] not in alone]))
-    results += [one(case) for case in chosen if case[0] in alone]
-    failed = results.count(False)
+        failed = [case for case, good in zip(together, pool.map(passes, together)) if not good]
+    failed += [case for case in by_themselves if not passes(case)]
+    twice = []
+    if len(failed) <= SECOND_ATTEMPTS_MAX:
+        twice = [case for case in failed if case[0] not in once and passes(case, ", second attempt")]
     if end:
         end()
-    print(f"{program}: {results.count(True)} passed, {failed} failed", flush=True)
-    sys.exit(1 if failed else 0)
+    for name, _ in twice:
+        print(f"passed at the second attempt: {program} {name}")
+    failures = len(failed) - len(twice)
+    print(f"{program}: {len(chosen) - failures} passed, {failures} failed", flush=True)
+    sys.exit(1 if failures else 0)

@@ -5,7 +5,7 @@ import re
 import transport
 from decoded import LEAD_IN_S, TIME_TOLERANCE_S, compare_audio, compare_video, decode, streams
 from films import sound, x264
-from support import check, check_equal, ffmpeg, hls_urls, import_asset, wait_until
+from support import PATIENCE_S, begin_case, check, check_equal, ffmpeg, hls_urls, import_asset, wait_until
 
 TRANSPORT_CODECS = ("h264", "hevc", "aac", "ac3", "eac3", "mp3")
 
@@ -144,7 +144,7 @@ LONG_S, LOOP_S, WORDS_S = 97_000, 1_000, 95_432
 
 def transport_clock_wraps(server, library, directory):
     """27 hours: time stamps and clock of 33 bits begin anew near the end, and nothing else does."""
-    directory.mkdir()
+    begin_case(server, library, "wrapping-film", directory)
     loop, film, words = (directory / name for name in ("loop.mp4", "film.mp4", "words.vtt"))
     ffmpeg("-f", "lavfi", "-i", f"testsrc2=size=32x32:rate=1:duration={LOOP_S}", *sound(8000, 1, LOOP_S), "-t", LOOP_S,
            *x264(4, 2, preset="ultrafast"), "-c:a", "aac", "-b:a", "8k", loop)
@@ -153,7 +153,7 @@ def transport_clock_wraps(server, library, directory):
     clock = lambda seconds: f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}.000"
     words.write_text(f"WEBVTT\n\n{clock(WORDS_S)} --> {clock(WORDS_S + 6)}\nhere\n")
     import_asset(library, "wrapping-film", [film, words])
-    wait_until(lambda: server.fetch("/vod/wrapping-film/index.m3u8").status == 200, 5, "the new asset")
+    wait_until(lambda: server.fetch("/vod/wrapping-film/index.m3u8").status == 200, PATIENCE_S, "the new asset")
     wrap_s = (transport.WRAP - transport.OFFSET) / 90_000
     window = lambda rows: [row for row in rows if wrap_s - 30 < row[1] < wrap_s + 30]
     fetched = lambda rows: [(uri, seconds, server.fetch(uri).body) for uri, _, seconds in rows]

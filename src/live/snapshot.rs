@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub(super) tracks: Vec<Arc<TrackSnapshot>>,
     pub(super) first: u64,
     pub(super) next: u64,
+    /// As in [`Broadcast`].
+    pub(super) window: u64,
     pub(super) state: State,
     pub(super) marks: Arc<[Mark]>,
     /// As in [`Broadcast`].
@@ -114,6 +116,7 @@ impl Snapshot {
             tracks: Vec::new(),
             first: 0,
             next: 0,
+            window: 0,
             state: State::Ongoing,
             marks: marks.into(),
             discontinuities: Vec::new(),
@@ -151,6 +154,7 @@ impl Snapshot {
             tracks,
             first,
             next: next.max(first),
+            window: self.window,
             state,
             marks: &self.marks,
             discontinuities: &self.discontinuities,
@@ -169,6 +173,7 @@ impl Snapshot {
             tracks,
             first: self.first,
             next: self.next.max(self.first),
+            window: self.window,
             state: self.state,
             marks: &self.marks,
             discontinuities: &self.discontinuities,

@@ -122,6 +122,8 @@ pub struct Broadcast<'a> {
     pub first: u64,
     /// First segment number that is not complete in every track yet.
     pub next: u64,
+    /// How many segments the channel is made to list, at most: between `first` and `next` once it is old enough.
+    pub window: u64,
     pub state: State,
     pub marks: &'a [Mark],
     /// From which segment on how many discontinuities there are, ascending: the newest. A track that has nothing where one
@@ -253,7 +255,7 @@ impl<'a> Broadcast<'a> {
         let mut state = DefaultHasher::new();
         let grid = self.grid;
         (grid.timescale, grid.slot, grid.phase, grid.target, grid.part).hash(&mut state);
-        (self.first, self.next, self.state == State::Ended).hash(&mut state);
+        (self.first, self.next, self.window, self.state == State::Ended).hash(&mut state);
         for live in &self.tracks {
             (&live.track.id, &live.track.codec, live.part_target).hash(&mut state);
             (live.rate.peak, live.rate.average, live.rate.is_settled).hash(&mut state);

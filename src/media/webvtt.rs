@@ -9,7 +9,7 @@ use crate::base::limits::SUBTITLE_BYTES_MAX;
 use super::fragment::Cue;
 
 /// A subtitle file as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Normalised {
     /// The whole file: header, the comments, styles and regions before the first cue, cues by start time; lines end in LF.
     pub text: Vec<u8>,

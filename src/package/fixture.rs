@@ -36,6 +36,8 @@ pub struct ChannelTrack {
 
 /// The slot that the made-up channel begins with: 2026-01-01, slots of 2 s.
 pub const FIRST: u64 = 883_612_800;
+/// Segments that a channel is made to list: ten minutes.
+pub const WINDOW: u64 = 300;
 /// Segments of the tail, the open one included.
 const TAIL: u64 = 8;
 
@@ -157,6 +159,7 @@ impl Channel {
             tracks: self.tracks.iter().map(track).collect(),
             first: self.first,
             next: self.next,
+            window: WINDOW,
             state: self.state,
             marks: &self.marks,
             discontinuities: &[],

@@ -6,6 +6,8 @@
 //! | --- | --- |
 //! | `index.m3u8`, `index.mpd` | manifests |
 //! | `time` | what the server's clock says, for DASH players |
+//! | `index.ism/Manifest` | Smooth Streaming client manifest |
+//! | `index.ism/QualityLevels({bitrate})/Fragments({stream}={time})` | a fragment of it |
 //! | `{track}.m3u8` | HLS media playlist |
 //! | `{track}/{init}.mp4` | CMAF header, by a hash of its bytes |
 //! | `{track}/{number}.m4s` | CMAF segment, by slot number |
@@ -18,7 +20,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::ts;
+use super::{ts, url};
 
 /// What a path below `/live/{channel}/` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Resource<'a> {
     Multivariant,
     Mpd,
     Time,
+    SmoothManifest,
+    SmoothFragment { bitrate: u64, stream: &'a str, time: u64 },
     Transport(ts::live_url::Resource<'a>),
     MediaPlaylist { track: &'a str },
     Init { track: &'a str, init: &'a str },
@@ -61,6 +65,14 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
             _ => Some(Resource::MediaPlaylist { track: name(rest.strip_suffix(".m3u8")?)? }),
         };
     };
+    if track == url::SMOOTH {
+        let below = &rest[track.len() + 1..];
+        if url::is_smooth_manifest(below) {
+            return Some(Resource::SmoothManifest);
+        }
+        let (bitrate, stream, time) = url::smooth_fragment(below)?;
+        return Some(Resource::SmoothFragment { bitrate, stream, time });
+    }
     let track = name(track)?;
     if let Some(init) = file.strip_suffix(".mp4") {
         return Some(Resource::Init { track, init: name(init)? });
@@ -137,6 +149,14 @@ fn push_numbers(out: &mut String, track: &str, number: u64, part: u32) {
     out.push_str(itoa::Buffer::new().format(part));
 }
 
+/// `StreamIndex@Url`, relative to `index.ism/`. What ends at some time has fragments of its own: the last one names none that
+/// follows.
+pub fn smooth_template(stream: &str, end: Option<Duration>) -> String {
+    let mut link = url::smooth_levels(stream);
+    Stretch { start: None, end }.push_query(&mut link);
+    link
+}
+
 /// `SegmentTemplate@initialization`; Representation ids are track ids.
 pub fn init_template(init: &str) -> String {
     format!("$RepresentationID$/{init}.mp4")
@@ -193,6 +213,16 @@ mod tests {
             ("t1/7.vtt", Some(Resource::TextSegment { track: "t1", number: 7 })),
             ("t1/7.12.vtt", Some(Resource::TextPart { track: "t1", number: 7, part: 12 })),
             ("ts/index.m3u8", Some(Resource::Transport(ts::live_url::Resource::Multivariant))),
+            ("index.ism/Manifest", Some(Resource::SmoothManifest)),
+            ("index.ism/manifest", Some(Resource::SmoothManifest)),
+            (
+                "index.ism/QualityLevels(374348)/Fragments(video=17672256000000000)",
+                Some(Resource::SmoothFragment { bitrate: 374_348, stream: "video", time: 17_672_256_000_000_000 }),
+            ),
+            ("index.ism/00ff00ff00ff00ff/QualityLevels(1)/Fragments(video=0)", None),
+            ("index.ism/QualityLevels(1)/Fragments(video=00)", None),
+            ("index.ism/7.m4s", None),
+            ("index.ism", None),
             ("ts/7.m4s", Some(Resource::Segment { track: "ts", number: 7 })),
             ("ts/v1/7.m4s", None),
             ("t1/7.12.mp4", None),

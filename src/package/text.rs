@@ -1,9 +1,12 @@
 //! Segments of text: it is cut where the reference is, and a cue is in every segment it shows in.
 
 use crate::base::limits::SEGMENT_CUES_MAX;
-use crate::base::{Extent, Ticks};
+use crate::base::units::rescale_nearest;
+use crate::base::{Extent, Ticks, Timescale};
+use crate::media::isobmff::Chunk;
 use crate::media::presentation::boundary;
-use crate::media::webvtt::{self, Said};
+use crate::media::subtitles::{Coding, Samples};
+use crate::media::webvtt::{self, Normalised, Said};
 use crate::media::{Cue, Presentation, Segment, TrackView};
 
 /// The stretch of a text track that lies beside one segment of the reference, in ticks of the text track.
@@ -93,6 +96,30 @@ pub fn words<'a>(view: &TrackView<'a>, span: &Span) -> Vec<Words<'a>> {
         (start < end).then_some(Words { number, start, end, said })
     });
     words.collect()
+}
+
+/// What the samples of WebVTT in a channel's chunks say; cues count from `begin`. What says nothing a player could show is left
+/// out. `None`: they are not what was written.
+pub fn of_chunks(media: &[u8], begin: Ticks, scale: Timescale) -> Option<Normalised> {
+    let millis = |at: i64| {
+        let since = rescale_nearest(Ticks(at.saturating_sub(begin.0)), scale, Timescale::MILLIS);
+        since.and_then(|since| u64::try_from(since.0).ok()).unwrap_or(0)
+    };
+    let mut gathered = Samples::new(Coding::WebVtt, 0);
+    let mut at = 0;
+    while at < media.len() as u64 {
+        let chunk = Chunk::read(media, at).ok()?;
+        let (mut start, mut offset) = (chunk.time.0, at + u64::from(chunk.media_offset));
+        for sample in chunk.samples() {
+            let end = start.saturating_add(i64::from(sample.duration.get()));
+            let next = offset + u64::from(sample.size.get());
+            let data = media.get(offset as usize..next as usize)?;
+            let _ = gathered.push("", millis(start), millis(end), data);
+            (start, offset) = (end, next);
+        }
+        at = chunk.end();
+    }
+    Some(gathered.finish("").map_or_else(|_| Normalised::default(), |subtitles| subtitles.normalised))
 }
 
 fn shown<'a>(view: &TrackView<'a>, span: &Span) -> impl Iterator<Item = (u32, &'a Cue)> + use<'a> {

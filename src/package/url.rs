@@ -102,24 +102,34 @@ pub enum Resource<'a> {
 const SINGLE: &str = "single";
 
 /// What Smooth Streaming lies under, by its clients' custom.
-const SMOOTH: &str = "index.ism";
+pub(super) const SMOOTH: &str = "index.ism";
 
 /// What lies below it ([MS-SSTR] §2.2.3).
 fn smooth(below: &str) -> Option<Resource<'_>> {
-    // Clients add the name to a URL without it, in either spelling.
-    if below == "Manifest" || below == "manifest" {
+    if is_smooth_manifest(below) {
         return Some(Resource::SmoothManifest);
     }
     let (version, levels) = match below.split_once('/')? {
         (levels, _) if levels.starts_with("QualityLevels(") => (None, below),
         (version, levels) => (Some(name(version)?), levels),
     };
+    let (bitrate, stream, time) = smooth_fragment(levels)?;
+    Some(Resource::SmoothFragment { version, bitrate, stream, time })
+}
+
+/// Clients add the name to a URL without it, in either spelling.
+pub(super) fn is_smooth_manifest(name: &str) -> bool {
+    name == "Manifest" || name == "manifest"
+}
+
+/// Bit rate, stream and time of `QualityLevels(…)/Fragments(…=…)`.
+pub(super) fn smooth_fragment(levels: &str) -> Option<(u64, &str, u64)> {
     let (level, fragment) = levels.split_once('/')?;
     let bitrate = level.strip_prefix("QualityLevels(")?.strip_suffix(')')?;
     let (stream, time) = fragment.strip_prefix("Fragments(")?.strip_suffix(')')?.split_once('=')?;
     let number = |text| self::time(text).and_then(|ticks| u64::try_from(ticks.0).ok());
     let stream = (stream.len() <= STREAM_BYTES_MAX).then_some(stream)?;
-    Some(Resource::SmoothFragment { version, bitrate: number(bitrate)?, stream, time: number(time)? })
+    Some((number(bitrate)?, stream, number(time)?))
 }
 
 /// `audio_` and a language tag of 64 bytes.
@@ -240,7 +250,11 @@ pub fn push_key_frame(out: &mut String, track: &str, time: Ticks) {
 
 /// `StreamIndex@Url`, relative to `index.ism/`.
 pub fn smooth_template(version: &str, stream: &str) -> String {
-    format!("{version}/QualityLevels({{bitrate}})/Fragments({stream}={{start time}})")
+    format!("{version}/{}", smooth_levels(stream))
+}
+
+pub(super) fn smooth_levels(stream: &str) -> String {
+    format!("QualityLevels({{bitrate}})/Fragments({stream}={{start time}})")
 }
 
 /// Relative to the unversioned manifests.

@@ -10,6 +10,7 @@
 
 mod kept;
 mod query;
+mod smooth;
 mod source;
 mod text;
 mod transport;
@@ -110,6 +111,10 @@ impl Live {
             Resource::Multivariant => self.manifest(request, channel, snapshot, Text::Hls),
             Resource::Mpd => self.manifest(request, channel, snapshot, Text::Dash),
             Resource::MediaPlaylist { track } => self.media_playlist(request, channel, snapshot, track),
+            Resource::SmoothManifest => self.smooth(request, channel, snapshot),
+            Resource::SmoothFragment { bitrate, stream, time } => {
+                self.smooth_fragment(request, snapshot, bitrate, stream, time)
+            }
             Resource::Transport(resource) => self.transport(request, channel, snapshot, resource),
             Resource::Init { track, init } => Ok(self::init(request, snapshot, track, init)),
             Resource::Segment { track, number } => {
@@ -341,6 +346,16 @@ fn playlist_age(broadcast: &Broadcast<'_>, is_blocking: Option<bool>) -> u64 {
         (State::Ongoing, Some(true)) => BLOCKED_AGE_TARGETS * target,
         (State::Ongoing, Some(false)) if broadcast.grid.part.is_some() => 1,
         (State::Ongoing, _) => (target / 2).max(1),
+    }
+}
+
+/// `max-age` in seconds of what lists whole segments: half a target duration, there being nothing new before that is over. What is
+/// finished stays as it is.
+fn whole_age(broadcast: &Broadcast<'_>) -> u64 {
+    let target = target_duration(broadcast).as_secs();
+    match broadcast.state {
+        State::Ended => target,
+        State::Ongoing => (target / 2).max(1),
     }
 }
 

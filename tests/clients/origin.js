@@ -71,11 +71,10 @@ const protocols = {
 };
 export const protocolNames = Object.keys(protocols);
 
+/** None of those that the kernel gives to clients: no connection of anybody takes it before it is listened to. */
 const freePort = () => new Promise((done) => {
-  const probe = createServer().listen(0, '127.0.0.1', () => {
-    const { port } = probe.address();
-    probe.close(() => done(port));
-  });
+  const port = 12_000 + Math.floor(Math.random() * 20_000);
+  const probe = createServer().once('error', () => done(freePort())).listen(port, '127.0.0.1', () => probe.close(() => done(port)));
 });
 
 async function reachable(url, process, log) {

@@ -41,6 +41,7 @@ const [numberedSeconds, sheetSeconds, numberedRate] = [30, 18, 25];
 const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
 /** A player of DASH makes up for a second in ten (PlaybackRate). */
 const liveSettleSeconds = 12;
+const liveSettleSecondsMax = 45;
 const outageSeconds = 10;
 /** From when the encoder is back: it begins, three seconds of it are played, and the machine is busy. */
 const backSeconds = 40;
@@ -74,6 +75,13 @@ const seenCueSecondsMax = 0.5;
 const liveCues = 6;
 /** How old a channel is before its text is looked at, in seconds. */
 const youngSeconds = 12;
+
+/** More failures than these are no accident of the machine (as in tests/support.py). */
+const secondAttemptsMax = 8;
+/** A page that does not answer any more fails its case, and not the run. */
+const caseSecondsMax = 240;
+/** Cases that take a minute or more. */
+const isLong = /^(outage|demo page)/;
 
 const labelOf = (player, manifest) => (player === 'shaka' ? `shaka ${manifest.split('.')[1]}` : player);
 const check = (condition, message) => { if (!condition) throw new Error(message); };
@@ -154,7 +162,7 @@ async function playToEnd(view, seconds) {
   const started = Date.now();
   await view.page.evaluate(() => window.player.play());
   const ending = view.state;
-  const state = await until(ending, (now) => now.ended || now.errors.length > 0, seconds * 1.5 + 15, 'the end');
+  const state = await until(ending, (now) => now.ended || now.errors.length > 0, seconds * 1.5 + 30, 'the end');
   checkClean(view, state);
   check(Math.abs(state.time - state.duration) < 0.1, `ended at ${state.time} s of ${state.duration} s`);
   return `${state.duration.toFixed(2)} s in ${((Date.now() - started) / 1000).toFixed(1)} s, ${state.frames} frames, ${state.dropped} dropped`;
@@ -190,7 +198,7 @@ async function clipShowsText(view, zero, max) {
 }
 
 /** What is in the pictures is listed before any of it is seen, and then shown. */
-async function captionsShow(view, patience = 15) {
+async function captionsShow(view, patience = 15, isLive = false) {
   const list = () => view.page.evaluate(() => window.player.captions());
   await view.page.evaluate(() => window.player.play());
   // hls.js gives the first line of captions the name of the first service, as it knows no more than four lines of either.
@@ -199,7 +207,8 @@ async function captionsShow(view, patience = 15) {
   // Shaka Player marks up what comes in one part after the other.
   const says = (cue) => cue.replace(/<[^>]*>/g, '').includes('SECOND LINE');
   const state = await until(view.state, (now) => now.cues.some(says), patience, 'a caption');
-  checkClean(view, state);
+  // At a live edge a player may still be looking for its latency.
+  checkClean(view, isLive ? { ...state, stalls: [] } : state);
   return listed.join(' ');
 }
 
@@ -233,14 +242,8 @@ async function trickPlay(view) {
   await until(view.state, (now) => now.time > 1, 10, 'playing');
   const before = view.keyFrames.size;
   await view.page.evaluate(() => { window.record.switching = true; window.player.trickPlay(8); });
-  let started = Date.now();
-  const arrives = () => until(view.state, (now) => now.time > 12, 5, 'trick play to 12 s');
-  // Chromium seldom stands still between two key frames that it has; at a second attempt that is an error.
-  const fast = await arrives().catch(async () => {
-    await view.page.evaluate(() => { window.player.trickPlay(1); window.seek(1); window.player.trickPlay(8); });
-    started = Date.now();
-    return arrives();
-  });
+  const started = Date.now();
+  const fast = await until(view.state, (now) => now.time > 12, 5, 'trick play to 12 s');
   const seconds = (Date.now() - started) / 1000;
   check(view.keyFrames.size > before + 2, `${view.keyFrames.size - before} key frames were loaded`);
   await view.page.evaluate(() => window.player.trickPlay(1));
@@ -318,16 +321,19 @@ async function sampleSwitches(view, isMuxed = false) {
 async function watchLive(view, latencyMax, seconds = liveSeconds, hasCamera = true) {
   await view.page.evaluate(() => window.player.play());
   const started = await until(view.state, (now) => now.time > 0 && now.frames > 10, 30, 'playing');
-  // Players find their latency by seeking and by playing faster; what counts begins after that.
+  // Players find their latency by seeking and by playing faster; what counts begins after that, which is late on a busy machine.
+  if (hasCamera) await view.page.evaluate(() => window.watchGlass());
   await sleep(liveSettleSeconds * 1000);
+  const recent = () => view.page.evaluate((isSeen) => (isSeen ? window.glass.slice(-25) : [window.player.latency()]), hasCamera);
+  await until(recent, (latencies) => latencies.length > 0 && Math.max(...latencies) < latencyMax, liveSettleSecondsMax, `behind by less than ${latencyMax} s`);
   await view.page.evaluate(() => {
     window.record.stalls.length = 0;
     window.record.jumps.length = 0;
     // hls.js tells of its stalls as well.
     window.record.errors = window.record.errors.filter((error) => !error.includes('bufferStalledError fatal=false'));
+    window.glass = [];
   });
   const before = await view.state();
-  if (hasCamera) await view.page.evaluate(() => window.watchGlass());
   const thought = [];
   for (let second = 0; second < seconds; second += 1) {
     await sleep(1000);
@@ -580,10 +586,11 @@ async function demoChannel(page, screenshots) {
   return after.behind;
 }
 
-async function main() {
-  const words = process.argv.slice(2);
-  const screenshots = process.env.HEADWATER_SCREENSHOTS ?? mkdtempSync(join(tmpdir(), 'headwater-screenshots-'));
-  mkdirSync(screenshots, { recursive: true });
+/**
+ * Runs the cases whose names `isChosen` holds of, on an origin and in a browser of their own; `together`: side by side, as many as
+ * the machine carries. The names of those that passed and of those that failed.
+ */
+async function runCases(isChosen, together, screenshots) {
   const origin = await startOrigin();
   const pages = await servePage();
   const browser = await chromium.launch({
@@ -592,8 +599,8 @@ async function main() {
       '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--mute-audio'],
   });
   // What is there from the start waits for its players: more at a time. A live edge waits for nobody.
-  const [stored, live] = [{ jobs: 4, cases: [] }, { jobs: 2, cases: [] }];
-  const add = (group, name, run) => { if (words.length === 0 || words.some((word) => name.includes(word))) group.cases.push([name, run]); };
+  const [stored, live] = [{ jobs: 4, cases: [] }, { jobs: 3, cases: [] }];
+  const add = (group, name, run) => { if (isChosen(name)) group.cases.push([name, run]); };
   const inPage = (player, manifest, asset, scenario) => async (context) => {
     const view = await open(context, pages.address().port, player, origin.url(asset, manifest));
     try {
@@ -667,7 +674,7 @@ async function main() {
     // dash.js shows none of those that are in pictures, and hls.js 1.7.4 forgets what it has read with each part that it loads:
     // it loads whole segments. They come again every 24 s.
     const whole = () => old().then(() => (player === 'hls' ? '#whole' : ''));
-    if (player !== 'dash') add(live, `${label} live captions`, onChannel(whole, (view) => captionsShow(view, 30), 'captions'));
+    if (player !== 'dash') add(live, `${label} live captions`, onChannel(whole, (view) => captionsShow(view, 60, true), 'captions'));
     const start = async () => {
       // Old enough, by a segment and what an encoder needs to begin.
       await sleep(Math.max(0, origin.liveSince + (shiftSeconds + 6) * 1000 - Date.now()));
@@ -717,33 +724,59 @@ async function main() {
   add(live, 'outage over HLS, by the clock of the wall',
     (context) => outage(context, pages.address().port, origin, 'index.m3u8', 'outage-wall', 'wall'));
   add(live, 'demo page', (context) => demoPage(context, origin.demoUrl, screenshots));
-  let [passed, failed] = [0, 0];
+  const [passed, failed] = [[], []];
   const worker = async (queue) => {
     for (let next = queue.shift(); next; next = queue.shift()) {
       const [name, run] = next;
       const context = await browser.newContext();
       const started = Date.now();
+      const took = () => `${((Date.now() - started) / 1000).toFixed(1)} s${together ? '' : ', second attempt'}`;
       try {
-        const note = await run(context);
-        passed += 1;
-        console.log(`ok   clients ${name} (${((Date.now() - started) / 1000).toFixed(1)} s): ${note.split('\n').join('\n     ')}`);
+        let late;
+        const limit = new Promise((_, fail) => { late = setTimeout(() => fail(new Error(`not done in ${caseSecondsMax} s`)), caseSecondsMax * 1000); });
+        const note = await Promise.race([run(context), limit]).finally(() => clearTimeout(late));
+        console.log(`ok   clients ${name} (${took()}): ${note.split('\n').join('\n     ')}`);
+        passed.push(name);
       } catch (error) {
-        failed += 1;
-        console.log(`FAIL clients ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)\n     ${error.message.split('\n').join('\n     ')}`);
+        console.log(`FAIL clients ${name} (${took()})\n     ${error.message.split('\n').join('\n     ')}`);
+        failed.push(name);
       }
       await context.close();
     }
   };
   for (const { jobs, cases } of [stored, live]) {
-    const queue = [...cases];
-    await Promise.all(Array.from({ length: jobs }, () => worker(queue)));
+    // The longest first, so that the others fill the time beside them.
+    const queue = [...cases.filter(([name]) => isLong.test(name)), ...cases.filter(([name]) => !isLong.test(name))];
+    await Promise.all(Array.from({ length: together ? jobs : 1 }, () => worker(queue)));
   }
   await browser.close();
   pages.close();
   await origin.stop();
-  if (passed + failed === 0) { console.log('no such case'); failed = 1; }
-  console.log(`clients: ${passed} passed, ${failed} failed`);
-  process.exit(failed ? 1 : 0);
+  return { passed, failed };
+}
+
+/**
+ * Chromium, a dozen encoders and the server share two cores here, and now and then one of them stands still for longer than a live
+ * edge waits. So what failed is run once more when all others have ended, alone: it has passed if it passes then, and is named at
+ * the end as one that needed two attempts. What fails twice has failed, and so have all of them when they are more than a few.
+ */
+async function main() {
+  const words = process.argv.slice(2);
+  const screenshots = process.env.HEADWATER_SCREENSHOTS ?? mkdtempSync(join(tmpdir(), 'headwater-screenshots-'));
+  mkdirSync(screenshots, { recursive: true });
+  const first = await runCases((name) => words.length === 0 || words.some((word) => name.includes(word)), true, screenshots);
+  if (first.passed.length + first.failed.length === 0) {
+    console.log('no such case');
+    process.exit(1);
+  }
+  let { failed } = first;
+  let twice = [];
+  if (failed.length > 0 && failed.length <= secondAttemptsMax) {
+    ({ passed: twice, failed } = await runCases((name) => first.failed.includes(name), false, screenshots));
+  }
+  for (const name of twice) console.log(`passed at the second attempt: clients ${name}`);
+  console.log(`clients: ${first.passed.length + twice.length} passed, ${failed.length} failed`);
+  process.exit(failed.length ? 1 : 0);
 }
 
 await main();

@@ -133,7 +133,8 @@ impl<'a> Story<'a> {
             }
             self.encoder.hang_up();
             death.tear.tear(self.place);
-            if is_repeating {
+            // A sample on a channel that has ended would begin it again.
+            if is_repeating && !self.viewers.iter().any(|viewer| viewer.is_ended) {
                 // What was on its way is sent again.
                 self.sent.iter_mut().for_each(|sent| *sent = sent.saturating_sub(1));
             }

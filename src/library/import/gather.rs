@@ -63,7 +63,10 @@ pub fn gather(
         }
         match manifest::expand(input, report)? {
             None => opened.file(input, report)?,
-            Some(named) => named.into_iter().try_for_each(|named| opened.named(named, report))?,
+            Some(mut named) => {
+                rewrite::measure_joins(&mut named, report)?;
+                named.into_iter().try_for_each(|named| opened.named(named, report))?;
+            }
         }
     }
     let Opened { materials, texts, cues } = opened;

@@ -59,7 +59,8 @@ impl ChannelWriter {
         self.next = self.next.max(nexts.chain(unseen).min().unwrap_or(furthest));
         let next = self.next;
         let oldest = self.tracks.values().filter_map(|track| track.shelf.oldest()).min().unwrap_or(self.origin);
-        let left = next.saturating_sub(slots(&grid, self.options.window));
+        let window = slots(&grid, self.options.window);
+        let left = next.saturating_sub(window);
         self.first = self.first.max(left).max(oldest).max(self.origin);
         let from = grid.timescale.duration(grid.start(self.first, grid.timescale));
         self.marks.forget_before(from);
@@ -74,6 +75,7 @@ impl ChannelWriter {
             tracks,
             first: self.first,
             next,
+            window,
             state: self.shown_state(),
             marks: self.marks.shared(),
             discontinuities: self.discontinuities.clone(),

@@ -122,6 +122,11 @@ impl Demuxer {
         result
     }
 
+    /// Behind a flush: what comes next counts from anywhere, and is no lap of the clock before.
+    pub fn restart_clock(&mut self) {
+        self.state.program.restart_clock();
+    }
+
     /// The bytes end in the middle: what is in progress is given up.
     pub fn lose(&mut self) {
         self.framing = Framing::default();

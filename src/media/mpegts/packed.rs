@@ -77,6 +77,11 @@ impl PackedAudio {
         self.restart();
     }
 
+    /// Behind a flush: what comes next counts from anywhere.
+    pub fn restart_clock(&mut self) {
+        self.clock = Clock::default();
+    }
+
     /// The bytes end in the middle: what is in progress is given up.
     pub fn lose(&mut self) {
         if let Some((_, audio)) = &mut self.audio {

@@ -121,6 +121,10 @@ impl Program {
         self.streams.values_mut().for_each(|stream| stream.flush(&mut self.clock, events, notices));
     }
 
+    pub fn restart_clock(&mut self) {
+        self.clock = Clock::default();
+    }
+
     pub fn lose(&mut self) {
         self.streams.values_mut().for_each(Stream::lose);
     }

@@ -3,12 +3,11 @@
 //! Shaka Player 5.2, in low-latency mode, shows none of those after a discontinuity.
 
 use crate::base::cursor::Cursor;
-use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
 use crate::media::isobmff::{Chunk, stored};
-use crate::media::subtitles::{Coding, Samples};
 use crate::media::webvtt::SIGNATURE;
 use crate::media::{Kind, Track};
+use crate::package::text;
 
 /// Whether a track of a channel is listed as segments of WebVTT, and not as it is stored.
 pub fn is_webvtt(track: &Track) -> bool {
@@ -37,28 +36,9 @@ fn text_from(time: Ticks, configuration: Option<&str>, media: &[u8], timescale: 
         out.push_str(configuration);
         out.push_str("\n\n");
     }
-    let millis = |at: i64| {
-        let since = rescale_nearest(Ticks(at.saturating_sub(time.0)), timescale, Timescale::MILLIS);
-        since.and_then(|since| u64::try_from(since.0).ok()).unwrap_or(0)
-    };
-    let mut gathered = Samples::new(Coding::WebVtt, 0);
-    let mut at = 0;
-    while at < media.len() as u64 {
-        let chunk = Chunk::read(media, at).ok()?;
-        let (mut start, mut offset) = (chunk.time.0, at + u64::from(chunk.media_offset));
-        for sample in chunk.samples() {
-            let end = start.saturating_add(i64::from(sample.duration.get()));
-            let next = offset + u64::from(sample.size.get());
-            let data = media.get(offset as usize..next as usize)?;
-            let _ = gathered.push("", millis(start), millis(end), data);
-            (start, offset) = (end, next);
-        }
-        at = chunk.end();
-    }
-    if let Ok(subtitles) = gathered.finish("") {
-        let text = String::from_utf8_lossy(&subtitles.normalised.text).into_owned();
-        out.push_str(text.strip_prefix(SIGNATURE).unwrap_or(&text));
-    }
+    let words = text::of_chunks(media, time, timescale)?.text;
+    let words = String::from_utf8_lossy(&words);
+    out.push_str(words.strip_prefix(SIGNATURE).unwrap_or(&words));
     Some(out)
 }
 

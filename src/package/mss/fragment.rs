@@ -7,6 +7,7 @@
 //!     tfhd  track_ID
 //!     trun  version 1: duration, size, flags and composition offset of each sample
 //!     uuid  tfxd: absolute time and duration (§2.2.4.4)
+//!     uuid  tfrf: the same of the next one, of a channel (§2.2.4.5)
 //! mdat
 //! ```
 
@@ -25,12 +26,15 @@ use super::time::Timeline;
 /// 6D1D9B05-42D5-44E6-80E2-141DAFF757B2
 const TFXD: [u8; 16] = [0x6D, 0x1D, 0x9B, 0x05, 0x42, 0xD5, 0x44, 0xE6, 0x80, 0xE2, 0x14, 0x1D, 0xAF, 0xF7, 0x57, 0xB2];
 
+/// D4807EF2-CA39-4695-8E54-26CB9E46A79F
+const TFRF: [u8; 16] = [0xD4, 0x80, 0x7E, 0xF2, 0xCA, 0x39, 0x46, 0x95, 0x8E, 0x54, 0x26, 0xCB, 0x9E, 0x46, 0xA7, 0x9F];
+
 const TFHD_BASE_IS_MOOF: u32 = 0x02_0000;
 const TRUN_DATA_OFFSET: u32 = 0x01;
 const TRUN_COLUMNS: u32 = 0x100 | 0x200 | 0x400;
 const TRUN_COMPOSITION: u32 = 0x800;
 /// `sample_flags` of ISO/IEC 14496-12 §8.8.3.1.
-const FLAGS_SYNC: u32 = 0x0200_0000;
+pub(super) const FLAGS_SYNC: u32 = 0x0200_0000;
 const TRACK_ID: u32 = 1;
 
 /// The rows of the track's sample table that a fragment is described from.
@@ -56,7 +60,8 @@ pub fn fragment(view: &TrackView<'_>, segment: &Segment, timeline: Timeline) -> 
     let end = Ticks(segment.time.0.saturating_add(segment.duration.0));
     let (start, end) = (timeline.time(view, segment.time), timeline.time(view, end));
     let composed = samples.iter().any(|sample| view.stored_offset(sample) != 0);
-    let mut out = head(segment.number, (start, end), composed, samples.len(), |out| {
+    let about = About { number: segment.number, times: (start, end), following: None };
+    let mut out = head(about, composed, samples.len(), |out| {
         for (at, row) in fragments.iter().enumerate() {
             let mut time = row.decode_time();
             let mut border = timeline.time(view, time);
@@ -103,19 +108,37 @@ pub fn text_fragment(view: &TrackView<'_>, span: &Span, timeline: Timeline) -> O
     });
     let document = ttml_document(&view.track.language, lines);
     let (start, end) = (timeline.time(view, span.start), timeline.time(view, span.end));
-    let mut out = head(span.number, (start, end), false, 1, |out| {
+    of_document(About { number: span.number, times: (start, end), following: None }, &document)
+}
+
+/// The document is the one sample. `None` if it is too large for 32-bit boxes.
+pub(super) fn of_document(about: About, document: &str) -> Option<Payload> {
+    let size = u32::try_from(document.len() + 8).ok()?;
+    let (start, end) = about.times;
+    let mut out = head(about, false, 1, |out| {
         put(out, u32::try_from(end.saturating_sub(start)).unwrap_or(u32::MAX));
         put(out, document.len() as u32);
         put(out, FLAGS_SYNC);
     });
-    put(&mut out, u32::try_from(document.len() + 8).ok()?);
+    put(&mut out, size);
     out.extend_from_slice(b"mdat");
     out.extend_from_slice(document.as_bytes());
     Some(Payload::from(Bytes::from(out)))
 }
 
-/// `moof`; `rows` writes those of `trun`. `times` are of the manifest.
-fn head(number: u32, times: (u64, u64), composed: bool, samples: usize, rows: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+/// What a fragment says of itself.
+#[derive(Clone, Copy)]
+pub(super) struct About {
+    pub number: u32,
+    /// From when to when, in ticks of the manifest.
+    pub times: (u64, u64),
+    /// The same of the next one of a channel.
+    pub following: Option<(u64, u64)>,
+}
+
+/// `moof`; `rows` writes those of `trun`.
+pub(super) fn head(about: About, composed: bool, samples: usize, rows: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let About { number, times, following } = about;
     let mut out = Vec::with_capacity(160 + samples * 16);
     let mut offset_at = 0;
     boxed(&mut out, b"moof", |out| {
@@ -135,6 +158,14 @@ fn head(number: u32, times: (u64, u64), composed: bool, samples: usize, rows: im
                 out.extend_from_slice(&times.0.to_be_bytes());
                 out.extend_from_slice(&times.1.saturating_sub(times.0).to_be_bytes());
             });
+            let Some((start, end)) = following else { return };
+            boxed(out, b"uuid", |out| {
+                out.extend_from_slice(&TFRF);
+                put(out, 1 << 24);
+                out.push(1);
+                out.extend_from_slice(&start.to_be_bytes());
+                out.extend_from_slice(&end.saturating_sub(start).to_be_bytes());
+            });
         });
     });
     let data_offset = out.len() as u32 + 8;
@@ -142,6 +173,6 @@ fn head(number: u32, times: (u64, u64), composed: bool, samples: usize, rows: im
     out
 }
 
-fn put(out: &mut Vec<u8>, value: u32) {
+pub(super) fn put(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_be_bytes());
 }

@@ -3,7 +3,7 @@
 use crate::base::{Extent, Ticks};
 use crate::media::codec::private_data::{Media, PrivateData, is_expressible, private_data};
 use crate::media::isobmff::stored;
-use crate::media::track::Role;
+use crate::media::track::{Role, Track};
 use crate::media::{Kind, Presentation, Segment, TrackView};
 use crate::package::xml::Xml;
 use crate::package::{text, url};
@@ -55,36 +55,46 @@ pub fn manifest<'a>(whole: &Presentation<'a>, shown: &Presentation<'a>) -> Optio
         tag.integer("Duration", duration.saturating_add(lead_in(shown)));
     });
     for (stream, levels) in &described {
-        push_stream(&mut xml, shown, timeline, stream, levels);
+        let rows: Vec<Row<'_>> =
+            levels.iter().map(|(level, data)| Row { track: level.view.track, bitrate: level.bitrate, data }).collect();
+        let link = url::smooth_template(shown.version, &stream.name);
+        push_stream(&mut xml, &stream.name, &link, &rows, &borders(shown, &levels[0].0.view, timeline));
     }
     xml.close("SmoothStreamingMedia");
     Some(xml.finish())
 }
 
-/// `None`, and why in the log, where the header says nothing that the protocol has words for.
 fn private(view: &TrackView<'_>) -> Option<PrivateData> {
     if view.track.kind() == Kind::Text {
-        return Some(PrivateData { four_cc: "TTML", bytes: Vec::new(), media: Media::Text });
+        return Some(text_data());
     }
-    let header = view.files.first()?.mapped()?.get(..view.init_size as usize)?;
-    let channels = view.track.audio().map_or(0, |audio| audio.channels);
-    let left_out = |why: &dyn std::fmt::Display| {
-        tracing::warn!(track = view.track.id, "left out of the Smooth Streaming manifest: {why}");
-    };
-    let entry = stored::sample_entry(header).inspect_err(|error| left_out(error)).ok()?;
-    private_data(&view.track.codec, entry, channels).inspect_err(|error| left_out(error)).ok()?
+    media_data(view.track, view.files.first()?.mapped()?.get(..view.init_size as usize)?)
 }
 
-fn push_stream(
-    xml: &mut Xml,
-    presentation: &Presentation<'_>,
-    timeline: Timeline,
-    stream: &Stream<'_>,
-    levels: &[(Level<'_>, PrivateData)],
-) {
-    let head = levels[0].0.view;
-    let track = head.track;
-    let borders = borders(presentation, &head, timeline);
+pub(super) fn text_data() -> PrivateData {
+    PrivateData { four_cc: "TTML", bytes: Vec::new(), media: Media::Text }
+}
+
+/// `None`, and why in the log, where the header says nothing that the protocol has words for.
+pub(super) fn media_data(track: &Track, header: &[u8]) -> Option<PrivateData> {
+    let channels = track.audio().map_or(0, |audio| audio.channels);
+    let left_out = |why: &dyn std::fmt::Display| {
+        tracing::warn!(track = track.id, "left out of the Smooth Streaming manifest: {why}");
+    };
+    let entry = stored::sample_entry(header).inspect_err(|error| left_out(error)).ok()?;
+    private_data(&track.codec, entry, channels).inspect_err(|error| left_out(error)).ok()?
+}
+
+/// A QualityLevel as it is written.
+pub(super) struct Row<'a> {
+    pub track: &'a Track,
+    pub bitrate: u64,
+    pub data: &'a PrivateData,
+}
+
+/// Of at least one level. `link` is the template of its fragments, which begin and end at `borders`.
+pub(super) fn push_stream(xml: &mut Xml, name: &str, link: &str, levels: &[Row<'_>], borders: &[(u64, u64)]) {
+    let track = levels[0].track;
     xml.open("StreamIndex", |tag| {
         let kind = match track.kind() {
             Kind::Video => "video",
@@ -96,28 +106,28 @@ fn push_stream(
             // §2.2.2.3: captions are for those who do not hear, subtitles for those who do not understand.
             tag.set("Subtype", if track.role == Role::Caption { "CAPT" } else { "SUBT" });
         }
-        tag.set("Name", &stream.name);
+        tag.set("Name", name);
         if track.language != "und" && !track.language.is_empty() {
             tag.set("Language", &track.language);
         }
         tag.integer("Chunks", borders.len()).integer("QualityLevels", levels.len());
-        let videos = || levels.iter().filter_map(|(level, _)| level.view.track.video());
+        let videos = || levels.iter().filter_map(|level| level.track.video());
         if let Some(largest) = videos().max_by_key(|video| video.height) {
             let (wide, high) = (u64::from(largest.pixel_aspect.0.max(1)), u64::from(largest.pixel_aspect.1.max(1)));
             tag.integer("MaxWidth", largest.width).integer("MaxHeight", largest.height);
             tag.integer("DisplayWidth", (u64::from(largest.width) * wide + high / 2) / high);
             tag.integer("DisplayHeight", largest.height);
         }
-        tag.set("Url", &url::smooth_template(presentation.version, &stream.name));
+        tag.set("Url", link);
     });
-    for (index, (level, data)) in levels.iter().enumerate() {
+    for (index, Row { track, bitrate, data }) in levels.iter().enumerate() {
         xml.empty("QualityLevel", |tag| {
-            tag.integer("Index", index).integer("Bitrate", level.bitrate).set("FourCC", data.four_cc);
+            tag.integer("Index", index).integer("Bitrate", *bitrate).set("FourCC", data.four_cc);
             tag.set("CodecPrivateData", &hex(&data.bytes));
-            if let Some(video) = level.view.track.video() {
+            if let Some(video) = track.video() {
                 tag.integer("MaxWidth", video.width).integer("MaxHeight", video.height);
             }
-            if let Some(audio) = level.view.track.audio() {
+            if let Some(audio) = track.audio() {
                 tag.integer("SamplingRate", audio.sample_rate).integer("Channels", audio.channels);
                 tag.integer("BitsPerSample", 16).integer("PacketSize", u32::from(audio.channels) * 2);
             }
@@ -133,7 +143,7 @@ fn push_stream(
             }
         });
     }
-    push_fragments(xml, &borders);
+    push_fragments(xml, borders);
     xml.close("StreamIndex");
 }
 

@@ -6,11 +6,17 @@
 //! each fragment.
 
 mod fragment;
+mod live;
+mod live_fragment;
 mod manifest;
 mod stream;
 mod time;
 
 pub use fragment::{fragment, sample_rows, text_fragment};
+pub use live::{
+    LiveFound, LiveFragment, live_find, live_inits, live_level, live_manifest, live_refusal, live_tracks, newest_init,
+};
+pub use live_fragment::live_fragment;
 pub use manifest::{headers, manifest};
 pub use stream::{Content, find};
 

@@ -91,7 +91,7 @@ pub(super) fn streams<'a>(presentation: &Presentation<'a>, timeline: Timeline) -
 }
 
 /// What a stream's name begins with.
-fn base(track: &Track) -> String {
+pub(super) fn base(track: &Track) -> String {
     let named = |kind: &str| match track.language.as_str() {
         "und" | "" => kind.to_owned(),
         language => format!("{kind}_{language}"),
@@ -104,7 +104,7 @@ fn base(track: &Track) -> String {
 }
 
 /// Whether a player may switch from one to the other.
-fn same_choice(a: &Track, b: &Track) -> bool {
+pub(super) fn same_choice(a: &Track, b: &Track) -> bool {
     let entry = |track: &Track| track.codec.split('.').next().map(str::to_owned);
     let said = |track: &Track| (track.language.clone(), track.role, track.name.clone());
     match (a.video(), b.video(), a.audio(), b.audio()) {
@@ -134,7 +134,7 @@ pub enum Content {
 
 /// Whether a stream's name may end so behind its base: `_2` and so on, where there are several. As many names as tracks lead to
 /// one fragment, and no more: caches keep each.
-fn is_rest(rest: &str) -> bool {
+pub(super) fn is_rest(rest: &str) -> bool {
     let number = rest.strip_prefix('_').filter(|digits| !digits.starts_with(['0', '+']));
     rest.is_empty()
         || number.and_then(|digits| digits.parse().ok()).is_some_and(|number| (2..=TRACKS_MAX).contains(&number))

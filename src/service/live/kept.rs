@@ -54,6 +54,7 @@ pub(super) enum Text {
     /// Of MPEG-TS segments; the track of a media playlist is a rendition.
     Transport,
     TransportMedia,
+    Smooth,
 }
 
 impl Text {
@@ -65,6 +66,7 @@ impl Text {
             Text::Delta | Text::BlockedDelta => "-delta",
             Text::Transport => "-transport",
             Text::TransportMedia => "-ts",
+            Text::Smooth => "-mss",
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::base::{Extent, Payload, Ticks, Timescale, Watermark};
 use crate::http::{Kind, Request, Response};
 use crate::live::Located;
-use crate::media::broadcast::{Broadcast, BroadcastTrack, Position, State};
+use crate::media::broadcast::{Broadcast, BroadcastTrack, Position};
 use crate::package::ts::live_url::Resource;
 use crate::package::ts::url::Rendition;
 use crate::package::ts::{self, LiveMedia, LivePart, LiveTracks, Making};
@@ -15,6 +15,7 @@ use super::query::{BadQuery, Parameters};
 use super::text::{damaged, mapped, unreadable};
 use super::{
     HLS, Live, Outcome, PATIENCE_TARGETS, Source, number_at, range, seen, segment_cache_control, target_duration,
+    whole_age,
 };
 use crate::package::live_url::Stretch;
 
@@ -82,7 +83,7 @@ impl Live {
         let Some((broadcast, state)) = seen(source, stretch) else { return Ok(Outcome::Missing) };
         let mark = Position { number: broadcast.next, parts: 0 }.mark();
         let key = KeyRef { channel, track: "", text: Text::Transport, stretch };
-        let age = age(&broadcast);
+        let age = whole_age(&broadcast);
         self.keep(request, key, Version { mark, state }, || {
             let broadcast = source.broadcast(range(stretch))?;
             let Some(text) = ts::live_multivariant(&broadcast, stretch) else {
@@ -105,7 +106,7 @@ impl Live {
         let Some(tracks) = LiveTracks::of(&broadcast, rendition) else { return Ok(Outcome::Missing) };
         let mark = Position { number: tracks.end(&broadcast), parts: 0 }.mark();
         let key = KeyRef { channel, track: rendition.name, text: Text::TransportMedia, stretch };
-        let age = age(&broadcast);
+        let age = whole_age(&broadcast);
         let is_whole = stretch.start.is_none_or(|start| number_at(&broadcast, start) >= broadcast.first);
         let which = LiveMedia { stretch, is_whole, cues: source.cue_tags() };
         self.keep(request, key, Version { mark, state }, || {
@@ -214,7 +215,7 @@ impl Live {
     }
 
     /// Says once why there is no such manifest.
-    fn refuse(&self, key: KeyRef<'_>, reason: &str) {
+    pub(super) fn refuse(&self, key: KeyRef<'_>, reason: &str) {
         if self.refused.get(&key).is_none() {
             self.refused.insert(key.to_owned(), ());
             tracing::warn!(channel = key.channel, "not found: {reason}");
@@ -266,14 +267,5 @@ impl Part {
             header: mapped(&self.header).unwrap_or_default(),
             media: self.media.as_ref().and_then(mapped).unwrap_or_default(),
         }
-    }
-}
-
-/// `max-age` in seconds: half a target duration, there being nothing new before that is over. What is finished stays as it is.
-fn age(broadcast: &Broadcast<'_>) -> u64 {
-    let target = target_duration(broadcast).as_secs();
-    match broadcast.state {
-        State::Ended => target,
-        State::Ongoing => (target / 2).max(1),
     }
 }

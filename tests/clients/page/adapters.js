@@ -272,6 +272,7 @@ window.make = (name) => {
         record.errors.push(`open: ${error.code ?? ''} ${error.message ?? error}`);
       }
     },
-    play: () => video.play(),
+    // Nobody waits for it: it ends when there is something to play, which may be never.
+    play: () => { video.play().catch((error) => record.errors.push(`play: ${error.message}`)); },
   };
 };

@@ -1,11 +1,12 @@
-//! MPDs (ISO/IEC 23009-1) of content that is there as a whole: one Period, whose Representations are segments or files.
+//! MPDs (ISO/IEC 23009-1) of content that is there as a whole: Periods, whose Representations are segments or files.
 
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::periods::{self, Joined, Offered, Period, Traits};
 use super::xml::Element;
-use super::{Error, Input, Labels, Manifest, Named, PIECES_MAX, Part, Piece, Rendition, directory_of};
+use super::{Error, Input, Labels, Manifest, Named, PIECES_MAX, Part, Piece, Rendition, Report, directory_of};
 use crate::media::isobmff::language;
 use crate::media::track::Role;
 
@@ -15,19 +16,35 @@ const REPRESENTATIONS_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 4_096;
 const NAMES_BYTES_MAX: usize = 512 * 1024 * 1024;
 
-pub fn read(manifest: &Manifest) -> Result<Vec<Named>, Error> {
+pub fn read(manifest: &Manifest, report: Report<'_>) -> Result<Vec<Named>, Error> {
     let mpd = Element::parse(&manifest.text).map_err(|found| manifest.unexpected(found, "an MPD"))?;
     if mpd.attribute("type").is_some_and(|kind| kind != "static") {
         return Err(manifest.unexpected("a live presentation (type dynamic)", "one of type static"));
     }
-    let periods: Vec<&Element> = mpd.all("Period").collect();
-    let [period] = periods[..] else {
-        return Err(manifest.unexpected(format!("{} Periods", periods.len()), "one Period"));
-    };
-    let duration = period.attribute("duration").or(mpd.attribute("mediaPresentationDuration")).and_then(seconds);
-    let mut named = Vec::new();
-    let (mut count, spent) = (0, Cell::new(0));
-    for set in period.all("AdaptationSet") {
+    let spent = Cell::new(0);
+    let mut periods = periods::of(&mpd, manifest)?.into_iter();
+    let Some(first) = periods.next() else { return Ok(Vec::new()) };
+    let found = of_period(manifest, &mpd, &first, &spent)?;
+    if periods.len() == 0 {
+        return Ok(found.into_iter().map(|found| found.named).collect());
+    }
+    let mut joined = Joined::of(manifest, &first, found)?;
+    for period in periods {
+        joined.add(manifest, &period, of_period(manifest, &mpd, &period, &spent)?, report)?;
+    }
+    Ok(joined.finish())
+}
+
+/// What a Period has, but for pictures of trick modes.
+fn of_period(
+    manifest: &Manifest,
+    mpd: &Element,
+    period: &Period<'_>,
+    spent: &Cell<usize>,
+) -> Result<Vec<Offered>, Error> {
+    let mut offered = Vec::new();
+    let mut count = 0;
+    for set in period.element.all("AdaptationSet") {
         let is_trick = ["EssentialProperty", "SupplementalProperty"]
             .iter()
             .flat_map(|name| set.all(name))
@@ -40,11 +57,14 @@ pub fn read(manifest: &Manifest) -> Result<Vec<Named>, Error> {
             if count > REPRESENTATIONS_MAX {
                 return Err(manifest.unexpected(format!("more than {REPRESENTATIONS_MAX} Representations"), "fewer"));
             }
-            let levels = [&mpd, period, set, representation];
-            named.extend(Found { manifest, levels, duration, spent: &spent }.named()?);
+            let levels = [mpd, period.element, set, representation];
+            let found = Found { manifest, levels, duration: period.duration, spent };
+            if let Some(named) = found.named()? {
+                offered.push(Offered { traits: found.traits(), named });
+            }
         }
     }
-    Ok(named)
+    Ok(offered)
 }
 
 /// A Representation and what it is in, from the MPD down.
@@ -87,12 +107,24 @@ impl Found<'_> {
             }
             (vec![Piece { part: Part { path, range: None }, header: None }], 0)
         };
-        let rendition = Rendition { name, labels, pieces, start };
+        let rendition = Rendition { name, labels, pieces, start, joins: Vec::new() };
         Ok(Some(if is_text { Named::Text(rendition) } else { Named::Media(rendition) }))
     }
 
     fn inherited(&self, name: &str) -> Option<&str> {
         self.levels.iter().rev().find_map(|level| level.attribute(name))
+    }
+
+    fn traits(&self) -> Traits {
+        let number = |name: &str| self.inherited(name).and_then(|number| number.trim().parse().ok()).unwrap_or(0);
+        let kind = self.inherited("mimeType").or(self.levels[2].attribute("contentType")).unwrap_or_default();
+        Traits {
+            id: self.levels[3].attribute("id").unwrap_or_default().to_owned(),
+            kind: kind.split('/').next().unwrap_or_default().to_owned(),
+            height: number("height"),
+            bandwidth: number("bandwidth"),
+            start: self.start("SegmentBase"),
+        }
     }
 
     fn labels(&self) -> Labels {
@@ -286,7 +318,7 @@ fn fill(template: &str, id: &str, bandwidth: &str, number: u64, time: u64) -> Op
 }
 
 /// xs:duration, as far as MPDs use it: `PT1H2M3.5S`, with days.
-fn seconds(text: &str) -> Option<f64> {
+pub fn seconds(text: &str) -> Option<f64> {
     let (days, time) = text.strip_prefix('P')?.split_once('T').unwrap_or((&text[1..], ""));
     let mut total = match days {
         "" => 0.0,
@@ -309,7 +341,7 @@ mod tests {
 
     fn named(text: &str) -> Result<Vec<Named>, String> {
         let manifest = Manifest { path: "/x/a.mpd".into(), format: Format::Mpd, text: text.to_owned() };
-        read(&manifest).map_err(|error| error.to_string())
+        read(&manifest, &mut |_| {}).map_err(|error| error.to_string())
     }
 
     fn paths(named: &Named) -> Vec<String> {
@@ -350,7 +382,7 @@ mod tests {
         let one = |inner: &str| format!("<MPD><Period><AdaptationSet>{inner}</AdaptationSet></Period></MPD>");
         for (text, want) in [
             ("<MPD type=\"dynamic\"/>".to_owned(), "a live presentation"),
-            ("<MPD/>".to_owned(), "found 0 Periods, expected one Period"),
+            ("<MPD/>".to_owned(), "found no Period, expected at least one"),
             (one("<ContentProtection/><Representation id=\"v\"/>"), "Representation \"v\" encrypted"),
             (one("<SegmentTemplate media=\"$X$\" duration=\"1\"/><Representation/>"), "without an end"),
             (

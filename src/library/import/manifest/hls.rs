@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use m3u8_rs::{AlternativeMedia, AlternativeMediaType, KeyMethod, MediaPlaylist, Playlist};
 
-use super::{Error, Event, Labels, Manifest, Named, PIECES_MAX, Part, Piece, Rendition, Report, directory_of};
+use super::{Error, Event, Join, Labels, Manifest, Named, PIECES_MAX, Part, Piece, Rendition, Report, directory_of};
 use crate::media::isobmff::language;
 use crate::media::track::Role;
 
@@ -124,6 +124,7 @@ fn media(
     }
     let mut header: Option<Arc<Part>> = None;
     let mut pieces: Vec<Piece> = Vec::with_capacity(playlist.segments.len());
+    let mut joins = Vec::new();
     for (number, segment) in playlist.segments.iter().enumerate() {
         let what = || format!("segment {number} (from 0, {:?})", segment.uri);
         if segment.key.as_ref().is_some_and(|key| key.method != KeyMethod::None) {
@@ -133,8 +134,7 @@ fn media(
             return Err(manifest.unexpected(format!("{} missing (EXT-X-GAP)", what()), "all segments"));
         }
         if segment.discontinuity && number > 0 {
-            let text = format!("{name}: a discontinuity before {}; times are taken as they are", what());
-            report(Event::Note(&text));
+            joins.push(Join { piece: number, shift: None });
         }
         if let Some(map) = &segment.map {
             let path = manifest.resolve(directory, &map.uri)?;
@@ -157,7 +157,7 @@ fn media(
         };
         pieces.push(Piece { part: Part { path, range }, header: header.clone() });
     }
-    Ok(Rendition { name, labels, pieces, start: 0 })
+    Ok(Rendition { name, labels, pieces, start: 0, joins })
 }
 
 #[cfg(test)]

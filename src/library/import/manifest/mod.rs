@@ -4,6 +4,7 @@
 
 mod dash;
 mod hls;
+mod periods;
 mod smil;
 mod xml;
 
@@ -38,6 +39,26 @@ pub struct Rendition {
     pub pieces: Vec<Piece>,
     /// Time of the media at which its presentation begins, as the manifest has it, in nanoseconds.
     pub start: i64,
+    /// Ascending.
+    pub joins: Vec<Join>,
+}
+
+/// Where segments on another clock follow: behind an `EXT-X-DISCONTINUITY`, in another Period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// Index of the first of them.
+    pub piece: usize,
+    /// `None` until it was measured: they go on where the ones before them end.
+    pub shift: Option<Shift>,
+}
+
+/// How times on another clock continue those of the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shift {
+    /// What is added to them, in nanoseconds.
+    pub by: i64,
+    /// When they begin, on the first clock, where the manifest says so: the media before ends there.
+    pub from: Option<i64>,
 }
 
 /// A segment.
@@ -83,7 +104,7 @@ pub fn expand(input: &Input, report: Report<'_>) -> Result<Option<Vec<Named>>, E
     };
     let mut named = match manifest.format {
         Format::Hls => hls::read(&manifest, report)?,
-        Format::Mpd => dash::read(&manifest)?,
+        Format::Mpd => dash::read(&manifest, report)?,
         Format::Smil => smil::read(&manifest, report)?,
     };
     if named.is_empty() {

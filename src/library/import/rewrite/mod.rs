@@ -11,6 +11,7 @@
 //! Times stay those of the source's clock, with [`ZERO_SECS`] added so that none is negative. Memory holds a fragment for
 //! each track, whatever the length of the input; the files vanish with the process.
 
+mod joins;
 mod matroska;
 mod pieces;
 mod spool;
@@ -26,6 +27,7 @@ use thiserror::Error as ThisError;
 
 use super::Error as ImportError;
 use super::input::Labels;
+use super::manifest::Shift;
 use crate::base::limits::SUBTITLE_BYTES_MAX;
 use crate::media::feed::{Event, TrackKey};
 use crate::media::isobmff::Edit;
@@ -33,6 +35,7 @@ use crate::media::track::Kind;
 use crate::media::{codec, matroska as media_matroska, mpegts};
 use spool::Spool;
 
+pub use joins::measure_joins;
 pub use matroska::matroska;
 pub use pieces::{pieces, texts};
 pub use transport::transport;
@@ -83,6 +86,8 @@ pub enum Error {
     Changed { track: String, at: f64, found: String, expected: String },
     #[error("{track}: after {before:.3} s comes {found:.3} s; expected time to go on, as in one continuous recording")]
     Backwards { track: String, before: f64, found: f64 },
+    #[error("{track}: a Period begins at {at:.3} s, inside of a group of pictures; expected a key frame there")]
+    Inside { track: String, at: f64 },
     #[error("{track}: a sample at {found} ticks; expected a time less than {} s from 0", ZERO_SECS)]
     OutOfRange { track: String, found: i64 },
     #[error("{track}: a sample of {found} bytes; expected less than 4 GiB")]
@@ -111,11 +116,20 @@ pub struct Spools<'a> {
     name: &'a str,
     clock: Clock,
     tracks: BTreeMap<TrackKey, Spool>,
+    /// Of what comes now, with its end.
+    shift: (Shift, Option<i64>),
 }
 
 impl<'a> Spools<'a> {
     pub fn new(directory: &'a Path, name: &'a str, clock: Clock) -> Spools<'a> {
-        Spools { directory, name, clock, tracks: BTreeMap::new() }
+        let shift = (Shift { by: 0, from: None }, None);
+        Spools { directory, name, clock, tracks: BTreeMap::new(), shift }
+    }
+
+    /// What comes next is on another clock, up to a time of the first one.
+    pub fn join(&mut self, shift: Shift, to: Option<i64>) {
+        self.shift = (shift, to);
+        self.tracks.values_mut().for_each(|spool| spool.join(shift, to));
     }
 
     pub fn take(&mut self, event: Event) -> Result<(), Error> {
@@ -124,7 +138,9 @@ impl<'a> Spools<'a> {
                 Some(spool) => spool.go_on_as(format),
                 None => {
                     let name = format!("{} track {}", self.name, track + 1);
-                    self.tracks.insert(track, Spool::create(self.directory, name, format)?);
+                    let mut spool = Spool::create(self.directory, name, format)?;
+                    spool.join(self.shift.0, self.shift.1);
+                    self.tracks.insert(track, spool);
                     Ok(())
                 }
             },

@@ -14,14 +14,14 @@ use crate::base::limits::SUBTITLE_BYTES_MAX;
 use crate::library::import::candidate::SourceFile;
 use crate::library::import::cues::{Found, read_cues};
 use crate::library::import::input::Input;
-use crate::library::import::manifest::{Part, Rendition};
+use crate::library::import::manifest::{Join, Part, Piece, Rendition, Shift};
 use crate::library::import::{self, Clock, Report};
 use crate::media::feed::Event;
 use crate::media::isobmff::stream;
 use crate::media::matroska::SIGNATURE;
 use crate::media::mpegts::{self, PackedAudio};
 
-enum Demuxer {
+pub enum Demuxer {
     Transport(Box<mpegts::Demuxer>),
     Packed(Box<PackedAudio>),
     Fragmented(Box<stream::Demuxer>, Option<Arc<Part>>),
@@ -29,7 +29,7 @@ enum Demuxer {
 
 /// Opens files of segments, of which several in a row are often the same.
 #[derive(Default)]
-struct Files(BTreeMap<PathBuf, SourceFile>);
+pub struct Files(BTreeMap<PathBuf, SourceFile>);
 
 impl Files {
     fn open(&mut self, part: &Part) -> Result<(&SourceFile, std::ops::Range<u64>), import::Error> {
@@ -49,8 +49,43 @@ impl Files {
         Ok((source, range))
     }
 
+    pub fn demuxer(&mut self, name: &str, piece: &Piece) -> Result<Demuxer, import::Error> {
+        let (source, range) = self.open(&piece.part)?;
+        Ok(Demuxer::of(name, source, range.start, piece.header.is_some())?)
+    }
+
+    /// Takes a segment apart, and before it what has to be read first. `progress` is told how many bytes were read each time.
+    pub fn feed(
+        &mut self,
+        piece: &Piece,
+        demuxer: &mut Demuxer,
+        take: &mut dyn FnMut(Event) -> Result<(), import::Error>,
+        progress: &mut dyn FnMut(u64) -> Result<(), import::Error>,
+    ) -> Result<(), import::Error> {
+        if let (Demuxer::Fragmented(stream, last), Some(header)) = (&mut *demuxer, &piece.header)
+            && last.as_ref() != Some(header)
+        {
+            let (source, range) = self.open(header)?;
+            source.read(range, &mut |bytes| {
+                stream.handle(Bytes::copy_from_slice(bytes)).map_err(|error| Error::in_piece(source, error))?;
+                progress(bytes.len() as u64)
+            })?;
+            stream.finish().map_err(|error| Error::in_piece(source, error))?;
+            *last = Some(header.clone());
+        }
+        let (source, range) = self.open(&piece.part)?;
+        let mut events = Vec::new();
+        source.read(range, &mut |bytes| {
+            demuxer.push(source, bytes, &mut events)?;
+            events.drain(..).try_for_each(&mut *take)?;
+            progress(bytes.len() as u64)
+        })?;
+        demuxer.flush(source, &mut events)?;
+        events.drain(..).try_for_each(&mut *take)
+    }
+
     /// Looks that nobody wrote to them meanwhile.
-    fn close(&mut self) -> Result<(), import::Error> {
+    pub fn close(&mut self) -> Result<(), import::Error> {
         std::mem::take(&mut self.0).values().try_for_each(SourceFile::check_unchanged)
     }
 }
@@ -73,36 +108,25 @@ pub fn pieces(
     }
     let mut demuxer = None;
     let mut losses = 0;
-    for piece in &rendition.pieces {
-        if demuxer.is_none() {
-            let (source, range) = files.open(&piece.part)?;
-            demuxer = Some(Demuxer::of(&rendition.name, source, range.start, piece.header.is_some())?);
+    let mut joins = rendition.joins.iter().peekable();
+    let until = |join: Option<&&Join>| join.and_then(|join| join.shift?.from);
+    spools.join(Shift { by: 0, from: None }, until(joins.peek()));
+    for (number, piece) in rendition.pieces.iter().enumerate() {
+        if let Some(join) = joins.next_if(|join| join.piece == number) {
+            if let Some(demuxer) = &mut demuxer {
+                Demuxer::restart_clock(demuxer);
+            }
+            spools.join(join.shift.unwrap_or(Shift { by: 0, from: None }), until(joins.peek()));
         }
-        let Some(demuxer) = &mut demuxer else { break };
-        if let (Demuxer::Fragmented(stream, last), Some(header)) = (&mut *demuxer, &piece.header)
-            && last.as_ref() != Some(header)
-        {
-            let (source, range) = files.open(header)?;
-            source.read(range, &mut |bytes| {
-                stream.handle(Bytes::copy_from_slice(bytes)).map_err(|error| Error::in_piece(source, error))?;
-                progress(bytes.len() as u64, report)
-            })?;
-            stream.finish().map_err(|error| Error::in_piece(source, error))?;
-            *last = Some(header.clone());
-        }
-        let (source, range) = files.open(&piece.part)?;
-        let mut events = Vec::new();
-        source.read(range, &mut |bytes| {
-            demuxer.push(source, bytes, &mut events)?;
-            events.drain(..).try_for_each(|event| spools.take(event))?;
-            progress(bytes.len() as u64, report)
-        })?;
-        demuxer.flush(source, &mut events)?;
-        events.drain(..).try_for_each(|event| spools.take(event))?;
-        notes(&source.name, demuxer.notices(), report);
+        let demuxer = match &mut demuxer {
+            Some(demuxer) => demuxer,
+            none => none.insert(files.demuxer(&rendition.name, piece)?),
+        };
+        files.feed(piece, demuxer, &mut |event| Ok(spools.take(event)?), &mut |bytes| progress(bytes, report))?;
+        notes(&piece.part.path.display().to_string(), demuxer.notices(), report);
         if demuxer.losses() > losses {
             losses = demuxer.losses();
-            report(import::Event::Note(&format!("{}: packets are missing", source.name)));
+            report(import::Event::Note(&format!("{}: packets are missing", piece.part.path.display())));
         }
     }
     if let Some(Demuxer::Fragmented(..)) = demuxer {
@@ -121,6 +145,10 @@ fn webm(
     progress: &mut dyn FnMut(u64, Report<'_>) -> Result<(), import::Error>,
 ) -> Result<Vec<Found>, import::Error> {
     let failed = |source| Error::Write { directory: spools.directory().to_owned(), source };
+    if !rendition.joins.is_empty() {
+        let reason = "found segments of WebM in several Periods, expected them in one".to_owned();
+        return Err(Error::Piece { file: rendition.name.clone(), reason }.into());
+    }
     let mut joined = spool::nameless(spools.directory()).map_err(failed)?;
     let mut header: Option<&Part> = None;
     // No byte is needed twice: a manifest that names one file again and again does not fill the disk.
@@ -202,6 +230,16 @@ impl Demuxer {
         }
     }
 
+    /// What comes next counts from anywhere.
+    fn restart_clock(&mut self) {
+        match self {
+            Demuxer::Transport(demuxer) => demuxer.restart_clock(),
+            Demuxer::Packed(demuxer) => demuxer.restart_clock(),
+            // States its times in full, or in 32 bits that are near to those before or are taken as they are.
+            Demuxer::Fragmented(..) => {}
+        }
+    }
+
     fn notices(&mut self) -> Vec<mpegts::Notice> {
         match self {
             Demuxer::Transport(demuxer) => demuxer.notices(),
@@ -222,7 +260,11 @@ impl Demuxer {
 pub fn texts(rendition: &Rendition) -> Result<Found, import::Error> {
     let mut files = Files::default();
     let (mut cues, mut clock, mut bytes) = (Vec::new(), None, 0);
-    for piece in &rendition.pieces {
+    let (mut joins, mut shift) = (rendition.joins.iter().peekable(), 0);
+    for (number, piece) in rendition.pieces.iter().enumerate() {
+        if let Some(join) = joins.next_if(|join| join.piece == number) {
+            shift = join.shift.map_or(0, |shift| shift.by);
+        }
         let (source, range) = files.open(&piece.part)?;
         let mut text = Vec::new();
         bytes += range.end - range.start;
@@ -233,7 +275,11 @@ pub fn texts(rendition: &Rendition) -> Result<Found, import::Error> {
             text.extend_from_slice(bytes);
             Ok(())
         })?;
+        let before = cues.len();
         let map = read_cues(&source.name, &text, &mut cues)?;
+        for cue in &mut cues[before..] {
+            (cue.start, cue.end) = (cue.start.saturating_add(shift), cue.end.saturating_add(shift));
+        }
         clock.get_or_insert(if map { Clock::Encoder } else { Clock::Presentation });
     }
     files.close()?;

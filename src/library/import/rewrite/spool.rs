@@ -9,6 +9,7 @@ use super::{Clock, Error, Labels, Rewritten, Track, ZERO_SECS};
 use crate::base::limits::FRAGMENT_SAMPLES_MAX;
 use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
+use crate::library::import::manifest::Shift;
 use crate::media::Sample;
 use crate::media::codec::{self, Description};
 use crate::media::feed::{self, Format};
@@ -30,6 +31,20 @@ pub struct Spool {
     duration: u32,
     /// What is presented, and when.
     edit: Edit,
+    stretch: Stretch,
+}
+
+/// Where the samples that come lie on the clock of the first, in ticks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stretch {
+    /// What is added to their times.
+    by: i64,
+    from: Option<i64>,
+    to: Option<i64>,
+    /// Others were before it, and none of its own was yet.
+    is_fresh: bool,
+    /// What follows is presented behind `to`.
+    is_over: bool,
 }
 
 /// What is written next.
@@ -68,7 +83,16 @@ impl Spool {
             held: None,
             duration: 1,
             edit: Edit { media_start: 0, start_delay_nanos: -ZERO_SECS * NANOS, presented: None },
+            stretch: Stretch::default(),
         })
+    }
+
+    /// What comes next is on another clock; `to` is when it ends, on the first one, in nanoseconds.
+    pub fn join(&mut self, shift: Shift, to: Option<i64>) {
+        let ticks = |nanos| rescale_nearest(Ticks(nanos), Timescale::NANOS, self.format.timescale).map_or(0, |it| it.0);
+        let is_fresh = self.held.is_some();
+        self.stretch =
+            Stretch { by: ticks(shift.by), from: shift.from.map(ticks), to: to.map(ticks), is_fresh, is_over: false };
     }
 
     pub fn kind(&self) -> Kind {
@@ -124,6 +148,7 @@ impl Spool {
     }
 
     pub fn push(&mut self, sample: feed::Sample) -> Result<(), Error> {
+        let Some(sample) = self.place(sample)? else { return Ok(()) };
         let Some(held) = self.held.replace(sample) else { return Ok(()) };
         let next = self.held.as_ref().map_or(held.decode_time, |next| next.decode_time);
         let seconds = |time| self.format.timescale.seconds(time);
@@ -143,6 +168,46 @@ impl Spool {
                 self.flush()
             }
         }
+    }
+
+    /// A sample on the clock of the first stretch. `None` if it belongs to what is before or behind: media overlaps where it
+    /// was joined, by priming and by frames of sound that no border falls between.
+    fn place(&mut self, mut sample: feed::Sample) -> Result<Option<feed::Sample>, Error> {
+        let Stretch { by, from, to, is_fresh, .. } = self.stretch;
+        sample.decode_time = Ticks(sample.decode_time.0.saturating_add(by));
+        let decoded = sample.decode_time.0;
+        let presented = decoded.saturating_add(sample.composition_offset.into());
+        let half = i64::from(sample.duration.unwrap_or(self.duration) / 2);
+        let before = self.held.as_ref().filter(|_| is_fresh);
+        if self.format.kind != Kind::Video {
+            let end = before.map(|held| held.decode_time.0 + i64::from(held.duration.unwrap_or(self.duration)));
+            let is_early = from.max(end).is_some_and(|floor| presented.saturating_add(half) < floor);
+            if is_early || to.is_some_and(|to| presented.saturating_add(half) >= to) {
+                return Ok(None);
+            }
+        } else {
+            // What a key frame behind the end begins is not needed; what is in the group before it may be, for decoding.
+            self.stretch.is_over |= sample.is_sync && to.is_some_and(|to| presented.saturating_add(half) >= to);
+            if self.stretch.is_over || from.is_some_and(|from| presented.saturating_add(half) < from) {
+                return Ok(None);
+            }
+            if is_fresh && from.is_some() && !sample.is_sync {
+                let at = self.format.timescale.seconds(Ticks(presented));
+                return Err(Error::Inside { track: self.name.clone(), at });
+            }
+        }
+        self.stretch.is_fresh = false;
+        // Pictures of which more are reordered than before are decoded a little earlier.
+        if let Some(held) = &self.held
+            && self.format.kind == Kind::Video
+        {
+            let late = held.decode_time.0 + 1 - decoded;
+            if by != 0 && (1..=i64::from(self.format.timescale.per_second())).contains(&late) {
+                sample.decode_time = Ticks(decoded + late);
+                sample.composition_offset = sample.composition_offset.saturating_sub(late as i32);
+            }
+        }
+        Ok(Some(sample))
     }
 
     fn put(&mut self, sample: feed::Sample, duration: u32) -> Result<(), Error> {
@@ -213,5 +278,105 @@ fn text(description: &Description, format: &Format) -> String {
             format!("{} of {} Hz and {} channels", description.codec, audio.sample_rate, audio.channels)
         }
         Details::Text => format!("{} at {} ticks a second", description.codec, format.timescale.per_second()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::media::track::Role;
+
+    fn spool(kind: Kind) -> Spool {
+        let format = Format {
+            kind,
+            timescale: Timescale::new(1_000).unwrap(),
+            sample_entry: Bytes::from_static(b"\0\0\0\x08none"),
+            language: "und".to_owned(),
+            name: None,
+            role: Role::Main,
+            bit_rate: None,
+        };
+        Spool::create(&std::env::temp_dir(), "x track 1".to_owned(), format).unwrap()
+    }
+
+    /// Samples of 20 ms: when each is decoded, how much later it is presented, whether it begins a group of pictures.
+    type Samples = [(i64, i32, bool)];
+
+    /// When what is left of them is decoded and presented, behind a stretch up to 100 ms.
+    fn joined(kind: Kind, shift: Shift, to: Option<i64>, samples: &Samples) -> Result<Vec<(i64, i64)>, String> {
+        let mut spool = spool(kind);
+        let sample = |&(time, offset, is_sync): &(i64, i32, bool)| feed::Sample {
+            decode_time: Ticks(time),
+            composition_offset: offset,
+            duration: Some(20),
+            is_sync,
+            data: Bytes::from_static(b"x"),
+        };
+        spool.push(sample(&(80, 0, true))).unwrap();
+        spool.join(shift, to);
+        let mut placed = Vec::new();
+        for one in samples {
+            let Some(found) = spool.place(sample(one)).map_err(|error| error.to_string())? else { continue };
+            placed.push((found.decode_time.0, found.decode_time.0 + i64::from(found.composition_offset)));
+            spool.held = Some(found);
+        }
+        Ok(placed)
+    }
+
+    #[test]
+    fn stretches_are_joined_without_overlap() {
+        const MS: i64 = 1_000_000;
+        let shift = |by: i64| Shift { by: by * MS, from: None };
+        let stated = |by: i64, from: i64| Shift { by: by * MS, from: Some(from * MS) };
+        // Name, kind, shift, end of the stretch, samples, what is left of them.
+        type Row<'a> = (&'a str, Kind, Shift, Option<i64>, &'a Samples, &'a [(i64, i64)]);
+        let cases: &[Row<'_>] = &[
+            ("goes on", Kind::Audio, shift(0), None, &[(100, 0, true), (120, 0, true)], &[(100, 100), (120, 120)]),
+            ("starts over", Kind::Audio, shift(100), None, &[(0, 0, true), (20, 0, true)], &[(100, 100), (120, 120)]),
+            ("priming", Kind::Audio, shift(100), None, &[(-40, 0, true), (-20, 0, true), (0, 0, true)], &[(100, 100)]),
+            ("a frame across", Kind::Audio, shift(100), None, &[(-11, 0, true), (9, 0, true)], &[(109, 109)]),
+            (
+                "less than half of it",
+                Kind::Audio,
+                shift(100),
+                None,
+                &[(-9, 0, true), (11, 0, true)],
+                &[(91, 91), (111, 111)],
+            ),
+            (
+                "a Period's sound",
+                Kind::Audio,
+                stated(100, 120),
+                Some(160 * MS),
+                &[(0, 0, true), (20, 0, true), (40, 0, true), (60, 0, true)],
+                &[(120, 120), (140, 140)],
+            ),
+            (
+                "a Period's pictures",
+                Kind::Video,
+                stated(100, 120),
+                Some(200 * MS),
+                &[(0, 0, true), (20, 0, true), (40, 40, false), (60, 0, false), (100, 0, true), (120, 0, false)],
+                &[(120, 120), (140, 180), (160, 160)],
+            ),
+            (
+                "decoded earlier than before",
+                Kind::Video,
+                shift(100),
+                None,
+                &[(-40, 40, true), (-20, 40, false), (0, 40, false)],
+                &[(81, 100), (82, 120), (100, 140)],
+            ),
+        ];
+        for (name, kind, shift, to, samples, want) in cases {
+            assert_eq!(joined(*kind, *shift, *to, samples).as_deref(), Ok(*want), "{name}");
+        }
+        let inside = joined(Kind::Video, stated(100, 120), None, &[(0, 0, true), (20, 0, false)]).unwrap_err();
+        assert_eq!(
+            inside,
+            "x track 1: a Period begins at 0.120 s, inside of a group of pictures; expected a key frame there"
+        );
     }
 }
