@@ -114,7 +114,12 @@ impl<'a> Story<'a> {
     fn returns(&mut self, server: &mut Server<'_>) -> bool {
         self.resumed = self.sent.iter().copied().max().unwrap_or(0);
         let is_there = self.viewers.iter_mut().all(|viewer| viewer.returns(server));
-        assert!(is_there || server.is_killed(), "a playlist is gone: {}", self.place.log());
+        // Who kills itself stops answering before its end is known.
+        let begun = Instant::now();
+        while !is_there && !server.is_killed() {
+            assert!(begun.elapsed() < PATIENCE, "a playlist is gone: {}", self.place.log());
+            thread::sleep(Duration::from_millis(5));
+        }
         is_there
     }
 
@@ -133,7 +138,8 @@ impl<'a> Story<'a> {
             }
             self.encoder.hang_up();
             death.tear.tear(self.place);
-            if is_repeating {
+            // A sample on a channel that has ended would begin it again.
+            if is_repeating && !self.viewers.iter().any(|viewer| viewer.is_ended) {
                 // What was on its way is sent again.
                 self.sent.iter_mut().for_each(|sent| *sent = sent.saturating_sub(1));
             }
@@ -194,7 +200,7 @@ const RECORDING: [(&str, &[u32]); 16] = [
     ("track directory synced", &[1]),
     ("state created", &[1, 2, 3]),
     ("state written", &[1, 3]),
-    ("state renamed", &[1, 2, 3, 4]),
+    ("state renamed", &[1, 2, 3]),
     ("track file created", &[1, 4]),
     ("header written", &[1, 3, 5]),
     ("journal created", &[1, 3]),
@@ -209,7 +215,7 @@ const RECORDING: [(&str, &[u32]); 16] = [
 
 /// Writes that are cut off, and deaths while the one before is recovered from.
 const RECOVERING: [&[Death]; 12] = [
-    &[torn("header written", 3, Tear::Media), at("journal deleted", 1)],
+    &[at("journal created", 3), at("journal deleted", 1)],
     &[torn("header written", 3, Tear::Media), at("track file deleted", 1)],
     &[at("journal created", 3), at("journal begun", 1)],
     &[at("header written", 3), at("journal created", 1)],
