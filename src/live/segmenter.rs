@@ -166,6 +166,10 @@ impl Segmenter {
     /// What was published before goes up to there.
     pub fn follow(&mut self, ended: Ticks) {
         self.ended = self.ended.max(ended);
+        // Of text, what follows is known to be nothing, until something is said.
+        if self.kind == Kind::Text && ended > Ticks(0) {
+            self.covered = self.covered.max(Some(ended.0));
+        }
     }
 
     pub fn ended(&self) -> Ticks {

@@ -203,6 +203,13 @@ impl TrackWriter {
         self.anchor = Some(anchor);
     }
 
+    /// The clock was set anew, as the tracks beside this one have shown. Returns the samples that were kept back, for they did
+    /// not go on from those before.
+    pub fn follow(&mut self, anchor: Anchor) -> Vec<Sample> {
+        (self.anchor, self.continuity) = (Some(anchor), Continuity::default());
+        std::mem::take(&mut self.suspects)
+    }
+
     /// What its publisher's clock was brought to media time by, once it has sent something.
     pub fn anchor(&self) -> Option<Anchor> {
         self.anchor

@@ -26,7 +26,7 @@ use crate::base::{Extent, Payload, Ticks, Timescale, Watermark};
 use crate::http::{Kind, Request, Response, Status};
 use crate::live::{Located, TimeRange};
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Position, State};
-use crate::media::{isobmff, track};
+use crate::media::{self, isobmff, track};
 use crate::package::live_url::{Resource, Stretch};
 use crate::package::{dash, date, hls};
 
@@ -178,7 +178,7 @@ impl Live {
         let is_blocking = directives.number.is_some() && broadcast.state == State::Ongoing;
         if is_blocking && let Some(target) = wanted(&broadcast, live, position, directives)? {
             let Some(watch) = snapshot.watch(track) else { return Ok(Outcome::Missing) };
-            let patience = target_duration(&broadcast) * PATIENCE_TARGETS;
+            let patience = patience(&broadcast, live);
             let until = Watermark { watch: watch.clone(), target: target.mark() };
             return Ok(Outcome::Wait(Wait { until, patience, otherwise: Box::new(self.late.clone()) }));
         }
@@ -211,7 +211,7 @@ impl Live {
     ) -> Outcome {
         let Some((broadcast, _)) = source.edge() else { return Outcome::Missing };
         let Some(live) = broadcast.track(track) else { return Outcome::Missing };
-        let target = target_duration(&broadcast);
+        let patience = patience(&broadcast, live);
         let cache_control = segment_cache_control(&broadcast);
         match located {
             Located::Whole(extent) => {
@@ -235,11 +235,7 @@ impl Live {
                 let body = Payload::from(Bytes::from(bytes));
                 Outcome::Ready(whole(Kind::Segment, live, etag, &cache_control, body).respond(request))
             }
-            Located::Later(until) => Outcome::Wait(Wait {
-                until,
-                patience: target * PATIENCE_TARGETS,
-                otherwise: Box::new(self.missing.clone()),
-            }),
+            Located::Later(until) => Outcome::Wait(Wait { until, patience, otherwise: Box::new(self.missing.clone()) }),
             Located::Missing => Outcome::Missing,
         }
     }
@@ -331,6 +327,17 @@ fn segment_cache_control(broadcast: &Broadcast<'_>) -> String {
     let window = u64::try_from(window / 1_000_000_000).unwrap_or(u64::MAX);
     let age = window.max(target_duration(broadcast).as_secs() * BLOCKED_AGE_TARGETS);
     format!("public, max-age={age}, immutable")
+}
+
+/// How long a request waits for more of a track. What is said is known for as long as it is shown, so text may be ahead of the
+/// others, and what comes behind it is as much further off.
+fn patience(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>) -> Duration {
+    let ahead = match live.track.kind() {
+        media::Kind::Text => broadcast.listed(live).number.saturating_sub(broadcast.next),
+        _ => 0,
+    };
+    let ahead = broadcast.grid.slot_duration() * u32::try_from(ahead).unwrap_or(0);
+    target_duration(broadcast) * PATIENCE_TARGETS + ahead
 }
 
 fn target_duration(broadcast: &Broadcast<'_>) -> Duration {

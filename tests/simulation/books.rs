@@ -1,6 +1,6 @@
 //! What was ever shown of a channel, as long as it is in the window: every byte of it, and what must not change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use headwater::media::Kind;
 use headwater::media::broadcast::{Part, Position, State};
 use headwater::media::feed::Event;
 use headwater::media::isobmff::stream::Demuxer;
+use headwater::package::hls::rules::{self, Checked};
 
-use super::encoder::{is_one_clock, serial};
+use super::encoder::{SAYS_NOTHING, is_one_clock, serial};
 
 /// Of one channel. Survives its process.
 #[derive(Default)]
@@ -24,6 +25,8 @@ pub struct Books {
     bodies: BTreeMap<String, (u64, u64)>,
     /// By track, number and part: the first and the last frame, and whether all between are there.
     frames: BTreeMap<(String, u64, u32), (u64, u64)>,
+    /// Playlists that kept to the rules, and were read by somebody else as well a moment ago.
+    checked: VecDeque<(String, Arc<Checked>)>,
     pub verified: Verified,
 }
 
@@ -104,6 +107,17 @@ impl Books {
         }
     }
 
+    /// What a playlist says, if it keeps to the rules.
+    pub fn playlist(&mut self, text: &str, place: &str) -> Arc<Checked> {
+        if let Some((_, checked)) = self.checked.iter().find(|(known, _)| known == text) {
+            return checked.clone();
+        }
+        let checked = Arc::new(rules::check(text).unwrap_or_else(|wrong| panic!("{place}: {wrong}\n{text}")));
+        self.checked.truncate(15);
+        self.checked.push_front((text.to_owned(), checked.clone()));
+        checked
+    }
+
     /// A power loss took the newest: what was shown of it may be made anew.
     pub fn forget(&mut self) {
         *self = Books { verified: self.verified, ..Books::default() };
@@ -134,18 +148,22 @@ impl Books {
         let found = frames(kind, init, bytes, &format!("{track} {number}.{part}"));
         self.verified.parts += 1;
         self.verified.frames += found.len() as u64;
-        let (first, last) = (found[0], found[found.len() - 1]);
+        // Of text, what is shown longer is said again in the part that follows, and where nothing is shown nothing is said.
+        let is_text = kind == Kind::Text;
+        let (Some(&first), Some(&last)) = (found.first(), found.last()) else { return };
         let before = self.frames.range(..&key).next_back().filter(|((other, ..), _)| other == track);
         if let Some((place, (_, before))) = before
             && is_one_clock(*before, first)
         {
-            assert!(*before < first, "{key:?} begins with frame {first:x}, {place:?} ends with {before:x}");
+            let ascends = *before < first || is_text && *before == first;
+            assert!(ascends, "{key:?} begins with frame {first:x}, {place:?} ends with {before:x}");
         }
         let after = self.frames.range(&key..).next().filter(|((other, ..), _)| other == track);
         if let Some((place, (after, _))) = after
             && is_one_clock(*after, last)
         {
-            assert!(last < *after, "{key:?} ends with frame {last:x}, {place:?} begins with {after:x}");
+            let ascends = last < *after || is_text && last == *after;
+            assert!(ascends, "{key:?} ends with frame {last:x}, {place:?} begins with {after:x}");
         }
         self.frames.insert(key, (first, last));
     }
@@ -165,7 +183,8 @@ impl Books {
     }
 }
 
-fn frames(kind: Kind, init: &[u8], bytes: &[u8], place: &str) -> Vec<u64> {
+/// Which frames, or of text cues, a part or a segment holds.
+pub fn frames(kind: Kind, init: &[u8], bytes: &[u8], place: &str) -> Vec<u64> {
     let mut demuxer = Demuxer::new(place);
     for input in [init, bytes] {
         demuxer.handle(Bytes::copy_from_slice(input)).unwrap_or_else(|error| panic!("{place}: {error}"));
@@ -175,14 +194,19 @@ fn frames(kind: Kind, init: &[u8], bytes: &[u8], place: &str) -> Vec<u64> {
     let mut time = None;
     while let Some(event) = demuxer.poll() {
         let Event::Sample { sample, .. } = event else { continue };
-        let frame = serial(kind, &sample.data).unwrap_or_else(|| panic!("{place}: {:?} was never sent", sample.data));
-        let before = found.last().copied();
-        let follows = before.is_none_or(|before| before < frame || !is_one_clock(before, frame));
-        assert!(follows, "{place}: frame {frame:x} at {} follows {found:x?} {time:?}", sample.decode_time.0);
         assert!(time.is_none_or(|time| time < sample.decode_time), "{place}: times do not ascend");
         time = Some(sample.decode_time);
+        if kind == Kind::Text && sample.data == SAYS_NOTHING {
+            continue;
+        }
+        let frame = serial(kind, &sample.data).unwrap_or_else(|| panic!("{place}: {:?} was never sent", sample.data));
+        let before = found.last().copied();
+        let is_again = kind == Kind::Text && before == Some(frame);
+        let follows = before.is_none_or(|before| before < frame || !is_one_clock(before, frame)) || is_again;
+        assert!(follows, "{place}: frame {frame:x} at {} follows {found:x?} {time:?}", sample.decode_time.0);
         found.push(frame);
     }
-    assert!(!found.is_empty(), "{place}: no frames");
+    assert!(!found.is_empty() || kind == Kind::Text, "{place}: no frames");
+    found.dedup();
     found
 }

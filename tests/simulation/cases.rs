@@ -11,11 +11,12 @@ use headwater::media::feed::{Event, Format, Marker, Message, Sample};
 use headwater::media::track::Role;
 
 use super::disk::Crash;
-use super::encoder::{Encoder, Scene};
+use super::encoder::{Encoder, Scene, WEBVTT};
 use super::random::Random;
 use super::world::{self, World};
 
-const SCENE: Scene = Scene { frame: 40, group: 50, is_music: true, has_video: true, has_audio: true, is_exact: false };
+const SCENE: Scene =
+    Scene { frame: 40, group: 50, is_music: true, has_video: true, has_audio: true, has_text: false, is_exact: false };
 
 fn plain() -> World {
     with(world::usual())
@@ -230,7 +231,7 @@ fn text_goes_on_where_nothing_is_said() {
     let format = Format {
         kind: Kind::Text,
         timescale: Timescale::MILLIS,
-        sample_entry: Bytes::from_static(b"\0\0\0\x1ewvtt\0\0\0\0\0\0\0\x01\0\0\0\x0evttCWEBVTT"),
+        sample_entry: Bytes::from_static(WEBVTT),
         language: "und".to_owned(),
         name: None,
         role: Role::Main,

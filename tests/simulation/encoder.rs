@@ -25,6 +25,11 @@ const LARGE: [u8; 51] = [
 const SPEECH: [u8; 2] = [0x15, 0x88];
 const MUSIC: [u8; 2] = [0x11, 0x88];
 
+/// Sample entry of WebVTT in ISO base media files (ISO/IEC 14496-30 §6.4).
+pub const WEBVTT: &[u8] = b"\0\0\0\x1ewvtt\0\0\0\0\0\0\0\x01\0\0\0\x0evttCWEBVTT";
+/// A sample that shows nothing (§6.6).
+pub const SAYS_NOTHING: &[u8] = b"\0\0\0\x08vtte";
+
 /// What a channel's encoders send.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene {
@@ -35,6 +40,8 @@ pub struct Scene {
     pub is_music: bool,
     pub has_video: bool,
     pub has_audio: bool,
+    /// What is said, as WebVTT.
+    pub has_text: bool,
     /// Times are the clock's, exactly, and durations are stated; else they are whole milliseconds, as RTMP has them.
     pub is_exact: bool,
 }
@@ -69,7 +76,7 @@ impl Encoder {
         clock: u64,
         now: Duration,
     ) -> Encoder {
-        let kinds = [(scene.has_video, Kind::Video), (scene.has_audio, Kind::Audio)];
+        let kinds = [(scene.has_video, Kind::Video), (scene.has_audio, Kind::Audio), (scene.has_text, Kind::Text)];
         let mut encoder = Encoder { session, source, scene, offset, clock, is_large: false, feeds: Vec::new() };
         encoder.feeds = kinds
             .into_iter()
@@ -86,6 +93,7 @@ impl Encoder {
 
     fn format(&self, kind: Kind) -> Format {
         let entry = match (kind, self.is_large, self.scene.is_music) {
+            (Kind::Text, ..) => WEBVTT.to_vec(),
             (Kind::Video, false, _) => make::avc_entry(&SMALL, 320, 180),
             (Kind::Video, true, _) => make::avc_entry(&LARGE, 1920, 1080),
             (_, _, false) => make::aac_entry(&SPEECH, 1),
@@ -104,7 +112,7 @@ impl Encoder {
 
     fn timescale(&self, kind: Kind) -> Timescale {
         match (self.scene.is_exact, kind) {
-            (false, _) => Timescale::MILLIS,
+            (false, _) | (_, Kind::Text) => Timescale::MILLIS,
             (true, Kind::Video) => Timescale::MPEG,
             (true, _) => Timescale::new(self.audio_rate() as u32).unwrap(),
         }
@@ -118,6 +126,7 @@ impl Encoder {
     fn frames(&self, kind: Kind, now: Duration) -> u64 {
         match kind {
             Kind::Video => (now.as_millis() as u64).div_ceil(self.scene.frame),
+            Kind::Text => (now.as_millis() as u64).div_ceil(CUE),
             _ => (now.as_millis() * u128::from(self.audio_rate())).div_ceil(1_024_000) as u64,
         }
     }
@@ -130,7 +139,8 @@ impl Encoder {
             let end = self.frames(kind, now);
             self.feeds[at].next = end.max(next);
             if !is_away && !is_muted {
-                samples.extend((next..end).map(|frame| self.sample(at as u32, kind, frame)));
+                let said = (next..end).filter(|frame| kind != Kind::Text || cue_lasts(*frame).is_some());
+                samples.extend(said.map(|frame| self.sample(at as u32, kind, frame)));
             }
         }
         samples.sort_by_key(|(millis, _)| *millis);
@@ -157,18 +167,22 @@ impl Encoder {
                 let is_key = frame.is_multiple_of(self.scene.group);
                 (millis, millis as i64 * 90, self.scene.frame as u32 * 90, is_key, picture(is_key, serial))
             }
-            _ => {
+            Kind::Text => {
+                let millis = frame * CUE;
+                (millis, millis as i64, cue_lasts(frame).unwrap_or(1), true, cue(serial))
+            }
+            Kind::Audio => {
                 let ticks = frame * 1_024;
                 let millis = ticks * 1_000 / self.audio_rate();
                 (millis, ticks as i64, 1_024, true, sound(serial))
             }
         };
         let rate = i64::from(self.timescale(kind).per_second());
-        let decode_time = match self.scene.is_exact {
+        let decode_time = match self.scene.is_exact && kind != Kind::Text {
             true => Ticks(ticks + self.offset * rate / 1_000),
             false => Ticks(millis as i64 + self.offset),
         };
-        let duration = self.scene.is_exact.then_some(length);
+        let duration = (self.scene.is_exact || kind == Kind::Text).then_some(length);
         (
             millis,
             Event::Sample { track, sample: Sample { decode_time, composition_offset: 0, duration, is_sync, data } },
@@ -194,11 +208,28 @@ fn sound(serial: u64) -> Bytes {
     data.into()
 }
 
+/// From one moment at which something may be said to the next, in milliseconds.
+const CUE: u64 = 1_000;
+
+/// How long what is said then is shown, in milliseconds; now and then nothing is said for a while.
+fn cue_lasts(number: u64) -> Option<u32> {
+    let is_speech = (number / 25).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62 != 0;
+    let lasts = [2_500, 0, 0, 700, 1_000, 1_000, 0, 300, 0, 1_000][(number % 10) as usize];
+    (is_speech && lasts > 0).then_some(lasts)
+}
+
+fn cue(serial: u64) -> Bytes {
+    let mut data = b"\0\0\0\x20vttc\0\0\0\x18payl".to_vec();
+    data.extend(format!("{serial:016x}").bytes());
+    data.into()
+}
+
 /// Which frame it is.
 pub fn serial(kind: Kind, data: &[u8]) -> Option<u64> {
     let digits = match (kind, data) {
         (Kind::Video, [0, 0, 0, 17, 0x65 | 0x41, digits @ ..]) => digits,
         (Kind::Audio, [0x21, digits @ ..]) => digits,
+        (Kind::Text, data) => data.strip_prefix(b"\0\0\0\x20vttc\0\0\0\x18payl")?,
         _ => return None,
     };
     let text = std::str::from_utf8(digits).ok().filter(|text| text.len() == 16)?;

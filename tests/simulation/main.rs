@@ -3,6 +3,22 @@
 //! before, and every byte of media against what was sent. Nothing here knows how any of it is made: it drives what the server
 //! consists of, segmenter, window, waiters and recovery, through the same interfaces as the server does, on real files.
 //!
+//! Simulated are encoders of pictures, sound and text ([`encoder`]), alone, as a ladder of several connections or as rivals; what
+//! befalls them, the disk and the process ([`mishaps`], [`disk`]); viewers of HLS with and without parts, of DASH and of
+//! transport streams ([`viewer`], [`transport`]); and two origins of one encoder ([`twins`]). Checked are the rules of RFC 8216bis
+//! for every media playlist, by itself, after the one before it and beside those of the other tracks; that nobody who waits is
+//! forgotten, nor waits in vain while all is well; that nothing published changes, is lost in a crash or ends up elsewhere, and
+//! that while all is well every frame is there once and in order; and that MPDs can be read, name the segment that is being
+//! made, and go on from each other.
+//!
+//! Not simulated, and so to be tested elsewhere, are protocols of ingest and what is wrong in them (a frame comes here as
+//! [`headwater::media::feed`] has it), connections, threads and the ring (one thread turns everything, so there are no races but
+//! those of operations of the disk), the clock of the server itself, which only goes forward, pictures that are shown in
+//! another order than they are decoded in, rates other than 5 and 25 Hz, captions within pictures, text in TTML, channels
+//! that have no memory left, edges and their caches, and text of twins. Not checked are what pictures show, DATERANGE beyond that no mark is
+//! lost, the times that EXT-X-PROGRAM-DATE-TIME says but for those of twins and transport streams, what multivariant playlists
+//! say of codecs and rates, MPDs against their schema, and Smooth Streaming.
+//!
 //! `cargo test` runs minutes of it. Thousands of hours, in parallel:
 //!
 //! ```console
@@ -10,7 +26,8 @@
 //! ```
 //!
 //! They are seeds from 0 or `HEADWATER_SIMULATION_FROM` on, of half an hour each, on `HEADWATER_SIMULATION_THREADS` CPUs or
-//! all. `HEADWATER_SIMULATION_SEED` runs one seed alone, and `HEADWATER_SIMULATION_TALK` says what happens.
+//! all. `HEADWATER_SIMULATION_SEED` runs one seed alone, and `HEADWATER_SIMULATION_TALK` says what happens (2: and what is
+//! published). A channel in four has text; `HEADWATER_SIMULATION_TEXT` gives it to all (1) or none (0).
 
 mod books;
 mod cases;
@@ -18,12 +35,13 @@ mod disk;
 mod encoder;
 mod mishaps;
 mod random;
+mod transport;
 mod twins;
 mod viewer;
 mod world;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use twins::Compared;
@@ -35,6 +53,12 @@ const HOURS: f64 = 2.0;
 const HOURS_EACH: f64 = 0.5;
 fn number(name: &str) -> Option<f64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a number")))
+}
+
+/// Whether to say what happens: 1, and what is published: 2.
+fn talk() -> u32 {
+    static TALK: OnceLock<u32> = OnceLock::new();
+    *TALK.get_or_init(|| number("HEADWATER_SIMULATION_TALK").map_or(0, |talk| talk as u32))
 }
 
 #[test]

@@ -14,7 +14,7 @@ const MISHAPS: u64 = 25;
 pub fn happen(world: &mut World, is_ladder: bool) {
     world.disturb();
     let which = world.random.below(MISHAPS);
-    if std::env::var_os("HEADWATER_SIMULATION_TALK").is_some() {
+    if super::talk() > 0 {
         println!("{:.1} mishap {which}", world.now.as_secs_f64());
     }
     let millis = |world: &mut World, bound: u64| Duration::from_millis(world.random.below(bound));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use headwater::base::growing::End;
 use headwater::base::watch::Listener;
-use headwater::base::{Growing, Piece, Watch, Watermark};
+use headwater::base::{Extent, Growing, Piece, Watch, Watermark};
 use headwater::http::{Response, Status, request};
 use headwater::live::Channel;
 use headwater::media::Kind;
@@ -15,7 +15,7 @@ use headwater::package::hls::rules::{self, Checked};
 use headwater::package::live_url;
 use headwater::service::live::{Live, Outcome};
 
-use super::books::Books;
+use super::books::{Books, frames};
 
 /// What viewers see of the world.
 pub struct Stage<'a> {
@@ -32,7 +32,7 @@ pub struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         describe(self.channel, self.now)
     }
 }
@@ -68,10 +68,10 @@ pub struct Viewer {
     /// Which track, modulo how many there are.
     pub choice: usize,
     pub track: String,
-    kind: Kind,
+    pub kind: Kind,
     step: Step,
     init: (String, Vec<u8>),
-    listed: Option<Checked>,
+    listed: Option<Arc<Checked>>,
     /// The segment and the part in it that come next.
     next: (u64, u32),
     /// When a part or segment came last.
@@ -302,7 +302,7 @@ impl Viewer {
     /// Checks a playlist, and takes the media that is new in it.
     fn take_playlist(&mut self, response: &Response, stage: &mut Stage<'_>) {
         let text = text_of(response);
-        let checked = rules::check(&text).unwrap_or_else(|wrong| panic!("{}: {wrong}", self.track));
+        let checked = stage.books.playlist(&text, &self.track);
         if let Some(before) = self.listed.as_ref().filter(|_| !stage.is_lossy) {
             rules::check_update(before, &checked).unwrap_or_else(|wrong| panic!("{}: {wrong}\n{text}", self.track));
         }
@@ -381,6 +381,9 @@ impl Viewer {
         let bytes = bytes_of(&response);
         stage.books.body(uri, &bytes, number);
         stage.books.verified.segments += 1;
+        if uri.ends_with(".vtt") {
+            return;
+        }
         // It is its parts, one after the other.
         let snapshot = stage.channel.snapshot();
         let broadcast = snapshot.broadcast(None).expect("it lists a segment");
@@ -465,8 +468,9 @@ impl Viewer {
         // The clock of the channel need not be that of the viewer: what is being made is what is asked for.
         let snapshot = stage.channel.snapshot();
         let latest = snapshot.broadcast(None).and_then(|broadcast| {
-            // A track that has fallen silent has gaps up to where the others are.
-            Some(broadcast.track(&self.track)?.tail.last()?.number.max(broadcast.next))
+            // A track that has fallen silent has gaps up to where the others are, and of text as much is known as was said.
+            let newest = broadcast.track(&self.track)?.tail.last()?.number;
+            Some(if self.kind == Kind::Text { broadcast.next } else { newest.max(broadcast.next) })
         });
         let latest = latest.unwrap_or(number);
         if stage.is_calm && stage.is_timely && template.duration.is_some() {
@@ -481,6 +485,11 @@ impl Viewer {
         if stage.channel.snapshot().state() == State::Ended {
             self.settle();
             self.step = Step::Ended;
+            return true;
+        }
+        // Players go by the clock, as text does not: it may be ahead of the others.
+        let next = stage.channel.snapshot().broadcast(None).map_or(0, |broadcast| broadcast.next);
+        if self.kind == Kind::Text && next < number {
             return true;
         }
         let uri = format!("{}/{number}.m4s", self.track);
@@ -577,7 +586,31 @@ pub fn ask(path: &str, stage: &Stage<'_>) -> Outcome {
     let below = request.path.strip_prefix("/live/c/").expect("of the channel");
     let resource = live_url::parse(below).unwrap_or_else(|| panic!("{path} is no URL of a channel"));
     let snapshot = stage.channel.snapshot();
-    stage.service.answer(&request, "c", &*snapshot, resource, stage.now)
+    loop {
+        match stage.service.answer(&request, "c", &*snapshot, resource, stage.now) {
+            // As a helper of the delivery plane does.
+            Outcome::Read(extents) => extents.iter().for_each(|extent| drop(bytes_of_extent(extent))),
+            outcome => return outcome,
+        }
+    }
+}
+
+/// What is said in a segment of text: the same as it is stored and as WebVTT.
+pub fn cues_of(track: &str, number: u64, init: &str, stage: &mut Stage<'_>) -> Vec<u64> {
+    let bytes = |path: String, stage: &mut Stage<'_>| match ask(&path, stage) {
+        Outcome::Ready(response) if response.status == Status::OK => bytes_of(&response),
+        _ => panic!("{path} is not there"),
+    };
+    let [header, media, webvtt] = [
+        bytes(format!("{track}/{init}.mp4"), stage),
+        bytes(format!("{track}/{number}.m4s"), stage),
+        bytes(format!("{track}/{number}.vtt"), stage),
+    ];
+    let found = frames(Kind::Text, &header, &media, &format!("{track} {number}"));
+    let webvtt = String::from_utf8(webvtt).expect("WebVTT is text");
+    let digits = webvtt.lines().filter(|line| line.len() == 16).filter_map(|line| u64::from_str_radix(line, 16).ok());
+    assert_eq!(digits.collect::<Vec<_>>(), found, "{track}/{number}.vtt: {webvtt}");
+    found
 }
 
 /// The names of the tracks in a multivariant playlist.
@@ -600,11 +633,12 @@ pub fn bytes_of(response: &Response) -> Vec<u8> {
     for piece in response.body.pieces() {
         match piece {
             Piece::Inline(inline) => bytes.extend_from_slice(inline),
-            Piece::Extent(extent) => {
-                let mapped = extent.file.mapped().expect("mapped");
-                bytes.extend_from_slice(&mapped[extent.offset as usize..extent.end() as usize]);
-            }
+            Piece::Extent(extent) => bytes.extend(bytes_of_extent(extent)),
         }
     }
     bytes
+}
+
+fn bytes_of_extent(extent: &Extent) -> Vec<u8> {
+    extent.file.mapped().expect("mapped")[extent.offset as usize..extent.end() as usize].to_vec()
 }

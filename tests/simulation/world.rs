@@ -1,11 +1,13 @@
 //! One channel with its encoders, disk and viewers, in virtual time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater::base::Ticks;
 use headwater::http::{Response, Status};
 use headwater::live::{ChannelWriter, Located, Options, Recovered, Redundancy, SessionId, Snapshot, SourceName};
+use headwater::media::Kind;
 use headwater::media::broadcast::{Mark, State};
 use headwater::media::feed::{Event, Marker, Message};
 use headwater::package::hls::{self, rules};
@@ -13,9 +15,10 @@ use headwater::service::live::{Live, Outcome};
 
 use super::books::Books;
 use super::disk::{Crash, Disk, Mood};
-use super::encoder::{Encoder, Scene};
+use super::encoder::{Encoder, Scene, serial};
 use super::random::Random;
-use super::viewer::{Stage, Taste, Viewer, ask, describe, media_playlists, text_of};
+use super::transport::Old;
+use super::viewer::{Stage, Taste, Viewer, ask, cues_of, describe, media_playlists, text_of};
 
 pub struct World {
     pub now: Duration,
@@ -28,6 +31,8 @@ pub struct World {
     pub away: Vec<SessionId>,
     pub scene: Scene,
     pub viewers: Vec<Viewer>,
+    /// Of transport streams.
+    pub old: Old,
     pub books: Books,
     service: Live,
     clocks: u64,
@@ -41,6 +46,8 @@ pub struct World {
     lossy_until: Duration,
     /// Marks that were sent and are to be shown, by when they take effect.
     marks: Vec<(Duration, u32)>,
+    /// What was said in the calm, and when.
+    cues: Vec<(Duration, u64)>,
     shown: Option<Arc<Snapshot>>,
     pub crashes: u64,
 }
@@ -65,6 +72,12 @@ pub fn usual() -> Options {
     }
 }
 
+/// Whether a channel has text, which is decided apart from all else.
+pub fn has_text(seed: u64) -> bool {
+    super::number("HEADWATER_SIMULATION_TEXT").map_or_else(|| Random::new(seed ^ TEXT).one_in(4), |wanted| wanted > 0.0)
+}
+
+const TEXT: u64 = 0x7e87 << 32;
 /// Of the real recorder.
 const TICK: Duration = Duration::from_millis(100);
 /// After a mishap, until everything is expected to go well again.
@@ -91,6 +104,7 @@ impl World {
             is_music: is_fine,
             has_video: medium != 0,
             has_audio: medium != 1,
+            has_text: has_text(seed),
             is_exact: random.one_in(2),
         };
         World::with(random, options, scene)
@@ -111,6 +125,7 @@ impl World {
             away: Vec::new(),
             scene,
             viewers: Vec::new(),
+            old: Old::default(),
             books: Books::default(),
             service: service(),
             clocks: 0,
@@ -119,6 +134,7 @@ impl World {
             progress: Vec::new(),
             lossy_until: Duration::ZERO,
             marks: Vec::new(),
+            cues: Vec::new(),
             shown: None,
             crashes: 0,
             random,
@@ -137,7 +153,7 @@ impl World {
     pub fn connect_all(&mut self, is_ladder: bool, offset: i64) {
         self.clocks += 1;
         let sound = Scene { has_video: false, ..self.scene };
-        let picture = Scene { has_audio: false, ..self.scene };
+        let picture = Scene { has_audio: false, has_text: false, ..self.scene };
         match is_ladder && self.scene.has_video && self.scene.has_audio {
             true => {
                 for (name, scene) in [("high", picture), ("low", picture), ("sound", sound)] {
@@ -187,6 +203,12 @@ impl World {
             let is_away = self.away.contains(&self.encoders[at].session);
             let session = self.encoders[at].session;
             for event in self.encoders[at].film(self.now, is_away) {
+                if let Event::Sample { sample, .. } = &event
+                    && let Some(cue) = serial(Kind::Text, &sample.data)
+                    && self.is_calm()
+                {
+                    self.cues.push((self.now, cue));
+                }
                 self.writer.feed(session, event, self.now).expect("it is wanted");
                 self.pump();
             }
@@ -230,7 +252,7 @@ impl World {
         if self.shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &snapshot)) {
             return;
         }
-        if std::env::var_os("HEADWATER_SIMULATION_TALK").is_some_and(|talk| talk == "2") {
+        if super::talk() > 1 {
             println!("{}", describe(self.writer.channel(), self.now));
         }
         self.books.snapshot(&snapshot);
@@ -249,8 +271,12 @@ impl World {
     fn watch(&mut self) {
         self.look();
         let mut viewers = std::mem::take(&mut self.viewers);
-        self.staged(|stage| viewers.iter_mut().for_each(|viewer| viewer.turn(stage)));
-        self.viewers = viewers;
+        let mut old = std::mem::take(&mut self.old);
+        self.staged(|stage| {
+            viewers.iter_mut().for_each(|viewer| viewer.turn(stage));
+            old.turn(stage);
+        });
+        (self.viewers, self.old) = (viewers, old);
         if self.is_calm() {
             let patience = Duration::from_secs(12);
             let is_over = self.writer.channel().snapshot().state() == State::Ended;
@@ -284,12 +310,14 @@ impl World {
         self.judge_calm();
         self.calm_since = self.now;
         self.progress.clear();
+        self.cues.clear();
     }
 
     /// The mishap is over.
     pub fn settle(&mut self) {
         self.calm_since = self.now;
         self.progress.clear();
+        self.cues.clear();
     }
 
     /// Through a calm, every track went on, and not a frame is missing.
@@ -298,13 +326,16 @@ impl World {
         if !self.is_calm() || elapsed < 10.0 {
             return;
         }
+        self.judge_text();
         let ends = self.ends();
         assert!(!ends.is_empty(), "nothing is published after {elapsed} s of calm");
         for (id, end) in &ends {
             let Some((_, before)) = self.progress.iter().find(|(known, _)| known == id) else { continue };
             let place = self.writer.counts();
+            // Text is ahead by what is said, and where nothing is it comes two segments later.
+            let late = if id.ends_with("t1") { 9.0 } else { 6.0 };
             assert!(
-                end - before > elapsed - 6.0,
+                end - before > elapsed - late,
                 "{id} went on by {} s in {elapsed} s: {place:?} {}",
                 end - before,
                 describe(self.writer.channel(), self.now)
@@ -314,7 +345,7 @@ impl World {
         let tracks: Vec<String> = self
             .viewers
             .iter()
-            .filter(|viewer| viewer.taste == Taste::Parts)
+            .filter(|viewer| viewer.taste == Taste::Parts && viewer.kind != Kind::Text)
             .map(|viewer| viewer.track.clone())
             .collect();
         for track in tracks {
@@ -336,6 +367,31 @@ impl World {
         }
     }
 
+    /// What was said in the calm is shown, as it is stored and as WebVTT.
+    fn judge_text(&mut self) {
+        // What has left the window is not there any more, and what was said just now is not there yet.
+        let (behind, margin) = (Duration::from_secs(8), Duration::from_secs(10));
+        let is_due = |said: Duration| said + behind < self.now && said + self.options.window > self.now + margin;
+        let cues = std::mem::take(&mut self.cues);
+        let due: BTreeSet<u64> = cues.iter().filter(|(said, _)| is_due(*said)).map(|(_, cue)| *cue).collect();
+        let tracks: Vec<String> = self.ends().into_iter().map(|(id, _)| id).filter(|id| id.ends_with("t1")).collect();
+        for track in tracks {
+            let snapshot = self.writer.channel().snapshot();
+            let broadcast = snapshot.broadcast(None).expect("it has a track");
+            let listed = broadcast.track(&track).expect("it is published");
+            let init = listed.tail.last().map(|segment| segment.init.clone()).expect("it ends somewhere");
+            let numbers: Vec<_> = listed.segments(0).filter(|one| one.is_complete).map(|one| one.number).collect();
+            let shown: BTreeSet<u64> =
+                self.staged(|stage| numbers.iter().flat_map(|&number| cues_of(&track, number, &init, stage)).collect());
+            let missing: Vec<_> = due.difference(&shown).collect();
+            assert!(
+                missing.is_empty(),
+                "{track}: {missing:x?} is not shown: {}",
+                describe(self.writer.channel(), self.now)
+            );
+        }
+    }
+
     /// In seconds, of the tracks that are being sent.
     fn ends(&self) -> Vec<(String, f64)> {
         let snapshot = self.writer.channel().snapshot();
@@ -350,7 +406,8 @@ impl World {
                 };
                 let video = encoder.scene.has_video.then(|| format!("{prefix}v1"));
                 let audio = encoder.scene.has_audio.then(|| format!("{prefix}a1"));
-                video.into_iter().chain(audio)
+                let text = encoder.scene.has_text.then(|| format!("{prefix}t1"));
+                video.into_iter().chain(audio).chain(text)
             })
             .collect();
         let end = |id: &String| {
@@ -373,6 +430,7 @@ impl World {
         if is_lossy {
             self.lossy_until = self.now + Duration::from_secs(60);
             self.books.forget();
+            self.old.forget();
             self.marks.clear();
         }
         for viewer in &mut self.viewers {
@@ -409,11 +467,11 @@ impl World {
     fn compare_tracks(&mut self) {
         let snapshot = self.writer.channel().snapshot();
         let Some(broadcast) = snapshot.broadcast(None) else { return };
-        let mut first: Option<rules::Checked> = None;
+        let mut first: Option<Arc<rules::Checked>> = None;
         for track in &broadcast.tracks {
             let id = &track.track.id;
             let text = hls::live_media(&broadcast, track, &hls::Live::default());
-            let checked = rules::check(&text).unwrap_or_else(|wrong| panic!("{id}: {wrong}\n{text}"));
+            let checked = self.books.playlist(&text, id);
             for part in checked.segments.iter().flat_map(|segment| &segment.parts).chain(&checked.open_parts) {
                 let place = part.uri.rsplit_once('/').and_then(|(_, name)| name.rsplit_once('.')?.0.split_once('.'));
                 let (number, index) = place.expect("a part's name has its segment's number and its own");
@@ -442,7 +500,7 @@ impl World {
             false => format!("?start={}.{:03}&end={}.{:03}", start / 1_000, start % 1_000, end / 1_000, end % 1_000),
         };
         let channel_ended = broadcast.state == State::Ended;
-        let numbers = (broadcast.first, broadcast.next);
+        let first = broadcast.first;
         drop(broadcast);
         self.staged(|stage| {
             let Outcome::Ready(response) = ask(&format!("index.m3u8{query}"), stage) else { return };
@@ -453,10 +511,10 @@ impl World {
                     panic!("{name}{query} is listed, and is not there")
                 };
                 let text = text_of(&response);
-                let of_stretch = rules::check(&text).unwrap_or_else(|wrong| panic!("{name}{query}: {wrong}"));
+                let of_stretch = stage.books.playlist(&text, &format!("{name}{query}"));
                 let Outcome::Ready(response) = ask(&format!("{name}.m3u8"), stage) else { panic!("{name} is gone") };
-                let whole = rules::check(&text_of(&response)).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
-                assert!(of_stretch.media_sequence >= numbers.0, "{query}: {text}");
+                let whole = stage.books.playlist(&text_of(&response), &name);
+                assert!(of_stretch.media_sequence >= first, "{query}: {text}");
                 // The same segments, as they are listed at the live edge.
                 let skip = (of_stretch.media_sequence - whole.media_sequence) as usize;
                 for (a, b) in of_stretch.segments.iter().zip(whole.segments.iter().skip(skip)) {
@@ -464,8 +522,9 @@ impl World {
                 }
                 let last = of_stretch.media_sequence + of_stretch.segments.len() as u64;
                 let edge = whole.media_sequence + whole.segments.len() as u64;
-                assert!(last <= edge, "{query} goes on behind the live edge: {text}");
-                let is_past = !is_open && last < numbers.1;
+                // A track that has not come to its beginning yet has nothing of it.
+                assert!(last <= edge || of_stretch.segments.is_empty(), "{query} goes on behind the live edge: {text}");
+                let is_past = !is_open && last < edge;
                 assert!(!is_past || of_stretch.is_ended || channel_ended, "{query} is over, and not ended: {text}");
                 for segment in of_stretch.segments.iter().filter(|segment| !segment.is_gap) {
                     let found =

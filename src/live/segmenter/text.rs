@@ -29,10 +29,8 @@ impl Segmenter {
         let scale = self.pace.timescale;
         self.settle_text(Some(time), cuts);
         let slot = self.grid.number(sample.time, scale);
-        let known = self.covered.map(|covered| self.grid.number(Ticks(covered), scale));
-        if known.is_none_or(|known| slot > known + BRIDGED_MAX) {
-            self.finish_text(cuts);
-            self.covered = Some(self.grid.start(slot.max(self.next), scale).0);
+        if self.covered.is_none() || self.is_far_behind(slot) {
+            self.skip_to(slot, cuts);
         }
         self.cover(time, &self.nothing.clone(), cuts);
         let is_late = sample.duration.is_some_and(|duration| self.covered >= Some(time + duration));
@@ -48,8 +46,22 @@ impl Segmenter {
         let start = self.grid.start(number, self.pace.timescale).0;
         if self.covered.is_some_and(|covered| covered < start) {
             self.settle_text(Some(start), cuts);
+            if self.is_far_behind(number) {
+                self.skip_to(number, cuts);
+            }
             self.cover(start, &self.nothing.clone(), cuts);
         }
+    }
+
+    fn is_far_behind(&self, slot: u64) -> bool {
+        let known = self.covered.map(|covered| self.grid.number(Ticks(covered), self.pace.timescale));
+        known.is_some_and(|known| slot > known + BRIDGED_MAX)
+    }
+
+    /// Of what lies between nothing is known.
+    fn skip_to(&mut self, slot: u64, cuts: &mut Vec<Cut>) {
+        self.finish_text(cuts);
+        self.covered = Some(self.grid.start(slot.max(self.next), self.pace.timescale).0);
     }
 
     /// The segment that is being made ends with its slot.
@@ -58,6 +70,8 @@ impl Segmenter {
         if let Some(open) = &self.open {
             let due = self.grid.start(open.number + 1, self.pace.timescale).0;
             self.cover(due, &self.nothing.clone(), cuts);
+            // After a restart it may have been full before.
+            self.end(cuts);
         }
     }
 
@@ -86,6 +100,10 @@ impl Segmenter {
             let part = self.part;
             let Some(open) = &mut self.open else { return };
             let due = self.grid.start(open.number + 1, scale).0;
+            if at >= due {
+                self.end(cuts);
+                continue;
+            }
             let full = due.min(open.part_start + part);
             let end = until.min(full).max(at + 1);
             if open.rows.is_empty() {
@@ -236,6 +254,35 @@ mod tests {
             }
             segmenter.finish(&mut cuts);
             assert_eq!(told(&cuts), want, "{name}");
+        }
+    }
+
+    /// After a restart, or in another format.
+    #[test]
+    fn text_keeps_up_with_the_others_though_nothing_was_said_yet() {
+        for (number, want) in [
+            (6, &["5.0: 10000+500", "5.1: 10500+500", "5.2: 11000+500", "5.3: 11500+500", "5."][..]),
+            // A night without encoders is not filled up.
+            (10_000, &[]),
+        ] {
+            let (mut segmenter, mut cuts) = (segmenter(), Vec::new());
+            segmenter.follow(Ticks(10_000));
+            segmenter.keep_up(number, &mut cuts);
+            assert_eq!(told(&cuts), want);
+            segmenter.keep_up(number + 1, &mut cuts);
+            assert_eq!(cuts.iter().filter(|cut| matches!(cut, Cut::End(_))).count(), want.len().min(1) + 1);
+            assert_eq!(segmenter.unbegun(), number + 1);
+        }
+    }
+
+    /// A crash came between its last part and its end.
+    #[test]
+    fn a_segment_that_was_full_ends_before_anything_follows() {
+        for (slot, want) in [(6, "6.0: 12000+500*"), (20, "20.0: 40000+500*")] {
+            let (mut segmenter, mut cuts) = (segmenter(), Vec::new());
+            segmenter.resume(5, Ticks(10_000), true, Ticks(12_000), 4);
+            segmenter.push(timed(slot * 2_000, Some(500)), &mut cuts);
+            assert_eq!(told(&cuts), ["5.", want]);
         }
     }
 

@@ -7,6 +7,7 @@ use super::ChannelWriter;
 use crate::live::session::SILENCE;
 use crate::live::timeline::{Anchor, Known, Nanos};
 use crate::live::track::TrackWriter;
+use crate::media::Kind;
 
 impl ChannelWriter {
     /// The publisher's clock begins at `time`. `before` is the anchor that the track went by until now.
@@ -44,9 +45,36 @@ impl ChannelWriter {
                 self.break_up();
             }
         }
+        if let Some(before) = before.filter(|before| *before != anchor) {
+            self.text_follows(before, anchor, now);
+        }
         let early = owner.and_then(|owner| Some((owner, std::mem::take(&mut self.sessions.get_mut(&owner)?.early))));
         if let Some((owner, early)) = early {
             early.into_iter().for_each(|marker| self.marker(owner, marker, now));
+        }
+    }
+
+    /// Text goes by the clock of what is sent beside it: where nothing is said for a while, its own times do not show that the
+    /// clock was set anew.
+    fn text_follows(&mut self, before: Anchor, anchor: Anchor, now: Duration) {
+        let others = self.tracks.values().filter(|other| other.format.kind != Kind::Text);
+        let others: Vec<_> = others
+            .filter(|other| now.saturating_sub(other.heard) <= SILENCE)
+            .map(|other| (other.owner, other.anchor()))
+            .collect();
+        let follows = |text: &&mut TrackWriter| {
+            let is_beside = others.iter().any(|(owner, _)| *owner == text.owner);
+            let mut beside = others.iter().filter(|(owner, _)| !is_beside || *owner == text.owner);
+            text.format.kind == Kind::Text
+                && text.anchor() == Some(before)
+                && beside.all(|(_, other)| *other == Some(anchor))
+        };
+        let texts = self.tracks.values_mut().filter(follows);
+        let kept: Vec<_> = texts.map(|text| (text.id.clone(), text.follow(anchor))).collect();
+        for (name, samples) in kept {
+            for sample in samples {
+                self.take(&name, sample, now);
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use crate::base::Ticks;
 use crate::live::grid::{self, Key};
 use crate::live::session::{SILENCE, Session};
 use crate::live::track::{Taken, TrackWriter};
-use crate::media::Kind;
 use crate::media::feed::Sample;
+use crate::media::{Kind, broadcast};
 
 impl ChannelWriter {
     pub(super) fn take(&mut self, name: &Arc<str>, sample: Sample, now: Duration) {
@@ -164,8 +164,13 @@ impl ChannelWriter {
 
     /// Where a track of text says nothing, nothing is shown: it keeps up with the others, as long as somebody may send it.
     pub(super) fn keep_text_up(&mut self, now: Duration) {
+        // What has ended has no more segments, of text neither.
+        if self.is_ending || self.state == broadcast::State::Ended {
+            return;
+        }
         let others = self.views.values().filter(|view| view.track.kind() != Kind::Text);
-        let Some(furthest) = others.filter_map(|view| view.tail.last()).map(|last| last.number).max() else { return };
+        let ends = others.filter_map(|view| view.tail.last()).map(|last| last.number + u64::from(last.is_complete));
+        let Some(furthest) = ends.max() else { return };
         let window = self.options.window;
         let may_come =
             |track: &TrackWriter| self.sessions.contains_key(&track.owner) || now.saturating_sub(track.heard) < window;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::super::Wait;
 use super::super::representation::{Coding, Description, Representation};
-use super::{Live, NO_STORE_FIELD, Outcome, PATIENCE_TARGETS, Source, segment_cache_control, target_duration};
+use super::{Live, NO_STORE_FIELD, Outcome, Source, patience, segment_cache_control};
 use crate::base::limits::RETRY_AFTER_SECS;
 use crate::base::{Extent, Payload, Watermark};
 use crate::http::{Kind, Request, Response, Status};
@@ -29,14 +29,8 @@ impl Live {
         let Some((broadcast, _)) = source.broadcast(None).zip(source.edge()) else { return Outcome::Missing };
         let found = broadcast.track(track).filter(|live| hls::is_webvtt(live.track));
         let Some(live) = found else { return Outcome::Missing };
-        let (scale, target) = (live.track.timescale, target_duration(&broadcast));
-        let wait = |until| {
-            Outcome::Wait(Wait {
-                until,
-                patience: target * PATIENCE_TARGETS,
-                otherwise: Box::new(self.missing.clone()),
-            })
-        };
+        let (scale, patience) = (live.track.timescale, patience(&broadcast, live));
+        let wait = |until| Outcome::Wait(Wait { until, patience, otherwise: Box::new(self.missing.clone()) });
         let text = match located {
             Located::Whole(extent) => {
                 // What has left the window is still there, and of the same format as what comes after it.
