@@ -12,7 +12,7 @@ use super::grid::{longest, patience};
 use super::timeline::Pace;
 use crate::base::Ticks;
 use crate::base::units::rescale_ceil;
-use crate::media::broadcast::{Grid, Position};
+use crate::media::broadcast::{Grid, Part, Position};
 use crate::media::fragment::Start;
 use crate::media::isobmff::write;
 use crate::media::{Kind, Sample};
@@ -321,7 +321,7 @@ impl Segmenter {
         let is_last = (self.kind != Kind::Video || is_regular) && end + frame / 2 >= due;
         let part_end = open.part_start + self.part + self.slack();
         // One that would be too short may have to be filled once it is known when the next one comes.
-        let is_long = is_long(end - open.part_start, self.part);
+        let is_long = Part::is_long(end - open.part_start, self.part);
         let is_full = end <= part_end && end + frame > part_end && is_long;
         if is_last || is_full {
             self.settle(Some(end), cuts);
@@ -368,7 +368,7 @@ impl Open {
     /// one though it is too short: its last one is shown for longer.
     fn fill_part(&mut self, part: i64) {
         let missing = (self.part_start + part - self.end).max(0);
-        if let Some(last) = self.rows.last_mut().filter(|_| !is_long(self.end - self.part_start, part)) {
+        if let Some(last) = self.rows.last_mut().filter(|_| !Part::is_long(self.end - self.part_start, part)) {
             last.duration = last.duration.get().saturating_add(missing as u32).into();
             self.end += missing;
         }
@@ -413,11 +413,6 @@ impl Open {
         self.part_index += 1;
         self.part_start = self.end;
     }
-}
-
-/// Whether a part that others follow in its segment is long enough: 85% of the target (RFC 8216bis §4.4.4.9).
-fn is_long(duration: i64, target: i64) -> bool {
-    duration * 100 >= target * 85
 }
 
 /// The longest part there may be: the most whole frames that fit what was asked for and do not leave a sliver at the end of

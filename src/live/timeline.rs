@@ -50,6 +50,11 @@ impl Anchor {
         Nanos::from(self.0) * ANCHOR_NANOS
     }
 
+    /// A publisher's time, brought there.
+    pub fn on(self, time: Nanos) -> Nanos {
+        time + self.nanos()
+    }
+
     /// A publisher's time as media time.
     pub fn media_time(self, time: Ticks, from: Timescale, to: Timescale) -> Ticks {
         let anchor = Nanos::from(self.0) * Nanos::from(to.per_second());

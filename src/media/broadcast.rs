@@ -201,6 +201,13 @@ pub struct Part {
     pub is_independent: bool,
 }
 
+impl Part {
+    /// Whether a part that others follow in its segment is long enough: 85% of the target (RFC 8216bis §4.4.4.9).
+    pub fn is_long(duration: i64, target: i64) -> bool {
+        duration.saturating_mul(100) >= target.saturating_mul(85)
+    }
+}
+
 /// Something to be done at a time (SCTE 35 and other event messages).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mark {

@@ -94,8 +94,10 @@ pub(super) fn discontinuities(broadcast: &Broadcast<'_>, number: u64) -> u32 {
     let nearest =
         |live: &BroadcastTrack<'_>| live.segments(number).next().map(|next| (next.number, next.discontinuities));
     let next = broadcast.tracks.iter().filter_map(nearest).min();
+    // Gaps before the first that is known of are not behind it, though what follows them may be.
+    let before = broadcast.discontinuities.first().map_or(u32::MAX, |(_, count)| count.saturating_sub(1));
     // Nothing follows anywhere: as before.
-    next.map(|(_, count)| count).unwrap_or_else(|| {
+    next.map(|(_, count)| count.min(before)).unwrap_or_else(|| {
         let newest = broadcast.tracks.iter().filter_map(|live| {
             let row = live.runs.iter().rev().find_map(|run| run.rows.last()).map(|row| row.discontinuities.get());
             live.tail.last().map(|segment| segment.discontinuities).or(row)

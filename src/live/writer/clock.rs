@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ChannelWriter;
+use crate::base::{Ticks, Timescale};
 use crate::live::session::SILENCE;
-use crate::live::timeline::{Anchor, Known, Nanos};
+use crate::live::timeline::{Anchor, Known, Nanos, to_nanos};
 use crate::live::track::TrackWriter;
 use crate::media::Kind;
+use crate::media::broadcast::Grid;
 
 impl ChannelWriter {
     /// The publisher's clock begins at `time`. `before` is the anchor that the track went by until now.
@@ -42,7 +44,7 @@ impl ChannelWriter {
             self.is_state_new = true;
             if was.is_some() {
                 self.counts.jumps += 1;
-                self.break_up();
+                self.break_up(anchor.on(time));
             }
         }
         if let Some(before) = before.filter(|before| *before != anchor) {
@@ -78,16 +80,19 @@ impl ChannelWriter {
         }
     }
 
-    /// From the next segment that no track has begun, a discontinuity more. Returns its number.
-    fn break_up(&mut self) -> Option<u64> {
-        self.grid?;
-        let from = self.tracks.values().filter_map(|track| track.segmenter.as_ref()).map(|s| s.unbegun()).max()?;
-        match self.discontinuities.last_mut() {
+    /// A discontinuity more, between what was published and what begins at `begin`, media time.
+    fn break_up(&mut self, begin: Nanos) {
+        let Some(grid) = self.grid else { return };
+        let unbegun = self.tracks.values().filter_map(|track| track.segmenter.as_ref()).map(|s| s.unbegun()).max();
+        let Some(unbegun) = unbegun else { return };
+        match self.discontinuities.last() {
             // Nothing was published since: it is the same one.
-            Some((last, _)) if *last >= from => return Some(*last),
+            Some(&(last, _)) if last >= unbegun => return,
             last => {
                 let count = last.map_or(0, |(_, count)| *count) + 1;
-                self.discontinuities.push((from, count));
+                let end = self.tracks.values().filter(|track| track.format.kind != Kind::Text);
+                let end = end.filter_map(TrackWriter::end).min().unwrap_or(begin);
+                self.discontinuities.push((seam(&grid, unbegun, end, begin), count));
             }
         }
         // Far below what a window holds, segments say themselves how many there were.
@@ -95,7 +100,6 @@ impl ChannelWriter {
             self.discontinuities.remove(0);
         }
         self.save_first();
-        Some(from)
     }
 
     pub(super) fn break_up_at(&mut self, from: u64) -> u64 {
@@ -116,4 +120,45 @@ impl ChannelWriter {
     }
 }
 
+/// Which segment a discontinuity is told at, of those between what ended at `end` and what begins at `begin`; all below
+/// `unbegun` have been begun.
+///
+/// Where nothing is missing, as far as that can be had. Times go on over it, and dates tell of the hole; but Shaka Player 5.2
+/// takes a second that is missing at a discontinuity out of its own time, of each track by itself and each time that it
+/// loads the playlist anew, until sound, pictures and what it asks for lie seconds apart.
+fn seam(grid: &Grid, unbegun: u64, end: Nanos, begin: Nanos) -> u64 {
+    let start = |number| to_nanos(grid.start(number, grid.timescale), grid.timescale);
+    let first = grid.number(Ticks(i64::try_from(begin / 1_000).unwrap_or(i64::MAX)), Timescale::MICROS);
+    match first.saturating_sub(unbegun) {
+        0 => unbegun,
+        // One gap, with a piece of a slot missing on either side.
+        1 if start(unbegun) - end <= begin - start(first) => unbegun,
+        1 => first,
+        // Between two gaps.
+        _ => unbegun + 1,
+    }
+}
+
 const DISCONTINUITIES_KEPT: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_discontinuity_is_told_where_the_least_is_missing() {
+        let slot = Ticks(2_000);
+        let grid = Grid { timescale: Timescale::MILLIS, slot, phase: Ticks(0), target: 2, part: None };
+        for (name, end_ms, begin_ms, seam_at) in [
+            ("no hole", 9_000, 9_000, 5),
+            ("in the next slot", 9_000, 10_500, 5),
+            ("one gap, more missing before it", 8_300, 12_500, 6),
+            ("one gap, more missing behind it", 9_700, 13_500, 5),
+            ("between two gaps", 8_300, 14_100, 6),
+            ("after a minute", 9_000, 69_000, 6),
+        ] {
+            let nanos = |millis: i64| Nanos::from(millis) * 1_000_000;
+            assert_eq!(seam(&grid, 5, nanos(end_ms), nanos(begin_ms)), seam_at, "{name}");
+        }
+    }
+}

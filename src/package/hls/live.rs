@@ -3,7 +3,7 @@
 use crate::base::limits::LIVE_TAIL_SEGMENTS;
 use crate::base::{Ticks, Timescale};
 use crate::media::Kind;
-use crate::media::broadcast::{Broadcast, BroadcastTrack, Grid, SegmentView, State};
+use crate::media::broadcast::{Broadcast, BroadcastTrack, Grid, Part, SegmentView, State};
 use crate::package::date;
 use crate::package::live_timeline::{self, Entry, TOGETHER, micros, micros_ceil};
 use crate::package::live_url::{self, Stretch};
@@ -388,7 +388,8 @@ impl<'a> Body<'_, 'a> {
 
     /// The part that comes next, as far as media time tells: the segment ends with its slot. `None` where the track has
     /// broken off, for nobody knows what comes after that: Shaka Player takes what is hinted at for what goes on from there,
-    /// and waits for ever when a gap comes instead (§6.2.2 leaves hints to the server).
+    /// and waits for ever when a gap comes instead (§6.2.2 leaves hints to the server). Only the last part of a segment may
+    /// be short (§4.4.4.9): one before the end of its slot is all that came, though the segment is not complete yet.
     fn next_part(&self) -> Option<(u64, u32)> {
         let grid = self.broadcast.grid;
         let slot_end = |number| micros(grid.start(number + 1, grid.timescale), grid.timescale);
@@ -400,10 +401,15 @@ impl<'a> Body<'_, 'a> {
         };
         let slot_end = slot_end(open.number);
         let slot_end = slot_end + lateness(&grid, open, self.live.track.timescale);
-        Some(match self.edge.time + SAMPLE_HALF > slot_end {
-            true => (open.number + 1, 0),
-            false => (open.number, open.parts.len() as u32),
-        })
+        let is_short = |part: &Part| part.size > 0 && !Part::is_long(part.duration.0, self.live.part_target.0);
+        let is_last = open.parts.last().is_some_and(is_short);
+        match () {
+            () if self.edge.time + if is_last { TOGETHER } else { SAMPLE_HALF } > slot_end => {
+                Some((open.number + 1, 0))
+            }
+            () if is_last => None,
+            () => Some((open.number, open.parts.len() as u32)),
+        }
     }
 }
 
