@@ -267,13 +267,22 @@ impl Shelf {
             return None;
         }
         segment.is_complete = true;
-        if let Some(progress) = place.progress.take() {
-            progress.finish(End::Complete(place.offset + size(segment)));
-        }
         let row = row(segment, place);
         let name = self.books.last()?.name.clone();
         self.trim();
         Some((name, row))
+    }
+
+    /// Ends what viewers follow of segments that stay as they are. As in [`Shelf::shown`], a complete one does once its row is
+    /// on disk or another follows it, or the channel `is_over`: until then, a restart would go on with it.
+    pub fn settle(&mut self, is_over: bool) {
+        let newest = self.tail.last().map(|segment| segment.number);
+        for (segment, place) in self.tail.iter().zip(&mut self.places).filter(|(segment, _)| segment.is_complete) {
+            let is_settled = is_over || Some(segment.number) != newest || has_row(place, segment.number);
+            if let Some(progress) = place.progress.take_if(|_| is_settled) {
+                progress.finish(End::Complete(place.offset + size(segment)));
+            }
+        }
     }
 
     /// The tail as viewers are told: until its row is on disk, a crash would make the newest segment one that is being made

@@ -404,7 +404,7 @@ impl TrackWriter {
         if placed.0 < 0 {
             return Taken::Dropped;
         }
-        (self.last, self.newest, self.handed_over) = (Some(placed), Some(time), None);
+        self.handed_over = None;
         let duration = sample.duration.and_then(|duration| {
             let duration = rescale_nearest(Ticks(i64::from(duration)), input, pace.timescale)?.0;
             (duration > 0).then_some(pace.frame.unwrap_or(duration))
@@ -417,12 +417,8 @@ impl TrackWriter {
             data: sample.data,
         };
         let is_gap = pace.frame.zip(last).is_some_and(|(frame, last)| placed.0 - last.0 > frame);
-        match &mut self.segmenter {
-            Some(segmenter) => match segmenter.push(timed, cuts) {
-                false => Taken::Dropped,
-                true if is_gap => Taken::Gap,
-                true => Taken::Fine,
-            },
+        let is_of_use = match &mut self.segmenter {
+            Some(segmenter) => segmenter.push(timed, cuts),
             None => {
                 // Of what lies on the lattice, through a clock that is coarser.
                 let tick = i64::from(pace.timescale.per_second().div_ceil(input.per_second()));
@@ -432,9 +428,15 @@ impl TrackWriter {
                 }
                 self.waiting_bytes += timed.data.len();
                 self.queue.push(timed);
-                Taken::Fine
+                true
             }
+        };
+        if !is_of_use {
+            return Taken::Dropped;
         }
+        // What was dropped, as the first picture of a publisher that lies far off, is nothing that others lie behind.
+        (self.last, self.newest) = (Some(placed), Some(time));
+        if is_gap { Taken::Gap } else { Taken::Fine }
     }
 
     /// Puts the lattice of what waits for the grid where the latest of it lies. From where its first sample lies, it would be

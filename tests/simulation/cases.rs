@@ -10,7 +10,7 @@ use headwater::media::broadcast::State;
 use headwater::media::feed::{Event, Format, Marker, Message, Sample};
 use headwater::media::track::Role;
 
-use super::disk::Crash;
+use super::disk::{Crash, Mood};
 use super::encoder::{Encoder, Scene, WEBVTT};
 use super::random::Random;
 use super::world::{self, World};
@@ -88,6 +88,55 @@ fn a_crash_while_another_format_is_learnt_keeps_what_was_recorded() {
     world.crash(Crash::Process);
     let after = listed(&world, "v1");
     assert!(after.starts_with(&before[..before.len() - 1]), "{before:?} {after:?}");
+}
+
+/// Whoever follows a segment as it grows is told its end once nothing can be added to it, after a crash neither (seed 11748).
+#[test]
+fn a_crash_before_a_row_is_written_changes_no_segment() {
+    for tenths in 0..20 {
+        let mut world = plain();
+        world.connect_all(false, 0);
+        world.run(Duration::from_millis(10_000 + tenths * 100));
+        // What follows of a segment is lost, and so is that it ended.
+        world.disk.mood.room = Some(0);
+        world.run(Duration::from_millis(1_000));
+        world.crash(Crash::Process);
+        world.disk.mood = Mood::default();
+        // It repeats a little of what it sent before.
+        world.connect_all(false, -500);
+        world.is_timely = false;
+        // What is behind a URL is compared with what was.
+        world.run(Duration::from_secs(6));
+        assert!(listed(&world, "a1").len() >= 6);
+    }
+}
+
+/// The first picture of a publisher that comes back, behind its first sound, is far off; and its clock was set back: sound and
+/// pictures go on side by side (seed 10053).
+#[test]
+fn a_first_picture_that_is_far_off_parts_no_tracks() {
+    for (back, off) in [(4_000, 100_000), (13_000, 100_000), (13_000, -100_000), (20_000, 3_000_000)] {
+        let mut world = plain();
+        world.is_timely = false;
+        let offset = -(world.now.as_millis() as i64);
+        world.connect_all(false, offset);
+        world.run(Duration::from_secs(20));
+        world.disconnect_all();
+        world.run(Duration::from_secs(14));
+        world.connect_all(false, offset - back);
+        let (session, stray) = (world.encoders[0].session, world.encoders[0].stray(off).expect("it has pictures"));
+        world.now += Duration::from_millis(100);
+        let events = world.encoders[0].film(world.now, false);
+        let is_sound = |event: &Event| matches!(event, Event::Sample { track: 1, .. });
+        let (sound, pictures): (Vec<_>, Vec<_>) = events.into_iter().partition(is_sound);
+        for event in sound.into_iter().chain([stray]).chain(pictures) {
+            world.writer.feed(session, event, world.now).expect("it is wanted");
+        }
+        world.disturb();
+        world.run(Duration::from_secs(40));
+        let [video, audio] = ["v1", "a1"].map(|track| listed(&world, track).last().copied().unwrap_or(0));
+        assert!(video.abs_diff(audio) <= 1, "{back} {off}: {video} {audio}");
+    }
 }
 
 #[test]

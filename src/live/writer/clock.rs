@@ -22,16 +22,18 @@ impl ChannelWriter {
         let others = self.tracks.values().filter(|other| other.id != track.id && other.anchor().is_some());
         let is_in_use = was
             .is_some_and(|was| before == Some(was) || others.filter(goes_on).any(|other| other.anchor() == Some(was)));
-        // Publishers of one encoder may be several; that of this track, and those whose clocks show the same, have its clock.
-        let is_beside = before.is_none() && {
-            let others = self.tracks.values().filter(|other| other.id != track.id && other.anchor() == was);
-            others.filter(goes_on).any(|other| other.owner == track.owner || other.is_at(time))
-        };
-        let known = match was {
-            None => Known::None,
-            Some(was) if is_beside => Known::Beside(was),
-            Some(was) if is_in_use => Known::InUse(was),
-            Some(was) => Known::Old(was),
+        // Publishers of one encoder may be several; that of this track, and those whose clocks show the same, have its clock. Where
+        // they go by it is not always where the channel does: a first sample whose time was wrong has set that, and nothing else.
+        let beside = self.tracks.values().filter(|other| other.id != track.id).filter(goes_on).filter(|other| {
+            let is_one = other.owner == track.owner;
+            (is_one || before.is_none()) && (other.is_at(time) || (is_one && before.is_none() && other.anchor() == was))
+        });
+        let beside = beside.filter_map(TrackWriter::anchor).max_by_key(|anchor| Some(*anchor) == was);
+        let known = match (was, beside) {
+            (None, _) => Known::None,
+            (Some(_), Some(beside)) => Known::Beside(beside),
+            (Some(was), None) if is_in_use => Known::InUse(was),
+            (Some(was), None) => Known::Old(was),
         };
         let anchor = Anchor::choose(time, now, known, configured, track.end(), channel_end);
         let mut owner = None;

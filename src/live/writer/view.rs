@@ -25,9 +25,11 @@ impl ChannelWriter {
     /// All of them at once: what is complete in every track is not known from some.
     pub(super) fn show_tracks(&mut self, names: &[Arc<str>]) {
         let Some(grid) = self.grid else { return };
+        let is_over = self.shown_state() == broadcast::State::Ended;
         for name in names {
-            let Some(track) = self.tracks.get(name) else { continue };
-            match track.snapshot(&grid, self.shown_state() == broadcast::State::Ended) {
+            let Some(track) = self.tracks.get_mut(name) else { continue };
+            track.shelf.settle(is_over);
+            match track.snapshot(&grid, is_over) {
                 Some(view) => drop(self.views.insert(name.clone(), view)),
                 None => drop(self.views.remove(name)),
             }
