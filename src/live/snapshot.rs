@@ -238,12 +238,13 @@ impl Snapshot {
         }
     }
 
-    /// A number that the others have passed, and that the track has nothing for.
+    /// A number that the track has passed, or all others have, and that the track has nothing for.
     fn gap(&self, track: &TrackSnapshot, number: u64) -> Option<Located> {
+        let newest = track.tail.last()?.number;
         let next = match track.track.kind() {
             // What has not come yet may come.
-            Kind::Text => track.tail.last()?.number,
-            _ => self.next,
+            Kind::Text => newest,
+            _ => newest.max(self.next),
         };
         let grid = self.grid.filter(|_| (self.first..next).contains(&number))?;
         let time = grid.start(number, track.track.timescale);

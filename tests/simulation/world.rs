@@ -478,6 +478,14 @@ impl World {
                 let there = snapshot.part(id, number.parse().expect("a number"), index.parse().expect("an index"));
                 assert_eq!(matches!(there, Located::Whole(_)), !part.is_gap, "{id}: {part:?}");
             }
+            for (number, segment) in (checked.media_sequence..).zip(&checked.segments) {
+                let is_right = match snapshot.segment(id, number) {
+                    Located::Gap { .. } => segment.is_gap,
+                    Located::Whole(_) => !segment.is_gap,
+                    _ => false,
+                };
+                assert!(is_right, "{id}: {segment:?}: {}", describe(self.writer.channel(), self.now));
+            }
             if let Some(other) = &first {
                 rules::check_beside(other, &checked).unwrap_or_else(|wrong| panic!("{id}: {wrong}\n{text}"));
             }
