@@ -14,7 +14,7 @@ use super::disk::{Crash, Disk};
 use super::encoder::{Encoder, Scene};
 use super::random::Random;
 use super::viewer::describe;
-use super::world::usual;
+use super::world::{has_text, usual};
 
 struct Twin {
     writer: ChannelWriter,
@@ -156,8 +156,7 @@ pub fn simulate(seed: u64, hours: f64) -> Compared {
         is_music: is_fine,
         has_video: true,
         has_audio: true,
-        // What is a gap in text depends on when a twin was away.
-        has_text: false,
+        has_text: has_text(seed),
         is_exact: random.one_in(2),
     };
     let skew = Duration::from_millis(random.below(4) * 100);

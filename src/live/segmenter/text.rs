@@ -10,8 +10,9 @@ use crate::media::Sample;
 
 /// No text is shown for longer, in seconds: what a sample says is repeated for so long, and all of that is written at once.
 const SAMPLE_SECONDS_MAX: i64 = 60;
-/// In segments: a longer stretch of which nothing is known is a gap.
-const BRIDGED_MAX: u64 = 4;
+/// A longer stretch of which nothing is known, in seconds, is a gap: all of it would be written at once. Where there is none, there
+/// is nothing that depends on when somebody looked, and servers that are fed alike have the same.
+const BRIDGED_SECONDS_MAX: i64 = 600;
 
 /// A sample that shows nothing, by the type of the sample entry.
 pub fn nothing(sample_entry: &[u8]) -> Bytes {
@@ -29,7 +30,7 @@ impl Segmenter {
         let scale = self.pace.timescale;
         self.settle_text(Some(time), cuts);
         let slot = self.grid.number(sample.time, scale);
-        if self.covered.is_none() || self.is_far_behind(slot) {
+        if self.covered.is_none() || self.is_far_behind(time) {
             self.skip_to(slot, cuts);
         }
         self.cover(time, &self.nothing.clone(), cuts);
@@ -41,21 +42,24 @@ impl Segmenter {
         !is_late
     }
 
-    /// Nothing is to be shown before `number`, but for what was sent already.
-    pub fn keep_up(&mut self, number: u64, cuts: &mut Vec<Cut>) {
-        let start = self.grid.start(number, self.pace.timescale).0;
+    /// Nothing is to be shown before `number`, but for what was sent already. Where that is too much, the track goes on at the first
+    /// of `others`: the newest numbers that there are of other tracks.
+    pub fn keep_up(&mut self, number: u64, others: impl Iterator<Item = u64>, cuts: &mut Vec<Cut>) {
+        let scale = self.pace.timescale;
+        let start = self.grid.start(number, scale).0;
         if self.covered.is_some_and(|covered| covered < start) {
             self.settle_text(Some(start), cuts);
-            if self.is_far_behind(number) {
-                self.skip_to(number, cuts);
+            if self.is_far_behind(start) {
+                let known = self.covered.map_or(0, |covered| self.grid.number(Ticks(covered), scale));
+                self.skip_to(others.filter(|other| *other > known).min().unwrap_or(number), cuts);
             }
             self.cover(start, &self.nothing.clone(), cuts);
         }
     }
 
-    fn is_far_behind(&self, slot: u64) -> bool {
-        let known = self.covered.map(|covered| self.grid.number(Ticks(covered), self.pace.timescale));
-        known.is_some_and(|known| slot > known + BRIDGED_MAX)
+    fn is_far_behind(&self, time: i64) -> bool {
+        let longest = BRIDGED_SECONDS_MAX * i64::from(self.pace.timescale.per_second());
+        self.covered.is_some_and(|covered| time - covered > longest)
     }
 
     /// Of what lies between nothing is known.
@@ -250,7 +254,7 @@ mod tests {
                 segmenter.push(timed(time, duration), &mut cuts);
             }
             if let Some(number) = kept_up {
-                segmenter.keep_up(number, &mut cuts);
+                segmenter.keep_up(number, [5, 6].into_iter(), &mut cuts);
             }
             segmenter.finish(&mut cuts);
             assert_eq!(told(&cuts), want, "{name}");
@@ -260,25 +264,26 @@ mod tests {
     /// After a restart, or in another format.
     #[test]
     fn text_keeps_up_with_the_others_though_nothing_was_said_yet() {
-        for (number, want) in [
-            (6, &["5.0: 10000+500", "5.1: 10500+500", "5.2: 11000+500", "5.3: 11500+500", "5."][..]),
-            // A night without encoders is not filled up.
-            (10_000, &[]),
+        // Numbers that the others have, with what it keeps up with, segments that are full by then, and the first that is not.
+        for (name, others, number, want, unbegun) in [
+            ("the next", [5, 6], 6, 1, 6),
+            ("an outage of a few minutes", [4, 250], 250, 245, 250),
+            ("a night without encoders, which is not filled up", [4, 10_000], 10_001, 1, 10_001),
+            ("the others are known later than from where they go on", [4, 10_000], 9_999, 0, 10_000),
         ] {
             let (mut segmenter, mut cuts) = (segmenter(), Vec::new());
             segmenter.follow(Ticks(10_000));
-            segmenter.keep_up(number, &mut cuts);
-            assert_eq!(told(&cuts), want);
-            segmenter.keep_up(number + 1, &mut cuts);
-            assert_eq!(cuts.iter().filter(|cut| matches!(cut, Cut::End(_))).count(), want.len().min(1) + 1);
-            assert_eq!(segmenter.unbegun(), number + 1);
+            segmenter.keep_up(number, others.into_iter(), &mut cuts);
+            let ends = cuts.iter().filter(|cut| matches!(cut, Cut::End(_))).count();
+            let covered = segmenter.grid.number(Ticks(segmenter.covered.unwrap_or(0)), segmenter.pace.timescale);
+            assert_eq!((ends, covered), (want, unbegun), "{name}");
         }
     }
 
     /// A crash came between its last part and its end.
     #[test]
     fn a_segment_that_was_full_ends_before_anything_follows() {
-        for (slot, want) in [(6, "6.0: 12000+500*"), (20, "20.0: 40000+500*")] {
+        for (slot, want) in [(6, "6.0: 12000+500*"), (400, "400.0: 800000+500*")] {
             let (mut segmenter, mut cuts) = (segmenter(), Vec::new());
             segmenter.resume(5, Ticks(10_000), true, Ticks(12_000), 4);
             segmenter.push(timed(slot * 2_000, Some(500)), &mut cuts);
@@ -287,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_silence_is_a_gap_and_a_long_sample_has_an_end() {
+    fn a_very_long_silence_is_a_gap_and_a_long_sample_has_an_end() {
         let (mut segmenter, mut cuts) = (segmenter(), Vec::new());
         assert!(segmenter.push(timed(10_000, Some(500)), &mut cuts));
         assert!(segmenter.push(timed(3_600_000, Some(3_600_000)), &mut cuts));

@@ -63,7 +63,8 @@ impl ChannelWriter {
         // What a track had not begun when another was further on may have been listed as a gap, and stays one.
         let furthest =
             self.tracks.values().filter_map(|track| track.shelf.tail.last()).map(|segment| segment.number).max();
-        for segmenter in self.tracks.values_mut().filter_map(|track| track.segmenter.as_mut()) {
+        let others = self.tracks.values_mut().filter(|track| track.format.kind != Kind::Text);
+        for segmenter in others.filter_map(|track| track.segmenter.as_mut()) {
             segmenter.not_before(furthest.unwrap_or(0));
         }
         // Those that had fallen silent held nobody up.

@@ -168,18 +168,22 @@ impl ChannelWriter {
         if self.is_ending || self.state == broadcast::State::Ended {
             return;
         }
-        let others = self.views.values().filter(|view| view.track.kind() != Kind::Text);
-        let ends = others.filter_map(|view| view.tail.last()).map(|last| last.number + u64::from(last.is_complete));
+        let others = || self.views.values().filter(|view| view.track.kind() != Kind::Text);
+        let ends = others().filter_map(|view| view.tail.last()).map(|last| last.number + u64::from(last.is_complete));
         let Some(furthest) = ends.max() else { return };
         let window = self.options.window;
         let may_come =
             |track: &TrackWriter| self.sessions.contains_key(&track.owner) || now.saturating_sub(track.heard) < window;
         let texts = self.tracks.values().filter(|track| track.format.kind == Kind::Text && may_come(track));
         let names: Vec<_> = texts.map(|track| track.id.clone()).collect();
+        if names.is_empty() {
+            return;
+        }
+        let begun: Vec<u64> = others().flat_map(|view| &view.tail).map(|segment| segment.number).collect();
         for name in names {
             let mut cuts = Vec::new();
             if let Some(segmenter) = self.tracks.get_mut(&name).and_then(|track| track.segmenter.as_mut()) {
-                segmenter.keep_up(furthest.saturating_sub(TEXT_BEHIND_SLOTS), &mut cuts);
+                segmenter.keep_up(furthest.saturating_sub(TEXT_BEHIND_SLOTS), begun.iter().copied(), &mut cuts);
             }
             self.file_cuts_of(&name, cuts);
         }
