@@ -60,20 +60,20 @@ impl ChannelWriter {
             track.resume(grid, self.origin);
             self.tracks.insert(track.id.clone(), track);
         }
+        let others = || self.tracks.values().filter(|track| track.format.kind != Kind::Text);
+        let furthest = others().filter_map(|track| track.shelf.tail.last()).map(|segment| segment.number).max();
+        // Those that had fallen silent held nobody up.
+        let nexts = others().filter_map(|track| {
+            let last = track.shelf.tail.last()?;
+            let is_heard = others().all(|other| !is_far_ahead(&other.shelf.tail, last.number));
+            Some(if is_heard { last.number + u64::from(last.is_complete) } else { furthest? })
+        });
+        self.next = nexts.min().unwrap_or(0);
         // What a track had not begun when another was further on may have been listed as a gap, and stays one.
-        let furthest =
-            self.tracks.values().filter_map(|track| track.shelf.tail.last()).map(|segment| segment.number).max();
         let others = self.tracks.values_mut().filter(|track| track.format.kind != Kind::Text);
         for segmenter in others.filter_map(|track| track.segmenter.as_mut()) {
             segmenter.not_before(furthest.unwrap_or(0));
         }
-        // Those that had fallen silent held nobody up.
-        let nexts = self.tracks.values().filter(|track| track.format.kind != Kind::Text).filter_map(|track| {
-            let last = track.shelf.tail.last()?;
-            let is_heard = self.tracks.values().all(|other| !is_far_ahead(&other.shelf.tail, last.number));
-            Some(if is_heard { last.number + u64::from(last.is_complete) } else { furthest? })
-        });
-        self.next = nexts.min().unwrap_or(0);
         if let Some(window) = state.window {
             self.first = self.first.max(self.next.saturating_sub(slots(&grid, window)));
             self.keep_left(window);

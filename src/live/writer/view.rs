@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ChannelWriter;
 use super::disk::Job;
-use crate::live::snapshot::{Snapshot, order};
+use crate::live::snapshot::{Snapshot, TrackSnapshot, order};
 use crate::media::Kind;
 use crate::media::broadcast::{self, Grid, Position, TailSegment};
 
@@ -39,7 +39,10 @@ impl ChannelWriter {
 
     pub(super) fn show(&mut self) {
         let Some(grid) = self.grid else { return };
-        let furthest = self.views.values().filter_map(|view| view.tail.last()).map(|last| last.number).max();
+        // Text tells nothing of the others: of what is said for long, and where nothing is, much is written at once.
+        let others = || self.views.values().filter(|view| view.track.kind() != Kind::Text);
+        let end = |view: &Arc<TrackSnapshot>| view.tail.last().map(|last| last.number);
+        let furthest = others().filter_map(end).max().or_else(|| self.views.values().filter_map(end).max());
         let Some(furthest) = furthest else { return };
         // The first number that is not complete in every track, of those that have not fallen silent. One that comes back
         // after a hole has begun a segment before a part of it can be shown, and that is no gap. Nor is the slot before the
@@ -48,7 +51,7 @@ impl ChannelWriter {
             let last = view.tail.last()?;
             // Where all have broken off, those that come back first wait for the others: a gap with nothing behind it is the
             // end of the track to Shaka Player.
-            let is_heard = self.views.values().all(|other| !is_far_ahead(&other.tail, last.number));
+            let is_heard = others().all(|other| !is_far_ahead(&other.tail, last.number));
             Some(match is_heard {
                 true => last.number + u64::from(last.is_complete),
                 false => self.begun(name).unwrap_or(furthest.saturating_sub(1)),
