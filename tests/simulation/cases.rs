@@ -11,7 +11,7 @@ use headwater::media::feed::{Event, Format, Marker, Message, Sample};
 use headwater::media::track::Role;
 
 use super::disk::{Crash, Mood};
-use super::encoder::{Encoder, Scene, WEBVTT};
+use super::encoder::{Encoder, SAYS_NOTHING, Scene, WEBVTT};
 use super::random::Random;
 use super::world::{self, World};
 
@@ -269,6 +269,36 @@ fn segments_that_are_sent_again_are_taken_once() {
     assert_eq!(segments.len(), 8, "{segments:?}");
     assert!(segments.iter().all(|(_, discontinuities)| *discontinuities == 0));
     assert_eq!(world.writer.counts().dropped, 3 * 50);
+}
+
+/// A cue that lasts is written at once as far as it goes: pictures and sound that break off meanwhile, and come back, are as far as
+/// they are.
+#[test]
+fn text_that_is_far_ahead_makes_no_gaps_of_the_others() {
+    let mut world = plain();
+    world.scene.has_text = true;
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(20));
+    let cue = Sample {
+        decode_time: Ticks(world.now.as_millis() as i64 + 3_000),
+        composition_offset: 0,
+        duration: Some(50_000),
+        is_sync: true,
+        data: Bytes::from_static(SAYS_NOTHING),
+    };
+    let session = world.encoders[0].session;
+    world.writer.feed(session, Event::Sample { track: 2, sample: cue }, world.now).expect("it is wanted");
+    world.disturb();
+    world.away = vec![session];
+    world.run(Duration::from_secs(7));
+    world.away.clear();
+    world.settle();
+    world.run(Duration::from_secs(12));
+    for track in ["v1", "a1"] {
+        let numbers = listed(&world, track);
+        let missing = numbers.windows(2).map(|pair| pair[1] - pair[0] - 1).sum::<u64>();
+        assert!(missing <= 4 && numbers.last() >= Some(&900_000_118), "{track}: {numbers:?}");
+    }
 }
 
 /// Cues come now and then, and for twenty seconds none does: the track has all segments nevertheless, and never as gaps.

@@ -15,7 +15,7 @@
 //! [`headwater::media::feed`] has it), connections, threads and the ring (one thread turns everything, so there are no races but
 //! those of operations of the disk), the clock of the server itself, which only goes forward, pictures that are shown in
 //! another order than they are decoded in, rates other than 5 and 25 Hz, captions within pictures, text in TTML, channels
-//! that have no memory left, edges and their caches, and text of twins. Not checked are what pictures show, DATERANGE beyond that no mark is
+//! that have no memory left, and edges and their caches. Not checked are what pictures show, DATERANGE beyond that no mark is
 //! lost, the times that EXT-X-PROGRAM-DATE-TIME says but for those of twins and transport streams, what multivariant playlists
 //! say of codecs and rates, MPDs against their schema, and Smooth Streaming.
 //!
