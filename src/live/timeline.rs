@@ -201,6 +201,26 @@ impl Pace {
         }
     }
 
+    /// As [`Pace::learn`] for an encoder whose first few frames do not lie where those that follow would have them, as is
+    /// usual of what takes a while to start: they are put there.
+    pub fn learn_settled(times: &mut [Ticks], timescale: Timescale) -> Pace {
+        let strays = 0..=STRAYS_MAX.min(times.len().saturating_sub(1 + LEARN_STEPS_MIN));
+        for strays in strays {
+            let pace = Pace::learn(&times[strays..], timescale);
+            let Some(frame) = pace.frame else { continue };
+            let frame = frame as f64 * f64::from(timescale.per_second()) / f64::from(pace.timescale.per_second());
+            let (behind, first) = times.split_at_mut(strays);
+            let (Some(&first), mut frames) = (first.first(), 0.0) else { continue };
+            let mut next = first;
+            for time in behind.iter_mut().rev() {
+                frames += ((next.0 - time.0) as f64 / frame).round().max(1.0);
+                next = std::mem::replace(time, Ticks(first.0 - (frames * frame).round() as i64));
+            }
+            return pace;
+        }
+        Pace::learn(times, timescale)
+    }
+
     /// Learns the frame rate from decode times in `timescale`, in order: the usual rates are tried. At equal distances in
     /// a timescale that is finer than milliseconds the distance is exact already.
     pub fn learn(times: &[Ticks], timescale: Timescale) -> Pace {
@@ -289,8 +309,15 @@ impl Lattice {
 /// Fewer frames say nothing about their rate.
 pub const LEARN_STEPS_MIN: usize = 8;
 
+/// Frames at the start that need not lie where the rate of the others would have them.
+const STRAYS_MAX: usize = 4;
+
 /// Frames in how many seconds.
-const RATES: [(u32, u32); 17] = [
+const RATES: [(u32, u32); 21] = [
+    (1, 1),
+    (2, 1),
+    (3, 1),
+    (4, 1),
     (5, 1),
     (10, 1),
     (12, 1),
@@ -479,6 +506,26 @@ mod tests {
         assert_eq!(Pace::learn(&times, Timescale::new(16_000).unwrap()), want);
         let uneven: Vec<_> = (0..60_i64).map(|at| Ticks(at * 33 + at * at % 17)).collect();
         assert_eq!(Pace::learn(&uneven, Timescale::MILLIS), Pace { timescale: Timescale::MPEG, frame: None });
+    }
+
+    #[test]
+    fn the_first_frames_may_be_strays() {
+        let steady = |from: i64| (0..40).map(move |at| from + at * 40);
+        let frame = Some(3_600);
+        for (name, times, frame, want) in [
+            ("none", [].to_vec(), frame, [].to_vec()),
+            ("a late one", [993].to_vec(), frame, [960].to_vec()),
+            ("one far away", [90].to_vec(), frame, [80].to_vec()),
+            ("some at once", [955, 957, 960, 963].to_vec(), frame, [840, 880, 920, 960].to_vec()),
+            ("a hole", [705, 960].to_vec(), frame, [720, 960].to_vec()),
+            ("more than a few", [800, 807, 815, 826, 843].to_vec(), None, [800, 807, 815, 826, 843].to_vec()),
+        ] {
+            let mut times: Vec<_> = times.into_iter().chain(steady(1_000)).map(Ticks).collect();
+            let pace = Pace::learn_settled(&mut times, Timescale::MILLIS);
+            assert_eq!(pace, Pace { timescale: Timescale::MPEG, frame }, "{name}");
+            let strays: Vec<_> = times.iter().map(|time| time.0).take_while(|time| *time < 1_000).collect();
+            assert_eq!(strays, want, "{name}");
+        }
     }
 
     #[test]
