@@ -15,14 +15,15 @@ const SAMPLE_USUAL: Duration = Duration::from_millis(130);
 pub struct Key {
     pub decoded: Ticks,
     pub presented: Ticks,
+    pub start: Start,
 }
 
 impl Key {
     /// `None`: it is none.
     pub fn of(timed: &Timed) -> Option<Key> {
-        timed.start?;
+        let start = timed.start?;
         let presented = Ticks(timed.time.0.saturating_add(timed.composition_offset.into()));
-        Some(Key { decoded: timed.time, presented })
+        Some(Key { decoded: timed.time, presented, start })
     }
 }
 
@@ -46,12 +47,19 @@ pub fn leeway(timescale: Timescale, frame: Option<i64>, start: Start, since: Opt
     since.map_or(usual, |since| usual.min(since / 4)).max(frame.unwrap_or(0) / 2)
 }
 
-/// The distance that key frames are meant to have: where they are timed by a clock, two of them do not tell it exactly, and
-/// encoders are set to whole or half seconds. A grid that is off by a little is left behind by and by.
-fn meant(timescale: Timescale, distance: i64) -> i64 {
+/// The distance that two key frames are meant to have. Where pictures are timed by a clock, it is not exactly what it seems;
+/// and where groups are open, muxers have been seen to put the second one a picture too early (ffmpeg 5.1, HEVC in files of
+/// HLS). Encoders are set to whole or half seconds, and a grid that is off by a little is left behind by and by.
+fn distance(timescale: Timescale, frame: Option<i64>, first: &Key, second: &Key) -> i64 {
+    let distance = second.presented.0 - first.presented.0;
     let half = i64::from(timescale.per_second().div_ceil(2));
     let near = (distance + half / 2) / half * half;
-    if near > 0 && (near - distance).abs() <= timescale.ticks_floor(JITTER).0 { near } else { distance }
+    let off = match frame {
+        None => timescale.ticks_floor(JITTER).0,
+        Some(frame) if second.start == Start::Open && near % frame == 0 => frame,
+        Some(_) => 0,
+    };
+    if near > 0 && (near - distance).abs() <= off { near } else { distance }
 }
 
 /// The grid of a channel with video. `keys` are the first two key frames, in `timescale`; with one, or with a distance that
@@ -68,10 +76,7 @@ pub fn of_video(
     part: Option<Duration>,
 ) -> Grid {
     let wanted = timescale.ticks_floor(segment).0.max(1);
-    let apart = |first: &Key, second: &Key| {
-        let distance = second.presented.0 - first.presented.0;
-        if frame.is_some() { distance } else { meant(timescale, distance) }
-    };
+    let apart = |first, second| distance(timescale, frame, first, second);
     let (slot, phase) = match keys {
         [first, second, ..] if (1..=2 * wanted).contains(&apart(first, second)) => {
             let distance = apart(first, second);
@@ -134,7 +139,11 @@ mod tests {
             (mpeg, &[], 500, 45_000, 0, 1),
             (mpeg, &[(0, 0), (216_000, 0)], 2_000, 216_000, 0, 3),
         ] {
-            let key = |&(decoded, later)| Key { decoded: Ticks(decoded), presented: Ticks(decoded + later) };
+            let key = |&(decoded, later)| Key {
+                decoded: Ticks(decoded),
+                presented: Ticks(decoded + later),
+                start: Start::Closed,
+            };
             let keys: Vec<_> = keys.iter().map(key).collect();
             let grid = of_video(timescale, Some(3_600), &keys, Duration::from_millis(segment_ms), None);
             assert_eq!((grid.slot.0, grid.phase.0, grid.target), (slot, phase, target), "{keys:?}");
@@ -146,21 +155,28 @@ mod tests {
     }
 
     #[test]
-    fn key_frames_timed_by_a_clock_are_meant_to_be_half_seconds_apart() {
+    fn key_frames_are_meant_to_be_half_seconds_apart_if_they_do_not_lie_exactly() {
         let mpeg = Timescale::MPEG;
-        for (keys_ms, segment_ms, slot_ms, phase_ms) in [
-            ((0, 2_033), 2_000, 2_000, 33),
-            ((0, 1_970), 2_000, 2_000, 1_970),
-            ((0, 1_001), 2_000, 2_000, 1),
-            ((0, 490), 2_000, 2_000, 490),
-            ((7, 4_027), 2_000, 4_000, 27),
-            ((0, 1_920), 2_000, 3_840, 0),
-            ((0, 12), 2_000, 2_004, 0),
+        let (closed, open) = (Start::Closed, Start::Open);
+        for (frame_ms, start, keys_ms, segment_ms, slot_ms, phase_ms) in [
+            (None, closed, (0, 2_033), 2_000, 2_000, 33),
+            (None, closed, (0, 1_970), 2_000, 2_000, 1_970),
+            (None, closed, (0, 1_001), 2_000, 2_000, 1),
+            (None, closed, (0, 490), 2_000, 2_000, 490),
+            (None, open, (7, 4_027), 2_000, 4_000, 27),
+            (None, closed, (0, 1_920), 2_000, 3_840, 0),
+            (None, closed, (0, 12), 2_000, 2_004, 0),
+            (Some(40), closed, (0, 1_960), 2_000, 3_920, 0),
+            (Some(40), open, (0, 1_960), 2_000, 2_000, 1_960),
+            (Some(40), open, (0, 1_920), 2_000, 3_840, 0),
+            (Some(7), open, (0, 1_995), 2_000, 3_990, 0),
         ] {
-            let key = |ms: i64| Key { decoded: Ticks(ms * 90), presented: Ticks(ms * 90) };
+            let key = |ms: i64| Key { decoded: Ticks(ms * 90), presented: Ticks(ms * 90), start };
             let keys = [key(keys_ms.0), key(keys_ms.1)];
-            let grid = of_video(mpeg, None, &keys, Duration::from_millis(segment_ms), None);
-            assert_eq!((grid.slot.0 / 90, grid.phase.0 / 90), (slot_ms, phase_ms), "{keys_ms:?}");
+            let frame = frame_ms.map(|ms: i64| ms * 90);
+            let grid = of_video(mpeg, frame, &keys, Duration::from_millis(segment_ms), None);
+            let found = (grid.slot.0 / 90, grid.phase.0 / 90);
+            assert_eq!(found, (slot_ms, phase_ms), "{frame_ms:?} {start:?} {keys_ms:?}");
         }
     }
 
