@@ -143,22 +143,39 @@ pub enum Verdict {
     Suspect,
     /// The times of the suspects before were slips; this one goes on from what was before them.
     Slipped,
+    /// What lies between the one before and the newest suspect is missing: this one goes on from it.
+    Leapt,
     /// The clock was set anew: the suspects are the first samples of it.
     Jumped,
 }
+
+/// Samples that are missing for longer are believed to be once two have come.
+const LEAP: Nanos = 2_000_000_000;
 
 /// So many samples in a row that go on from each other are a clock that was set anew.
 pub const JUMP_SAMPLES: u32 = 3;
 
 impl Continuity {
     /// `pause` is how long nothing need have come, as of text nothing does while nobody speaks.
-    pub fn judge(&mut self, time: Nanos, pause: Duration) -> Verdict {
-        let jump = (LIVE_JUMP + pause).as_nanos() as Nanos;
+    pub fn judge(&mut self, time: Nanos, pause: Option<Duration>) -> Verdict {
+        let jump = (LIVE_JUMP + pause.unwrap_or_default()).as_nanos() as Nanos;
+        let leap = if pause.is_some() { jump } else { LEAP };
         let goes_on = |from: Nanos| time > from && time - from <= jump;
         let Some(last) = self.last else {
             self.last = Some(time);
             return Verdict::Goes;
         };
+        // One sample that is seconds ahead may be a slip as well: were it taken for where the track is, those that follow would
+        // seem to lie behind, and the track would be taken for one whose clock was set back, ahead of all others for good.
+        let has_leapt = |(suspect, _): (Nanos, u32)| (leap + 1..=jump).contains(&(suspect - last)) && goes_on(suspect);
+        if self.suspect.is_some_and(has_leapt) {
+            (self.last, self.suspect) = (Some(time), None);
+            return Verdict::Leapt;
+        }
+        if goes_on(last) && time - last > leap {
+            self.suspect = Some((time, 1));
+            return Verdict::Suspect;
+        }
         if goes_on(last) {
             self.last = Some(time);
             return if self.suspect.take().is_some() { Verdict::Slipped } else { Verdict::Goes };
@@ -462,16 +479,20 @@ mod tests {
     #[test]
     fn a_slip_is_not_a_jump() {
         use Verdict::*;
-        let none = Duration::ZERO;
+        let none = None;
+        let pause = Some(Duration::from_secs(13));
         for (name, times, pause, want) in [
             ("steady", &[0, 1, 2, 3][..], none, &[Goes, Goes, Goes, Goes][..]),
             ("a slip back", &[5, 6, 2, 7], none, &[Goes, Goes, Suspect, Slipped]),
             ("a spike", &[5, 6, 60, 7], none, &[Goes, Goes, Suspect, Slipped]),
+            ("a spike of seconds", &[5, 6, 12, 7, 8], none, &[Goes, Goes, Suspect, Slipped, Goes]),
+            ("seconds are missing", &[5, 6, 12, 13, 14], none, &[Goes, Goes, Suspect, Leapt, Goes]),
+            ("one in a while", &[0, 4, 8, 12], none, &[Goes, Suspect, Leapt, Suspect]),
             ("set to zero", &[50, 51, 0, 1, 2, 3], none, &[Goes, Goes, Suspect, Suspect, Jumped, Goes]),
             ("set ahead", &[5, 6, 60, 61, 62], none, &[Goes, Goes, Suspect, Suspect, Jumped]),
             ("noise", &[5, 3, 3, 3, 6], none, &[Goes, Suspect, Suspect, Suspect, Slipped]),
-            ("a cue after a pause", &[5, 6, 28, 30], Duration::from_secs(13), &[Goes, Goes, Goes, Goes]),
-            ("a clock set ahead in a pause", &[5, 6, 30, 31], Duration::from_secs(13), &[Goes, Goes, Suspect, Suspect]),
+            ("a cue after a pause", &[5, 6, 28, 30], pause, &[Goes, Goes, Goes, Goes]),
+            ("a clock set ahead in a pause", &[5, 6, 30, 31], pause, &[Goes, Goes, Suspect, Suspect]),
         ] {
             let mut continuity = Continuity::default();
             let got: Vec<_> = times.iter().map(|&time| continuity.judge(Nanos::from(time) * S, pause)).collect();

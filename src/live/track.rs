@@ -241,8 +241,8 @@ impl TrackWriter {
     pub fn judge(&mut self, sample: Sample, now: Duration) -> (Vec<Sample>, bool) {
         let (time, newest) = (self.nanos(&sample), sample.decode_time);
         let pause = match self.format.kind {
-            Kind::Text => now.saturating_sub(self.steady_at),
-            _ => Duration::ZERO,
+            Kind::Text => Some(now.saturating_sub(self.steady_at)),
+            _ => None,
         };
         let verdict = self.continuity.judge(time, pause);
         let mut samples = Vec::new();
@@ -263,6 +263,11 @@ impl TrackWriter {
                 for (place, slipped) in (1..).zip(&mut samples) {
                     slipped.decode_time = Ticks(begin + room * place / places);
                 }
+            }
+            Verdict::Leapt => {
+                samples = std::mem::take(&mut self.suspects);
+                let strays = samples.len().saturating_sub(1);
+                samples.drain(..strays);
             }
             Verdict::Jumped => {
                 // Those that do not go on from each other are of neither clock.
