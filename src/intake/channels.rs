@@ -191,7 +191,10 @@ impl Channel {
             return Err(Refusal::Connections { max: limits::CHANNEL_ENCODERS_MAX });
         }
         info!("channel {}: {identity} begins to publish", self.setup.borrow().name);
-        let encoder = Rc::new(Encoder::new(identity.clone(), protocol, self.entrance.clone(), now));
+        let encoder = {
+            let setup = self.setup.borrow();
+            Rc::new(Encoder::new(&setup.name, identity.clone(), protocol, self.entrance.clone(), now))
+        };
         encoders.insert(identity, encoder.clone());
         drop(encoders);
         self.figures.accepted.add(1);

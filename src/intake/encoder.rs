@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Mutex;
-use tracing::{debug, info};
+use tracing::{info, warn};
 
 use super::recorder::{Entrance, Publication};
 use super::refusal::Refusal;
+use super::seldom::Remarks;
 use crate::ingest::name::Protocol;
 use crate::ingest::{cmaf, push};
 use crate::live::SourceName;
@@ -41,6 +42,7 @@ impl fmt::Display for Identity {
 }
 
 pub struct Encoder {
+    channel: String,
     identity: Identity,
     since: Instant,
     /// Held while events are on their way to the channel, so that they arrive in order.
@@ -52,6 +54,7 @@ pub struct Encoder {
     is_broken: Cell<bool>,
     /// Names of what is being published, for who looks at the channel.
     tracks: RefCell<Vec<Arc<str>>>,
+    remarks: Remarks,
 }
 
 struct State {
@@ -80,12 +83,13 @@ enum Request {
 }
 
 impl Encoder {
-    pub fn new(identity: Identity, protocol: Protocol, entrance: Entrance, now: Instant) -> Encoder {
+    pub fn new(channel: &str, identity: Identity, protocol: Protocol, entrance: Entrance, now: Instant) -> Encoder {
         let publisher = match protocol {
             Protocol::Cmaf => Publisher::Cmaf(cmaf::Publisher::default()),
             Protocol::DashPush | Protocol::HlsPush => Publisher::Push(Box::default()),
         };
         Encoder {
+            channel: channel.to_owned(),
             identity,
             since: now,
             state: Mutex::new(State { publisher, entrance, publications: BTreeMap::new(), announced: BTreeMap::new() }),
@@ -93,6 +97,7 @@ impl Encoder {
             last_heard: Cell::new(now),
             is_broken: Cell::new(false),
             tracks: RefCell::default(),
+            remarks: Remarks::default(),
         }
     }
 
@@ -197,14 +202,14 @@ impl Encoder {
         // Who is refused does not begin again with what is left of it: where publishers are taken over from, it would take
         // the channel back from the one that was let in.
         if passed.is_err() {
-            while state.publisher.poll().is_some() {}
+            while self.poll(&mut state.publisher).is_some() {}
         }
         passed
     }
 
     async fn pass_on_all(&self, state: &mut State) -> Result<u64, Refusal> {
         let mut samples = 0;
-        while let Some((name, event)) = state.publisher.poll() {
+        while let Some((name, event)) = self.poll(&mut state.publisher) {
             samples += u64::from(matches!(event, Event::Sample { .. }));
             let is_end = event == Event::End;
             let announced = state.announced.entry(name.clone()).or_default();
@@ -238,19 +243,20 @@ impl Encoder {
         }
         Ok(samples)
     }
-}
 
-impl Publisher {
-    fn poll(&mut self) -> Option<(Arc<str>, Event)> {
-        match self {
+    fn poll(&self, publisher: &mut Publisher) -> Option<(Arc<str>, Event)> {
+        match publisher {
             Publisher::Cmaf(publisher) => publisher.poll(),
             Publisher::Push(publisher) => loop {
                 match publisher.poll()? {
                     (name, push::Output::Event(event)) => return Some((name, event)),
+                    // Every file says it again.
                     (name, push::Output::Notice(push::Notice::Transport(notice))) => {
-                        debug!("push of {name}: {notice}");
+                        if self.remarks.is_new(format!("{name}: {notice}")) {
+                            warn!("channel {}: {}: {name}: {notice}", self.channel, self.identity);
+                        }
                     }
-                    (_, push::Output::Notice(notice)) => info!("push: {notice}"),
+                    (_, push::Output::Notice(notice)) => info!("channel {}: {}: {notice}", self.channel, self.identity),
                 }
             },
         }

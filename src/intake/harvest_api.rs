@@ -92,7 +92,7 @@ fn read(keys: &serde_json::Map<String, Value>) -> Result<Options, String> {
 
 fn status(error: &Error) -> StatusCode {
     match error {
-        Error::Folder(folder::Error::Name(_)) => StatusCode::BAD_REQUEST,
+        Error::Folder(folder::Error::Name(_)) | Error::Order { .. } => StatusCode::BAD_REQUEST,
         Error::Nothing { .. } => StatusCode::NOT_FOUND,
         Error::FormatChange { .. } | Error::TooMany { .. } => StatusCode::CONFLICT,
         Error::Folder(folder::Error::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,

@@ -16,6 +16,7 @@ use super::channels::{Channel, Listed, Publisher};
 use super::ingest::Ingest;
 use super::recorder::{Publication, Refused};
 use super::refusal::Refusal;
+use super::seldom::Remarks;
 use crate::base::limits;
 use crate::ingest::rtmp::{self, Connection, Event, StreamId, Target};
 use crate::live::SourceName;
@@ -53,6 +54,7 @@ struct Publishing {
     peer: SocketAddr,
     protocol: Connection,
     streams: BTreeMap<StreamId, Stream>,
+    remarks: Remarks,
 }
 
 struct Stream {
@@ -78,7 +80,7 @@ impl Ingest {
 
 impl Publishing {
     fn new(ingest: Rc<Ingest>, peer: SocketAddr) -> Publishing {
-        Publishing { ingest, peer, protocol: Connection::new(), streams: BTreeMap::new() }
+        Publishing { ingest, peer, protocol: Connection::new(), streams: BTreeMap::new(), remarks: Remarks::default() }
     }
 
     async fn run(mut self, mut stream: TcpStream) {
@@ -173,8 +175,10 @@ impl Publishing {
                 publishing.publication.feed(event).await.map_err(Refusal::from)?;
             }
             Event::Ignored { stream, error } => {
-                if let Some(publishing) = self.streams.get(&stream) {
-                    debug!("channel {}: RTMP from {}: {error}", publishing.channel.name(), self.peer);
+                if let Some(publishing) = self.streams.get(&stream)
+                    && self.remarks.is_new(error.to_string())
+                {
+                    warn!("channel {}: RTMP from {}: {error}", publishing.channel.name(), self.peer);
                 }
             }
             Event::Unpublish { stream } => {

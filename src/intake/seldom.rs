@@ -1,6 +1,7 @@
 //! Log lines that anybody can cause: said now and then, with how often they were not. A flood is not to fill the disk.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,20 @@ impl fmt::Display for Unsaid {
     }
 }
 
+/// What there is to say of one encoder's media: each thing once, however often it happens.
+#[derive(Default)]
+pub struct Remarks(RefCell<BTreeSet<String>>);
+
+/// Different things that are said of one encoder.
+const REMARKS_MAX: usize = 32;
+
+impl Remarks {
+    pub fn is_new(&self, remark: String) -> bool {
+        let mut said = self.0.borrow_mut();
+        said.len() < REMARKS_MAX && said.insert(remark)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +67,14 @@ mod tests {
         }
         assert_eq!(due(PAUSE).as_deref(), Some(" (and 500 times since it was last said)"));
         assert_eq!(due(PAUSE * 2).as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_remark_is_made_once() {
+        let remarks = Remarks::default();
+        let new: Vec<_> = ["a", "a", "b", "a"].into_iter().map(|remark| remarks.is_new(remark.to_owned())).collect();
+        assert_eq!(new, [true, false, true, false]);
+        let many = (0..1_000).filter(|number| remarks.is_new(number.to_string())).count();
+        assert_eq!(many, REMARKS_MAX - 2);
     }
 }

@@ -80,6 +80,8 @@ pub enum Error {
     OtherFileSystem { path: PathBuf },
     #[error("channel {channel}: nothing was recorded between {} s and {} s", .start.as_secs(), .end.as_secs())]
     Nothing { channel: String, start: Duration, end: Duration },
+    #[error("end is {} s since 1970, which is not after start, {} s", .end.as_secs_f64(), .start.as_secs_f64())]
+    Order { start: Duration, end: Duration },
     #[error(
         "channel {channel}, track {track}: its format changes at {} s; harvest what is before and what is after separately",
         .at.as_secs_f64()
@@ -110,6 +112,9 @@ struct Recorded {
 /// Makes an asset of a stretch of a channel. On any error the library is as it was. Waits for the disk.
 pub fn harvest(options: &Options) -> Result<Summary, Error> {
     folder::check_name(&options.asset)?;
+    if options.end <= options.start {
+        return Err(Error::Order { start: options.start, end: options.end });
+    }
     let nothing = || Error::Nothing { channel: options.channel.clone(), start: options.start, end: options.end };
     let directory = ChannelDir::new(&options.live, &options.channel)?;
     let mut recorded = read(&directory)?;
@@ -622,6 +627,7 @@ mod tests {
         assert!(!whole.library.join("evening").exists());
         assert!(harvest(&options(root.path(), 0.0, 8.0)).is_ok());
         assert!(matches!(harvest(&options(root.path(), 16.0, 20.0)), Err(Error::Nothing { .. })));
+        assert!(matches!(harvest(&options(root.path(), 8.0, 8.0)), Err(Error::Order { .. })));
         let missing = Options { channel: "sport".into(), ..whole.clone() };
         assert!(matches!(harvest(&missing), Err(Error::Channel(_))));
         // A chunk that is not one.

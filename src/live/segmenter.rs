@@ -8,7 +8,7 @@ mod text;
 
 use bytes::Bytes;
 
-use super::grid::{longest, patience};
+use super::grid::{leeway, longest, patience};
 use super::timeline::Pace;
 use crate::base::Ticks;
 use crate::base::units::rescale_ceil;
@@ -75,6 +75,8 @@ pub struct Segmenter {
     step: Option<i64>,
     /// Whether samples are of no use before the next key frame.
     needs_key: bool,
+    /// The newest key frame of pictures, and how far behind the start of its slot it lay.
+    last_key: Option<(i64, i64)>,
     /// Of text: up to where it is known what is shown, and what stands where nothing is.
     covered: Option<i64>,
     nothing: Bytes,
@@ -136,6 +138,7 @@ impl Segmenter {
             pending: None,
             step: None,
             needs_key,
+            last_key: None,
             covered: None,
             nothing: Bytes::new(),
         }
@@ -149,6 +152,9 @@ impl Segmenter {
     /// Goes on with a segment that has parts up to `end` already, of which the last had the index before `part_index`.
     pub fn resume(&mut self, number: u64, time: Ticks, is_independent: bool, end: Ticks, part_index: u32) {
         self.covered = (self.kind == Kind::Text).then_some(end.0);
+        if is_independent && self.last_key.is_none() {
+            self.last_key = Some((time.0, self.behind(number, time.0)));
+        }
         self.open = Some(Open {
             number,
             time: time.0,
@@ -208,16 +214,26 @@ impl Segmenter {
         }
         let (time, is_key) = (sample.time.0, sample.start.is_some());
         let frame = self.pace.frame.or(sample.duration).unwrap_or(0);
-        let slot = self.grid.number(Ticks(time + frame / 2), self.pace.timescale);
+        let early = match sample.start.filter(|_| self.kind == Kind::Video) {
+            Some(start) => {
+                leeway(self.pace.timescale, self.pace.frame, start, self.last_key.map(|(last, _)| time - last))
+            }
+            None => frame / 2,
+        };
+        let slot = self.grid.number(Ticks(time + early), self.pace.timescale);
         if self.needs_key && !is_key {
             return false;
         }
         if let Some(open) = &self.open {
             let due = self.grid.start(open.number + 1, self.pace.timescale).0;
-            // Key frames that lie later in every slot than the grid has them begin their segments all the same.
+            // Key frames that lie later in every slot than the grid has them begin their segments all the same: where the
+            // newest one lay, the next is waited for, but not beyond its slot. Where none comes for long, segments do not
+            // fall behind the slots by more and more.
             let slot_ticks = due - self.grid.start(open.number, self.pace.timescale).0;
-            let patience = patience(&self.grid, self.pace.timescale, frame);
-            let late = time >= (open.time + slot_ticks + patience).clamp(due, due + slot_ticks);
+            let patience = patience(&self.grid, self.pace.timescale, self.pace.frame);
+            let behind = self.last_key.map_or(0, |(_, behind)| behind);
+            let latest = (open.time + slot_ticks).min(due + behind) + patience;
+            let late = time >= latest.clamp(due, due + slot_ticks - self.pace.frame.unwrap_or(0).min(slot_ticks));
             if slot > open.number && (self.kind != Kind::Video || is_key || late) {
                 self.settle(Some(time), cuts);
                 self.end(cuts);
@@ -233,10 +249,18 @@ impl Segmenter {
             }
             self.begin(slot, &sample);
         }
+        if is_key {
+            self.last_key = Some((time, self.behind(slot, time)));
+        }
         self.needs_key = false;
         self.pending = Some(sample);
         self.settle_early(cuts);
         true
+    }
+
+    /// How far behind the start of its slot a time lies.
+    fn behind(&self, number: u64, time: i64) -> i64 {
+        (time - self.grid.start(number, self.pace.timescale).0).max(0)
     }
 
     /// Nothing follows for the time being: what there is becomes a complete segment.
@@ -527,6 +551,38 @@ mod tests {
         let got = run(segmenter(Kind::Video, 40), begins_late);
         let starts: Vec<_> = got.iter().filter(|part| part.contains(".0 ")).map(String::as_str).collect();
         assert_eq!(starts, ["0.0 1200+400*", "1.0 3200+400*", "2.0 5200+400*", "3.0 7200+400*"], "{got:?}");
+    }
+
+    /// Segments of groups that are longer than a slot do not fall behind the slots by more and more, so that one would be empty.
+    #[test]
+    fn long_groups_are_cut_side_by_side_with_the_slots() {
+        let got = run(segmenter(Kind::Video, 40), (0..500).map(|at| (at * 40, at % 200 == 0)));
+        let starts: Vec<_> = got.iter().filter(|part| part.contains(".0 ")).map(String::as_str).collect();
+        let want = [
+            "0.0 0+400*",
+            "1.0 2440+400",
+            "2.0 4440+400",
+            "3.0 6440+400",
+            "4.0 8000+400*",
+            "5.0 10440+400",
+            "6.0 12440+400",
+            "7.0 14440+400",
+            "8.0 16000+400*",
+            "9.0 18440+400",
+        ];
+        assert_eq!(starts, want, "{got:?}");
+    }
+
+    /// As those of an encoder that tells the time of each picture by a clock, and of open groups.
+    #[test]
+    fn key_frames_a_little_before_their_slots_begin_their_segments() {
+        let jitter = |at: i64| at * 40 + [0, -17, 9, 3][at as usize % 4];
+        let mut segmenter = segmenter(Kind::Video, 40);
+        segmenter.pace.frame = None;
+        let got = run(segmenter, (0..250).map(|at| (jitter(at), at % 50 == 0)));
+        let starts: Vec<_> = got.iter().filter(|part| part.contains(".0 ")).map(String::as_str).collect();
+        let starts: Vec<_> = starts.iter().map(|start| start.split_once('+').unwrap().0).collect();
+        assert_eq!(starts, ["0.0 0", "1.0 2009", "2.0 4000", "3.0 6009", "4.0 8000"], "{got:?}");
     }
 
     #[test]

@@ -143,22 +143,39 @@ pub enum Verdict {
     Suspect,
     /// The times of the suspects before were slips; this one goes on from what was before them.
     Slipped,
+    /// What lies between the one before and the newest suspect is missing: this one goes on from it.
+    Leapt,
     /// The clock was set anew: the suspects are the first samples of it.
     Jumped,
 }
+
+/// Samples that are missing for longer are believed to be once two have come.
+const LEAP: Nanos = 2_000_000_000;
 
 /// So many samples in a row that go on from each other are a clock that was set anew.
 pub const JUMP_SAMPLES: u32 = 3;
 
 impl Continuity {
     /// `pause` is how long nothing need have come, as of text nothing does while nobody speaks.
-    pub fn judge(&mut self, time: Nanos, pause: Duration) -> Verdict {
-        let jump = (LIVE_JUMP + pause).as_nanos() as Nanos;
+    pub fn judge(&mut self, time: Nanos, pause: Option<Duration>) -> Verdict {
+        let jump = (LIVE_JUMP + pause.unwrap_or_default()).as_nanos() as Nanos;
+        let leap = if pause.is_some() { jump } else { LEAP };
         let goes_on = |from: Nanos| time > from && time - from <= jump;
         let Some(last) = self.last else {
             self.last = Some(time);
             return Verdict::Goes;
         };
+        // One sample that is seconds ahead may be a slip as well: were it taken for where the track is, those that follow would
+        // seem to lie behind, and the track would be taken for one whose clock was set back, ahead of all others for good.
+        let has_leapt = |(suspect, _): (Nanos, u32)| (leap + 1..=jump).contains(&(suspect - last)) && goes_on(suspect);
+        if self.suspect.is_some_and(has_leapt) {
+            (self.last, self.suspect) = (Some(time), None);
+            return Verdict::Leapt;
+        }
+        if goes_on(last) && time - last > leap {
+            self.suspect = Some((time, 1));
+            return Verdict::Suspect;
+        }
         if goes_on(last) {
             self.last = Some(time);
             return if self.suspect.take().is_some() { Verdict::Slipped } else { Verdict::Goes };
@@ -199,6 +216,26 @@ impl Pace {
                 Some(Ticks(last.0 + frames * frame))
             }
         }
+    }
+
+    /// As [`Pace::learn`] for an encoder whose first few frames do not lie where those that follow would have them, as is
+    /// usual of what takes a while to start: they are put there.
+    pub fn learn_settled(times: &mut [Ticks], timescale: Timescale) -> Pace {
+        let strays = 0..=STRAYS_MAX.min(times.len().saturating_sub(1 + LEARN_STEPS_MIN));
+        for strays in strays {
+            let pace = Pace::learn(&times[strays..], timescale);
+            let Some(frame) = pace.frame else { continue };
+            let frame = frame as f64 * f64::from(timescale.per_second()) / f64::from(pace.timescale.per_second());
+            let (behind, first) = times.split_at_mut(strays);
+            let (Some(&first), mut frames) = (first.first(), 0.0) else { continue };
+            let mut next = first;
+            for time in behind.iter_mut().rev() {
+                frames += ((next.0 - time.0) as f64 / frame).round().max(1.0);
+                next = std::mem::replace(time, Ticks(first.0 - (frames * frame).round() as i64));
+            }
+            return pace;
+        }
+        Pace::learn(times, timescale)
     }
 
     /// Learns the frame rate from decode times in `timescale`, in order: the usual rates are tried. At equal distances in
@@ -289,8 +326,15 @@ impl Lattice {
 /// Fewer frames say nothing about their rate.
 pub const LEARN_STEPS_MIN: usize = 8;
 
+/// Frames at the start that need not lie where the rate of the others would have them.
+const STRAYS_MAX: usize = 4;
+
 /// Frames in how many seconds.
-const RATES: [(u32, u32); 17] = [
+const RATES: [(u32, u32); 21] = [
+    (1, 1),
+    (2, 1),
+    (3, 1),
+    (4, 1),
     (5, 1),
     (10, 1),
     (12, 1),
@@ -435,16 +479,20 @@ mod tests {
     #[test]
     fn a_slip_is_not_a_jump() {
         use Verdict::*;
-        let none = Duration::ZERO;
+        let none = None;
+        let pause = Some(Duration::from_secs(13));
         for (name, times, pause, want) in [
             ("steady", &[0, 1, 2, 3][..], none, &[Goes, Goes, Goes, Goes][..]),
             ("a slip back", &[5, 6, 2, 7], none, &[Goes, Goes, Suspect, Slipped]),
             ("a spike", &[5, 6, 60, 7], none, &[Goes, Goes, Suspect, Slipped]),
+            ("a spike of seconds", &[5, 6, 12, 7, 8], none, &[Goes, Goes, Suspect, Slipped, Goes]),
+            ("seconds are missing", &[5, 6, 12, 13, 14], none, &[Goes, Goes, Suspect, Leapt, Goes]),
+            ("one in a while", &[0, 4, 8, 12], none, &[Goes, Suspect, Leapt, Suspect]),
             ("set to zero", &[50, 51, 0, 1, 2, 3], none, &[Goes, Goes, Suspect, Suspect, Jumped, Goes]),
             ("set ahead", &[5, 6, 60, 61, 62], none, &[Goes, Goes, Suspect, Suspect, Jumped]),
             ("noise", &[5, 3, 3, 3, 6], none, &[Goes, Suspect, Suspect, Suspect, Slipped]),
-            ("a cue after a pause", &[5, 6, 28, 30], Duration::from_secs(13), &[Goes, Goes, Goes, Goes]),
-            ("a clock set ahead in a pause", &[5, 6, 30, 31], Duration::from_secs(13), &[Goes, Goes, Suspect, Suspect]),
+            ("a cue after a pause", &[5, 6, 28, 30], pause, &[Goes, Goes, Goes, Goes]),
+            ("a clock set ahead in a pause", &[5, 6, 30, 31], pause, &[Goes, Goes, Suspect, Suspect]),
         ] {
             let mut continuity = Continuity::default();
             let got: Vec<_> = times.iter().map(|&time| continuity.judge(Nanos::from(time) * S, pause)).collect();
@@ -479,6 +527,26 @@ mod tests {
         assert_eq!(Pace::learn(&times, Timescale::new(16_000).unwrap()), want);
         let uneven: Vec<_> = (0..60_i64).map(|at| Ticks(at * 33 + at * at % 17)).collect();
         assert_eq!(Pace::learn(&uneven, Timescale::MILLIS), Pace { timescale: Timescale::MPEG, frame: None });
+    }
+
+    #[test]
+    fn the_first_frames_may_be_strays() {
+        let steady = |from: i64| (0..40).map(move |at| from + at * 40);
+        let frame = Some(3_600);
+        for (name, times, frame, want) in [
+            ("none", [].to_vec(), frame, [].to_vec()),
+            ("a late one", [993].to_vec(), frame, [960].to_vec()),
+            ("one far away", [90].to_vec(), frame, [80].to_vec()),
+            ("some at once", [955, 957, 960, 963].to_vec(), frame, [840, 880, 920, 960].to_vec()),
+            ("a hole", [705, 960].to_vec(), frame, [720, 960].to_vec()),
+            ("more than a few", [800, 807, 815, 826, 843].to_vec(), None, [800, 807, 815, 826, 843].to_vec()),
+        ] {
+            let mut times: Vec<_> = times.into_iter().chain(steady(1_000)).map(Ticks).collect();
+            let pace = Pace::learn_settled(&mut times, Timescale::MILLIS);
+            assert_eq!(pace, Pace { timescale: Timescale::MPEG, frame }, "{name}");
+            let strays: Vec<_> = times.iter().map(|time| time.0).take_while(|time| *time < 1_000).collect();
+            assert_eq!(strays, want, "{name}");
+        }
     }
 
     #[test]

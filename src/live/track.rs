@@ -241,8 +241,8 @@ impl TrackWriter {
     pub fn judge(&mut self, sample: Sample, now: Duration) -> (Vec<Sample>, bool) {
         let (time, newest) = (self.nanos(&sample), sample.decode_time);
         let pause = match self.format.kind {
-            Kind::Text => now.saturating_sub(self.steady_at),
-            _ => Duration::ZERO,
+            Kind::Text => Some(now.saturating_sub(self.steady_at)),
+            _ => None,
         };
         let verdict = self.continuity.judge(time, pause);
         let mut samples = Vec::new();
@@ -263,6 +263,11 @@ impl TrackWriter {
                 for (place, slipped) in (1..).zip(&mut samples) {
                     slipped.decode_time = Ticks(begin + room * place / places);
                 }
+            }
+            Verdict::Leapt => {
+                samples = std::mem::take(&mut self.suspects);
+                let strays = samples.len().saturating_sub(1);
+                samples.drain(..strays);
             }
             Verdict::Jumped => {
                 // Those that do not go on from each other are of neither clock.
@@ -316,7 +321,7 @@ impl TrackWriter {
         // Another format of a track that is on air goes on at once: that the rate is another, too, shows by itself.
         let is_known = self.shown.is_some();
         let is_long = (!self.held.is_empty() && is_key) || span >= hold;
-        let enough = self.format.kind != Kind::Video || is_known || (is_long && self.held.len() >= LEARN_STEPS_MIN);
+        let enough = self.format.kind != Kind::Video || is_known || (is_long && self.held.len() > LEARN_STEPS_MIN);
         self.waiting_bytes += sample.data.len();
         self.held.push(Held { sample, anchor });
         Ok(if enough { self.learn(cuts) } else { Taken::Fine })
@@ -325,7 +330,7 @@ impl TrackWriter {
     /// Makes do with the samples there are.
     pub fn learn(&mut self, cuts: &mut Vec<Cut>) -> Taken {
         let Some(description) = &self.description else { return Taken::Dropped };
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
         let Some(first) = held.first() else { return Taken::Dropped };
         let input = self.format.timescale;
         let pace = match &description.framing {
@@ -347,18 +352,21 @@ impl TrackWriter {
             _ => match &self.shown {
                 Some(shown) if self.format.kind == Kind::Video => shown.pace,
                 _ => {
-                    let times: Vec<_> = held
-                        .iter()
-                        .filter(|held| held.anchor == first.anchor)
-                        .map(|held| held.sample.decode_time)
-                        .collect();
-                    Pace::learn(&times, input)
+                    let anchor = first.anchor;
+                    let of_clock = |held: &&mut Held| held.anchor == anchor;
+                    let mut times: Vec<_> =
+                        held.iter_mut().filter(of_clock).map(|held| held.sample.decode_time).collect();
+                    let pace = Pace::learn_settled(&mut times, input);
+                    for (held, time) in held.iter_mut().filter(of_clock).zip(times) {
+                        held.sample.decode_time = time;
+                    }
+                    pace
                 }
             },
         };
         let pace = self.kept_timescale(pace);
         let reorder = match self.format.kind {
-            Kind::Video => offset(&first.sample, input, &pace).max(0),
+            Kind::Video => held.first().map_or(0, |first| offset(&first.sample, input, &pace).max(0)),
             _ => 0,
         };
         if self.settle_learnt(pace, i64::from(reorder)).is_none() {

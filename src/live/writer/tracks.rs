@@ -109,8 +109,13 @@ impl ChannelWriter {
         let (grid, origin) = match track.format.kind {
             Kind::Video => {
                 let keys: Vec<Key> = track.queue.iter().filter_map(Key::of).collect();
-                let grid = grid::of_video(timescale, &keys, segment, part);
-                (grid, grid.number(keys.first().map_or(first, |key| key.decoded), timescale))
+                let frame = track.learnt.as_ref().and_then(|learnt| learnt.pace.frame);
+                let grid = grid::of_video(timescale, frame, &keys, segment, part);
+                let start = track.queue.iter().find_map(|timed| Some((timed.time, timed.start?)));
+                let begin = start.map_or(first, |(time, start)| {
+                    Ticks(time.0.saturating_add(grid::leeway(timescale, frame, start, None)))
+                });
+                (grid, grid.number(begin, timescale))
             }
             _ => {
                 let span = track.queue.last().map_or(0, |last| last.time.0 - first.0);

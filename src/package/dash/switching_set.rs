@@ -187,7 +187,8 @@ fn push_video_extent(tag: &mut Tag<'_>, tracks: &[&Track]) {
     let Some(tallest) = videos().max_by_key(|video| video.height) else { return };
     tag.integer("maxWidth", videos().map(|video| video.width).max().unwrap_or(0));
     tag.integer("maxHeight", tallest.height);
-    if let Some(fastest) = videos().map(|video| video.frame_rate).max_by(|a, b| rate(*a).total_cmp(&rate(*b))) {
+    let known = videos().map(|video| video.frame_rate).filter(|(frames, _)| *frames > 0);
+    if let Some(fastest) = known.max_by(|a, b| rate(*a).total_cmp(&rate(*b))) {
         tag.set("maxFrameRate", &fraction(fastest));
     }
     // Scaling to whole pixels bends the ratio a little (854×480): one ratio is stated if all are within 1%.
@@ -238,7 +239,10 @@ pub(super) fn push_named(
                 tag.set("scte214:supplementalCodecs", supplemental);
             }
             tag.integer("width", video.width).integer("height", video.height);
-            tag.set("frameRate", &fraction(video.frame_rate));
+            // Of a live track whose frames come unevenly it is not known.
+            if video.frame_rate.0 > 0 {
+                tag.set("frameRate", &fraction(video.frame_rate));
+            }
             tag.set("sar", &format!("{}:{}", video.pixel_aspect.0.max(1), video.pixel_aspect.1.max(1)));
         }
     };
