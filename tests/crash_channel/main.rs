@@ -120,6 +120,10 @@ impl<'a> Story<'a> {
             assert!(begun.elapsed() < PATIENCE, "a playlist is gone: {}", self.place.log());
             thread::sleep(Duration::from_millis(5));
         }
+        // A sample on a channel that has ended would begin it again; no viewer may have known of its end before.
+        if self.viewers.iter().any(|viewer| viewer.is_ended) {
+            self.sent.fill(STORY_CHUNKS);
+        }
         is_there
     }
 
@@ -138,8 +142,7 @@ impl<'a> Story<'a> {
             }
             self.encoder.hang_up();
             death.tear.tear(self.place);
-            // A sample on a channel that has ended would begin it again.
-            if is_repeating && !self.viewers.iter().any(|viewer| viewer.is_ended) {
+            if is_repeating {
                 // What was on its way is sent again.
                 self.sent.iter_mut().for_each(|sent| *sent = sent.saturating_sub(1));
             }
