@@ -12,7 +12,7 @@ use headwater::media::fixture::{Fixture, audio, row, video};
 use headwater::media::fragment::{Fragment, Start};
 use headwater::media::track::{Details, Role, Track, VideoRange};
 use headwater::package::fixture::{Channel, FIRST};
-use headwater::package::hls::{Live, rules};
+use headwater::package::hls::{Live, Whole, rules};
 use headwater::package::live_url::Stretch;
 use headwater::package::{Addressing, Links, dash, hls, mss, thumbnail_map, ts};
 
@@ -120,12 +120,21 @@ fn check_live(name: &str, channel: &Channel, stretch: Stretch) {
             manifests.push((format!("{}.m3u8{query}", live.track.id), text));
         }
     }
+    let whole = Whole { stretch, is_whole: true, cues: true };
+    for live in broadcast.of_kind(Kind::Video) {
+        let id = &live.track.id;
+        let stored = hls::live_media_key_frames(&broadcast, live, &whole);
+        let made = ts::live_media_key_frames(&broadcast, live, &whole).expect("it is carried");
+        for (file, text) in [(format!("{id}.iframes.m3u8"), stored), (format!("ts/{id}.iframes.m3u8"), made)] {
+            rules::check(&text).unwrap_or_else(|wrong| panic!("{name} {file}: {wrong}"));
+            manifests.push((file, text));
+        }
+    }
     manifests.extend(ts::live_multivariant(&broadcast, stretch).map(|text| ("ts/index.m3u8".to_owned(), text)));
     for (name, track, sound) in [("v1.a1", "v1", Some("a1")), ("a1", "a1", None), ("t1", "t1", None)] {
         let rendition = ts::url::Rendition { name, track, sound };
         let Some(tracks) = ts::LiveTracks::of(&broadcast, rendition) else { continue };
-        let which = ts::LiveMedia { stretch, is_whole: true, cues: true };
-        let text = ts::live_media(&broadcast, rendition, tracks, &which);
+        let text = ts::live_media(&broadcast, rendition, tracks, &whole);
         rules::check(&text).unwrap_or_else(|wrong| panic!("ts/{name}: {wrong}"));
         manifests.push((format!("ts/{name}.m3u8"), text));
     }
@@ -318,6 +327,7 @@ fn live_with_everything() {
 fn live_plain() {
     let mut channel = Channel::news(6, 0, None);
     channel.remove(1, FIRST + 3);
+    channel.begin_dependent(0, FIRST + 4);
     check_live("live_plain", &channel, Stretch::default());
 }
 

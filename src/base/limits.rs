@@ -236,6 +236,8 @@ pub const LIVE_JUMP: Duration = Duration::from_secs(10);
 pub const LIVE_WALL_CLOCK: Duration = Duration::from_secs(24 * 60 * 60);
 /// Segments in one track file of a channel, which lasts an hour at most.
 pub const JOURNAL_ROWS_MAX: usize = 16 * 1024;
+/// Bytes after which a track file of a channel is followed by another, with the next segment: an hour of 9.5 Mb/s.
+pub const LIVE_FILE_BYTES_MAX: u64 = 4 << 30;
 /// Chunks in one track file of a channel.
 pub const FILE_CHUNKS_MAX: usize = 1 << 17;
 /// A channel's `state.json`.

@@ -291,7 +291,8 @@ impl<'a> Harvested<'a> {
                         duration: chunk.duration.into(),
                         size: u32::try_from(chunk.size).map_err(|_| damaged())?.into(),
                         media_offset: chunk.media_offset.into(),
-                        key_frame_size: (bytes.len() as u32).into(),
+                        // The first picture of a segment that begins with none to start at is no key frame.
+                        key_frame_size: if begins && !row.is_independent() { 0 } else { bytes.len() as u32 }.into(),
                         first_sample: sample_count.into(),
                         sample_count: chunk.sample_count.into(),
                         slot: slot.into(),
@@ -487,7 +488,7 @@ mod tests {
                     time: time.into(),
                     size: ((media.len() - offset) as u32).into(),
                     duration: 96_000.into(),
-                    flags: SegmentRow::INDEPENDENT.into(),
+                    start: SegmentRow::start_of(true, 0).into(),
                     ..SegmentRow::default()
                 };
                 journal.append(row).unwrap();
@@ -587,7 +588,7 @@ mod tests {
                 time: time.into(),
                 size: ((media.len() - offset) as u32).into(),
                 duration: 2_000.into(),
-                flags: SegmentRow::INDEPENDENT.into(),
+                start: SegmentRow::start_of(true, 0).into(),
                 ..SegmentRow::default()
             };
             journal.append(row).unwrap();

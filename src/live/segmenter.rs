@@ -53,6 +53,8 @@ pub struct Made {
     pub time: Ticks,
     pub duration: Ticks,
     pub is_independent: bool,
+    /// In bytes.
+    pub first_sample_size: u32,
     /// `moof`, the header of `mdat`, samples. Empty for a hole.
     pub bytes: Vec<Bytes>,
     pub size: u32,
@@ -369,7 +371,7 @@ impl Segmenter {
         while time - open.part_start >= part && open.part_index < Position::PARTS_MAX - 1 {
             open.end += part;
             open.is_part_independent = false;
-            open.emit(Vec::new(), 0, cuts);
+            open.emit(Vec::new(), 0, 0, cuts);
         }
     }
 
@@ -413,16 +415,17 @@ impl Open {
         let size = head.len() as u64 + data.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         match (written, u32::try_from(size)) {
             (Ok(()), Ok(size)) => {
+                let first = data.first().map_or(0, |first| first.len() as u32);
                 let mut bytes = vec![Bytes::from(head)];
                 bytes.extend(data);
-                self.emit(bytes, size, cuts);
+                self.emit(bytes, size, first, cuts);
             }
             // 4 GiB in a part: what waits is bounded far below.
-            _ => self.emit(Vec::new(), 0, cuts),
+            _ => self.emit(Vec::new(), 0, 0, cuts),
         }
     }
 
-    fn emit(&mut self, bytes: Vec<Bytes>, size: u32, cuts: &mut Vec<Cut>) {
+    fn emit(&mut self, bytes: Vec<Bytes>, size: u32, first_sample_size: u32, cuts: &mut Vec<Cut>) {
         cuts.push(Cut::Part(Made {
             number: self.number,
             index: self.part_index,
@@ -431,6 +434,7 @@ impl Open {
             time: Ticks(self.part_start),
             duration: Ticks(self.end - self.part_start),
             is_independent: self.is_part_independent && size > 0,
+            first_sample_size,
             bytes,
             size,
         }));

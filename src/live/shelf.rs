@@ -9,7 +9,7 @@ use super::segmenter::{Made, of_sequence};
 use super::snapshot::{File, Place, size};
 use crate::base::Ticks;
 use crate::base::growing::{End, Progress};
-use crate::base::limits::{LIVE_TAIL_SEGMENTS, LIVE_TAIL_SEGMENTS_MAX};
+use crate::base::limits::{LIVE_FILE_BYTES_MAX, LIVE_TAIL_SEGMENTS, LIVE_TAIL_SEGMENTS_MAX};
 use crate::base::watch::Watch;
 use crate::media::broadcast::{Journal, Part, Position, SegmentRow, TailSegment};
 
@@ -151,6 +151,11 @@ impl Shelf {
                 duration: Ticks(0),
                 discontinuities: row.map_or(discontinuities, |row| row.discontinuities.get()),
                 is_independent: row.map_or(chunk.is_independent, SegmentRow::is_independent),
+                key_frame_size: match row {
+                    Some(row) => row.key_frame_size(),
+                    None if chunk.is_independent => chunk.first_sample_size,
+                    None => 0,
+                },
                 is_complete: row.is_some(),
                 parts: Vec::new(),
             });
@@ -183,7 +188,8 @@ impl Shelf {
     pub fn place(&self, made: &Made, init: &Init, files_each: u64) -> Option<(FileName, u64)> {
         let (book, file) = (self.books.last()?, self.files.last()?);
         let begun = self.tail.last().is_some_and(|segment| segment.number == made.number);
-        let fits = file.init == init.name && book.name.first / files_each == made.number / files_each;
+        let is_of_file = book.name.first / files_each == made.number / files_each && book.len < LIVE_FILE_BYTES_MAX;
+        let fits = file.init == init.name && is_of_file;
         (begun || fits).then(|| (book.name.clone(), book.len))
     }
 
@@ -239,6 +245,7 @@ impl Shelf {
                 duration: Ticks(0),
                 discontinuities,
                 is_independent: made.segment_is_independent,
+                key_frame_size: if made.segment_is_independent { made.first_sample_size } else { 0 },
                 is_complete: false,
                 parts: Vec::new(),
             });
@@ -361,7 +368,7 @@ fn row(segment: &TailSegment, place: &Place) -> SegmentRow {
         size: u32::try_from(size(segment)).unwrap_or(u32::MAX).into(),
         duration: clamped(segment.duration.0).into(),
         discontinuities: segment.discontinuities.into(),
-        flags: if segment.is_independent { SegmentRow::INDEPENDENT } else { 0 }.into(),
+        start: SegmentRow::start_of(segment.is_independent, segment.key_frame_size).into(),
         ..SegmentRow::default()
     }
     .sealed()

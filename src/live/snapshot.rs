@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::growing::Progress;
 use crate::base::{Extent, Growing, Ticks, Watch, Watermark};
 use crate::media::broadcast::{
-    Bitrate, Broadcast, BroadcastTrack, Grid, Mark, Position, Run, SegmentRow, State, TailSegment,
+    Bitrate, Broadcast, BroadcastTrack, Grid, Mark, Position, Run, SegmentRow, SegmentView, State, TailSegment,
 };
 use crate::media::captions::Caption;
 use crate::media::{Kind, Track};
@@ -38,6 +38,8 @@ pub struct Snapshot {
 pub(super) struct TrackSnapshot {
     pub track: Arc<Track>,
     pub rate: Bitrate,
+    /// As in [`BroadcastTrack`].
+    pub key_frame_size: u32,
     pub part_target: Ticks,
     pub watch: Arc<Watch>,
     /// In order; the newest is still written to. Their rows count up to the first segment of the tail.
@@ -218,6 +220,13 @@ impl Snapshot {
         Some(Extent { file: file.opened.media.clone(), offset: 0, len: file.init_size })
     }
 
+    /// What is known of a segment, wherever it is kept and as long as it is there.
+    pub fn described(&self, track: &str, number: u64) -> Option<SegmentView<'_>> {
+        let track = self.track(track)?;
+        let of_tail = track.of_tail(number).map(|(segment, _)| segment.view());
+        of_tail.or_else(|| track.row(number).map(|(file, row)| row.view(&file.init)))
+    }
+
     pub fn segment(&self, track: &str, number: u64) -> Located {
         let Some(track) = self.track(track) else { return Located::Missing };
         // What has left the window stays available for as long as its file does.
@@ -312,6 +321,7 @@ impl TrackSnapshot {
         BroadcastTrack {
             track: &self.track,
             rate: self.rate,
+            key_frame_size: self.key_frame_size,
             runs,
             tail: &self.tail[start.min(stop)..stop],
             before: first.checked_sub(1).and_then(|before| self.end_of(before)),
@@ -325,8 +335,16 @@ impl TrackSnapshot {
         if !tail.iter().any(|segment| segment.is_complete) {
             return self.view(first, u64::MAX);
         }
-        let (track, rate, part_target) = (&*self.track, self.rate, self.part_target);
-        BroadcastTrack { track, rate, runs: Vec::new(), tail, before: None, part_target }
+        let TrackSnapshot { track, rate, key_frame_size, part_target, .. } = self;
+        BroadcastTrack {
+            track,
+            rate: *rate,
+            key_frame_size: *key_frame_size,
+            runs: Vec::new(),
+            tail,
+            before: None,
+            part_target: *part_target,
+        }
     }
 
     fn of_tail(&self, number: u64) -> Option<(&TailSegment, &Place)> {

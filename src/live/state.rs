@@ -66,6 +66,9 @@ pub struct SavedTrack {
     pub average: u64,
     /// Whether the bit rates are final.
     pub rated: bool,
+    /// As in [`crate::media::broadcast::BroadcastTrack`]; 0 until it is.
+    #[serde(default)]
+    pub key_frame_size: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,6 +143,7 @@ impl SavedTrack {
             peak: rate.peak,
             average: rate.average,
             rated: rate.is_settled,
+            key_frame_size: 0,
         }
     }
 
@@ -254,6 +258,11 @@ mod tests {
         let older =
             format!(r#"{{"version":{VERSION},"grid":null,"anchor":null,"origin":1,"discontinuities":[],"tracks":[]}}"#);
         assert!(State::read(older.as_bytes()).is_some_and(|state| !state.is_ended));
+        // Of before sizes of key frames were.
+        let json = String::from_utf8(state.write()).unwrap();
+        let older = json.replace(",\"key_frame_size\":0", "");
+        assert!(older.len() < json.len());
+        assert_eq!(State::read(older.as_bytes()), Some(state.clone()));
         assert!(State::read(&State { version: 9, ..state }.write()).is_none());
         assert!(SavedGrid { timescale: 0, slot: 1, phase: 0, target: 1 }.grid(None).is_none());
         assert!(SavedGrid { timescale: 1, slot: 0, phase: 0, target: 1 }.grid(None).is_none());

@@ -92,6 +92,9 @@ struct Meter {
     bits: f64,
     seconds: f64,
     peak: f64,
+    /// Key frames that were measured, and the largest of them.
+    key_frames: u32,
+    key_frame_size: u32,
 }
 
 /// Segments after which a measured bit rate is settled.
@@ -158,14 +161,17 @@ impl TrackWriter {
         track.first_sample = saved.first_sample()?.into();
         track.describe().ok()?;
         track.settle_learnt(saved.pace()?, saved.reorder)?;
-        track.meter = Meter { rate: saved.rate(), ..Meter::default() };
+        track.meter = Meter { rate: saved.rate(), ..Meter::default() }.with_key_frame(saved.key_frame_size);
         Some(track)
     }
 
     pub fn save(&self) -> Option<SavedTrack> {
         let Some(learnt) = &self.learnt else { return self.saved.clone() };
-        let rate = self.meter.rate;
-        Some(SavedTrack::of(&self.id, &self.format, &self.first_sample, &learnt.pace, learnt.reorder, rate))
+        let meter = &self.meter;
+        let saved =
+            SavedTrack::of(&self.id, &self.format, &self.first_sample, &learnt.pace, learnt.reorder, meter.rate);
+        let key_frame_size = if meter.key_frames >= METER_SEGMENTS { meter.key_frame_size } else { 0 };
+        Some(SavedTrack { key_frame_size, ..saved })
     }
 
     /// A publisher begins, or begins again, to send this track.
@@ -509,14 +515,17 @@ impl TrackWriter {
         self.learnt.is_none() && self.held.len() > least
     }
 
-    /// A segment is complete. Where the disk lags behind, it may be of the format before.
+    /// A segment is complete. Where the disk lags behind, it may be of the format before. Returns whether what is known of the
+    /// track has come to stay by this.
     pub fn measure(&mut self) -> bool {
         let (Some(learnt), Some(segment)) = (&self.learnt, self.shelf.tail.last()) else { return false };
         if segment.init != learnt.init.name {
             return false;
         }
         let bits = super::snapshot::size(segment) as f64 * 8.0;
-        self.meter.add(bits, learnt.pace.timescale.seconds(segment.duration))
+        let is_rated = self.meter.add(bits, learnt.pace.timescale.seconds(segment.duration));
+        let is_known = self.format.kind == Kind::Video && self.meter.add_key_frame(segment.key_frame_size);
+        is_rated || is_known
     }
 
     /// `is_over`: the channel has ended.
@@ -526,6 +535,7 @@ impl TrackWriter {
             Arc::new(TrackSnapshot {
                 track: learnt.track.clone(),
                 rate: self.meter.rate,
+                key_frame_size: self.meter.key_frame_size,
                 part_target: part_target(grid, &learnt.pace),
                 watch: self.shelf.watch.clone(),
                 files: self.shelf.files.clone(),
@@ -655,6 +665,27 @@ impl Meter {
         }
         is_settled
     }
+
+    /// Settled, if the size is known.
+    fn with_key_frame(self, size: u32) -> Meter {
+        Meter { key_frames: if size > 0 { METER_SEGMENTS } else { 0 }, key_frame_size: size, ..self }
+    }
+
+    /// As with the rate, what comes first says it (RFC 8216bis §4.4.6.2: a representative period). It is said anew when the
+    /// pictures have become so much larger that it would mislead, and not for each that is a little larger than any before:
+    /// servers that have missed another one of them still agree. Returns whether it is settled by this.
+    fn add_key_frame(&mut self, size: u32) -> bool {
+        if size == 0 {
+            return false;
+        }
+        let is_settled = self.key_frames >= METER_SEGMENTS;
+        if is_settled && size <= self.key_frame_size.saturating_add(self.key_frame_size / 2) {
+            return false;
+        }
+        self.key_frames += 1;
+        self.key_frame_size = self.key_frame_size.max(round_up(f64::from(size)).min(u64::from(u32::MAX)) as u32);
+        self.key_frames >= METER_SEGMENTS
+    }
 }
 
 /// To two significant digits.
@@ -662,4 +693,30 @@ fn round_up(rate: f64) -> u64 {
     let rate = rate.ceil().clamp(1.0, 1e12) as u64;
     let step = 10_u64.pow(rate.ilog10().saturating_sub(1));
     rate.div_ceil(step) * step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_key_frames_is_that_of_the_first_until_it_would_mislead() {
+        for (name, sizes, want, settled) in [
+            ("none", &[0, 0][..], 0, &[false, false][..]),
+            ("two", &[9_801, 7_000], 9_900, &[false, false]),
+            ("three", &[9_801, 10_001, 0, 7_000], 11_000, &[false, false, false, true]),
+            ("a little larger", &[10_000, 10_000, 10_000, 15_000], 10_000, &[false, false, true, false]),
+            ("much larger", &[10_000, 10_000, 10_000, 15_001, 5], 16_000, &[false, false, true, true, false]),
+            ("the largest", &[1, 1, u32::MAX], u32::MAX, &[false, false, true]),
+        ] {
+            let mut meter = Meter::default();
+            let found: Vec<_> = sizes.iter().map(|&size| meter.add_key_frame(size)).collect();
+            assert_eq!((meter.key_frame_size, found.as_slice()), (want, settled), "{name}");
+            // After a restart that of the first three is kept.
+            let mut again = Meter::default().with_key_frame(meter.key_frame_size);
+            if meter.key_frames >= METER_SEGMENTS {
+                assert!(!again.add_key_frame(1) && again.key_frame_size == want, "{name}");
+            }
+        }
+    }
 }

@@ -70,15 +70,28 @@ pub struct SegmentRow {
     /// Discontinuities on the channel up to and with the one right before this segment: `EXT-X-DISCONTINUITY-SEQUENCE`
     /// plus the discontinuities listed before it.
     pub discontinuities: U32,
-    /// [`SegmentRow::INDEPENDENT`].
-    pub flags: U32,
+    /// [`SegmentRow::start_of`]: how the segment begins.
+    pub start: U32,
     /// CRC-32 (IEEE) of the fields before: see [`SegmentRow::sealed`].
     pub check: U32,
 }
 
 impl SegmentRow {
     /// Starts with a sample that decoding can start at.
-    pub const INDEPENDENT: u32 = 1;
+    const INDEPENDENT: u32 = 1;
+    const SIZE_SHIFT: u32 = 1;
+
+    /// `start` of a segment: the bytes of its first sample, where decoding can start at it. Rows of builds that did not keep
+    /// them say 0.
+    pub fn start_of(is_independent: bool, key_frame_size: u32) -> u32 {
+        match is_independent {
+            true => {
+                key_frame_size.min(u32::MAX >> SegmentRow::SIZE_SHIFT) << SegmentRow::SIZE_SHIFT
+                    | SegmentRow::INDEPENDENT
+            }
+            false => 0,
+        }
+    }
 
     /// The row with its checksum, as it is written.
     pub fn sealed(mut self) -> SegmentRow {
@@ -102,7 +115,28 @@ impl SegmentRow {
     }
 
     pub fn is_independent(&self) -> bool {
-        self.flags.get() & SegmentRow::INDEPENDENT != 0
+        self.start.get() & SegmentRow::INDEPENDENT != 0
+    }
+
+    /// As in [`SegmentView::key_frame_size`].
+    pub fn key_frame_size(&self) -> u32 {
+        self.start.get() >> SegmentRow::SIZE_SHIFT
+    }
+
+    /// As packagers see it. `init`: see [`Run`].
+    pub fn view<'a>(&self, init: &'a str) -> SegmentView<'a> {
+        SegmentView {
+            number: self.number.get(),
+            init,
+            time: Ticks(self.time.get() as i64),
+            duration: Ticks(i64::from(self.duration.get())),
+            discontinuities: self.discontinuities.get(),
+            is_independent: self.is_independent(),
+            key_frame_size: self.key_frame_size(),
+            is_complete: true,
+            size: u64::from(self.size.get()),
+            parts: &[],
+        }
     }
 }
 
@@ -145,6 +179,9 @@ pub struct BroadcastTrack<'a> {
     pub track: &'a Track,
     /// Peak segment rate and average.
     pub rate: Bitrate,
+    /// Of pictures, about the size of the largest key frame, in bytes; 0 where it is not known yet. Once it is, it changes
+    /// only with what comes.
+    pub key_frame_size: u32,
     /// Completed segments from the journals of the track's files, in order; older than everything in `tail`.
     pub runs: Vec<Run<'a>>,
     /// The newest segments, with their parts; the last may be open.
@@ -185,8 +222,28 @@ pub struct TailSegment {
     /// As in [`SegmentRow::discontinuities`].
     pub discontinuities: u32,
     pub is_independent: bool,
+    /// As in [`SegmentView::key_frame_size`].
+    pub key_frame_size: u32,
     pub is_complete: bool,
     pub parts: Vec<Part>,
+}
+
+impl TailSegment {
+    /// As packagers see it.
+    pub fn view(&self) -> SegmentView<'_> {
+        SegmentView {
+            number: self.number,
+            init: &self.init,
+            time: self.time,
+            duration: self.duration,
+            discontinuities: self.discontinuities,
+            is_independent: self.is_independent,
+            key_frame_size: self.key_frame_size,
+            is_complete: self.is_complete,
+            size: self.parts.iter().map(|part| u64::from(part.size)).sum(),
+            parts: &self.parts,
+        }
+    }
 }
 
 /// A chunk of a segment: one `moof` and `mdat`.
@@ -227,7 +284,10 @@ pub struct SegmentView<'a> {
     pub time: Ticks,
     pub duration: Ticks,
     pub discontinuities: u32,
+    /// Whether decoding can start at its first sample, which of pictures is a key frame then.
     pub is_independent: bool,
+    /// Bytes of that sample; 0 where there is none, or where it is not known without reading the segment.
+    pub key_frame_size: u32,
     pub is_complete: bool,
     /// Bytes of a complete segment.
     pub size: u64,
@@ -265,7 +325,7 @@ impl<'a> Broadcast<'a> {
         (self.first, self.next, self.window, self.state == State::Ended).hash(&mut state);
         for live in &self.tracks {
             (&live.track.id, &live.track.codec, live.part_target).hash(&mut state);
-            (live.rate.peak, live.rate.average, live.rate.is_settled).hash(&mut state);
+            (live.rate.peak, live.rate.average, live.rate.is_settled, live.key_frame_size).hash(&mut state);
         }
         for caption in self.captions {
             (caption.channel.to_string(), &caption.language).hash(&mut state);
@@ -286,30 +346,10 @@ impl<'a> BroadcastTrack<'a> {
     pub fn segments(&self, from: u64) -> impl Iterator<Item = SegmentView<'a>> + '_ {
         let of_runs = self.runs.iter().flat_map(move |run| {
             let skipped = run.rows.partition_point(|row| row.number.get() < from);
-            run.rows[skipped..].iter().map(|row| SegmentView {
-                number: row.number.get(),
-                init: run.init,
-                time: Ticks(row.time.get() as i64),
-                duration: Ticks(i64::from(row.duration.get())),
-                discontinuities: row.discontinuities.get(),
-                is_independent: row.is_independent(),
-                is_complete: true,
-                size: u64::from(row.size.get()),
-                parts: &[],
-            })
+            run.rows[skipped..].iter().map(|row| row.view(run.init))
         });
         let skipped = self.tail.partition_point(|segment| segment.number < from);
-        of_runs.chain(self.tail[skipped..].iter().map(|segment| SegmentView {
-            number: segment.number,
-            init: &segment.init,
-            time: segment.time,
-            duration: segment.duration,
-            discontinuities: segment.discontinuities,
-            is_independent: segment.is_independent,
-            is_complete: segment.is_complete,
-            size: segment.parts.iter().map(|part| u64::from(part.size)).sum(),
-            parts: &segment.parts,
-        }))
+        of_runs.chain(self.tail[skipped..].iter().map(TailSegment::view))
     }
 
     /// The segment that is being made.
@@ -362,6 +402,22 @@ mod tests {
             assert_eq!(grid.number(Ticks(start.0 - 1), audio), number.saturating_sub(1));
         }
         assert_eq!(grid.number(Ticks(-5), audio), 0);
+    }
+
+    #[test]
+    fn rows_say_how_segments_begin() {
+        for (is_independent, size, want) in [
+            (true, 0, (true, 0)),
+            (true, 47_000, (true, 47_000)),
+            (true, u32::MAX, (true, u32::MAX >> 1)),
+            (false, 47_000, (false, 0)),
+        ] {
+            let row = SegmentRow { start: SegmentRow::start_of(is_independent, size).into(), ..SegmentRow::default() };
+            assert_eq!((row.is_independent(), row.key_frame_size()), want);
+        }
+        // What was written before sizes were kept.
+        let row = SegmentRow { start: 1.into(), ..SegmentRow::default() };
+        assert_eq!((row.is_independent(), row.key_frame_size()), (true, 0));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct ChannelTrack {
     pub part_target: Ticks,
     /// Of what is not video.
     pub rate: Bitrate,
+    /// As in [`BroadcastTrack`].
+    pub key_frame_size: u32,
     /// Length of a sample in track ticks.
     sample: i64,
 }
@@ -79,6 +81,7 @@ impl Channel {
             tail: Vec::new(),
             part_target,
             rate: Bitrate { peak: 130_000, average: 128_000, is_settled: true },
+            key_frame_size: 50_000,
             sample,
         };
         let mut offset = fixture::INIT_SIZE;
@@ -103,6 +106,19 @@ impl Channel {
             rows.retain(|row| row.number.get() != number);
         }
         owned.tail.retain(|segment| segment.number != number);
+    }
+
+    /// A segment of a track has no key frame at its start, as of groups of pictures that are longer than its slot.
+    pub fn begin_dependent(&mut self, track: usize, number: u64) {
+        let owned = &mut self.tracks[track];
+        let rows = owned.runs.iter_mut().flat_map(|(_, rows)| rows);
+        for row in rows.filter(|row| row.number.get() == number) {
+            row.start = SegmentRow::start_of(false, 0).into();
+        }
+        for segment in owned.tail.iter_mut().filter(|segment| segment.number == number) {
+            (segment.is_independent, segment.key_frame_size) = (false, 0);
+            segment.parts.iter_mut().for_each(|part| part.is_independent = false);
+        }
     }
 
     /// Of the newest segment, one part came.
@@ -185,6 +201,7 @@ impl ChannelTrack {
             duration: Ticks(0),
             discontinuities: 3,
             is_independent: true,
+            key_frame_size: 0,
             is_complete: true,
             parts: Vec::new(),
         };
@@ -204,6 +221,7 @@ impl ChannelTrack {
             at += duration;
         }
         segment.duration = Ticks(at - start);
+        segment.key_frame_size = segment.parts.first().map_or(0, |part| part.size / 2);
         segment
     }
 }
@@ -216,7 +234,7 @@ fn row(segment: &TailSegment) -> SegmentRow {
         size: segment.parts.iter().map(|part| part.size).sum::<u32>().into(),
         duration: (segment.duration.0 as u32).into(),
         discontinuities: segment.discontinuities.into(),
-        flags: u32::from(segment.is_independent).into(),
+        start: SegmentRow::start_of(segment.is_independent, segment.key_frame_size).into(),
         ..SegmentRow::default()
     }
 }
@@ -234,6 +252,7 @@ fn view(owned: &ChannelTrack, first: u64) -> BroadcastTrack<'_> {
         } else {
             owned.rate
         },
+        key_frame_size: owned.key_frame_size,
         runs: owned
             .runs
             .iter()

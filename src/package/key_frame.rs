@@ -3,8 +3,10 @@
 
 use bytes::Bytes;
 
-use crate::base::{Payload, Piece, Ticks};
+use crate::base::{Extent, Payload, Piece, Ticks, Timescale};
+use crate::media::broadcast::{Broadcast, BroadcastTrack, SegmentView};
 use crate::media::fragment::Start;
+use crate::media::isobmff::Chunk;
 use crate::media::isobmff::write::fragment_header;
 use crate::media::{Fragment, Sample, TrackView};
 
@@ -27,12 +29,17 @@ pub struct KeyFrame<'a> {
 impl KeyFrame<'_> {
     /// As it is sent.
     pub fn bytes(&self) -> u64 {
-        u64::from(self.fragment.key_frame_size.get()) + HEADER_BYTES
+        sent_bytes(self.fragment.key_frame_size.get())
     }
 
     pub fn end(&self) -> Ticks {
         Ticks(self.time.0.saturating_add(self.duration.0))
     }
+}
+
+/// A picture of so many bytes as it is sent.
+pub(super) fn sent_bytes(size: u32) -> u64 {
+    u64::from(size) + HEADER_BYTES
 }
 
 fn is_key(fragment: &Fragment) -> bool {
@@ -94,18 +101,54 @@ pub fn segment(view: &TrackView<'_>, frame: &KeyFrame<'_>, head: Bytes) -> Paylo
 
 /// What showing all of them in their time needs, where one is so many bytes.
 pub(super) fn rate<'a>(view: TrackView<'a>, size: impl Fn(&KeyFrame<'a>) -> u64) -> Rate {
-    let scale = u64::from(view.track.timescale.per_second());
-    let bits = |bytes: u64, ticks: i64| {
-        let scaled = u128::from(bytes) * 8 * u128::from(scale);
-        u64::try_from(scaled.div_ceil(ticks.max(1) as u128)).unwrap_or(u64::MAX)
-    };
+    let scale = view.track.timescale;
     let (mut peak, mut bytes, mut ticks) = (0, 0, 0);
     for frame in key_frames(view) {
         let size = size(&frame);
-        peak = bits(size, frame.duration.0).max(peak);
+        peak = bit_rate(size, frame.duration, scale).max(peak);
         (bytes, ticks) = (bytes + size, ticks + frame.duration.0);
     }
-    Rate { peak, average: bits(bytes, ticks) }
+    Rate { peak, average: bit_rate(bytes, Ticks(ticks), scale) }
+}
+
+fn bit_rate(bytes: u64, duration: Ticks, scale: Timescale) -> u64 {
+    let scaled = u128::from(bytes) * 8 * u128::from(scale.per_second());
+    u64::try_from(scaled.div_ceil(duration.0.max(1) as u128)).unwrap_or(u64::MAX)
+}
+
+/// The most that showing those of a channel needs, at the usual distance of one from the next; `size` as it is sent, from the
+/// size of the picture. `None`: there are not two of them in the window, so there is nothing to skip through.
+pub(super) fn live_peak(
+    broadcast: &Broadcast<'_>,
+    live: &BroadcastTrack<'_>,
+    size: impl Fn(u32) -> u64,
+) -> Option<u64> {
+    // Whatever else of the track is there already: it is the same on every server that has come so far.
+    let listed = live.segments(broadcast.first).take_while(|segment| segment.number < broadcast.next);
+    listed.filter(|segment| segment.is_complete && segment.is_independent).nth(1)?;
+    Some(match live.key_frame_size {
+        // They are parts of the segments that they begin.
+        0 => live.rate.peak.max(live.rate.average),
+        bytes => bit_rate(size(bytes), broadcast.grid.slot, broadcast.grid.timescale),
+    })
+}
+
+/// The key frame that a complete segment of a channel begins with, for as long as the segment lasts. `stored`: the segment, mapped;
+/// the header of its first chunk is read. `None`: it is not what was written.
+pub fn live_fragment(segment: &SegmentView<'_>, stored: &Extent) -> Option<Payload> {
+    let media = stored.file.mapped()?.get(usize::try_from(stored.offset).ok()?..usize::try_from(stored.end()).ok()?)?;
+    let chunk = Chunk::read(media, 0).ok()?;
+    let first = chunk.samples().next()?;
+    let sample = Sample { duration: u32::try_from(segment.duration.0).unwrap_or(u32::MAX).into(), ..first };
+    let mut out = Vec::new();
+    fragment_header(segment.number as u32, chunk.time.0.max(0) as u64, &[sample], &mut out).ok()?;
+    let mut payload = Payload::from(Bytes::from(out));
+    payload.push(Piece::Extent(Extent {
+        file: stored.file.clone(),
+        offset: stored.offset + u64::from(chunk.media_offset),
+        len: u64::from(first.size.get()),
+    }));
+    Some(payload)
 }
 
 #[cfg(test)]
@@ -149,5 +192,53 @@ mod tests {
         let want =
             Rate { peak: (312_u64 * 8 * 90_000).div_ceil(80), average: (3_u64 * 312 * 8 * 90_000).div_ceil(370) };
         assert_eq!(rate(view, |frame| frame.bytes()), want);
+    }
+
+    #[test]
+    fn a_key_frame_of_a_channel_lasts_as_long_as_its_segment() {
+        let sample = |size: u32, flags: u32, offset: i32| Sample {
+            size: size.into(),
+            duration: 512.into(),
+            composition_offset: offset.into(),
+            flags: flags.into(),
+        };
+        let mut chunk = Vec::new();
+        let samples = [sample(700, 0x0200_0000, 1_024), sample(90, 0x0101_0000, 512), sample(80, 0x0101_0000, 0)];
+        fragment_header(9, 25_600, &samples, &mut chunk).unwrap();
+        let media_offset = chunk.len() as u64;
+        chunk.extend([7; 870]);
+        let (header, whole) = (vec![1; 40], chunk.len());
+        let segment = SegmentView {
+            number: (1 << 33) + 7,
+            init: "init",
+            time: Ticks(25_600),
+            duration: Ticks(25_600),
+            discontinuities: 0,
+            is_independent: true,
+            key_frame_size: 700,
+            is_complete: true,
+            size: whole as u64,
+            parts: &[],
+        };
+        let extent = |bytes: Vec<u8>| {
+            let file = crate::media::fixture::memory([header.clone(), bytes].concat());
+            Extent { file, offset: 40, len: whole as u64 }
+        };
+        let payload = live_fragment(&segment, &extent(chunk.clone())).unwrap();
+        let [Piece::Inline(head), Piece::Extent(picture)] = payload.pieces() else { panic!("{payload:?}") };
+        assert_eq!((picture.offset, picture.len), (40 + media_offset, 700));
+        let mut rest = &head[..];
+        let moof = <mp4_atom::Moof as mp4_atom::ReadFrom>::read_from(&mut rest).unwrap();
+        let traf = &moof.traf[0];
+        assert_eq!(traf.tfdt.as_ref().unwrap().base_media_decode_time, 25_600);
+        assert_eq!((traf.tfhd.default_sample_duration, traf.tfhd.default_sample_size), (Some(25_600), Some(700)));
+        let rows: Vec<_> = traf.trun[0].samples.iter().collect();
+        assert_eq!((rows.len(), rows[0].cts), (1, Some(1_024)));
+        assert!(payload.len() <= sent_bytes(700));
+        // Cut off, it reads as zeros.
+        for len in [0, 20, media_offset as usize - 4] {
+            let cut = [&chunk[..len], &vec![0; whole - len]].concat();
+            assert!(live_fragment(&segment, &extent(cut)).is_none(), "{len}");
+        }
     }
 }

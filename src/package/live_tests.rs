@@ -48,6 +48,82 @@ fn a_channel_that_grows_keeps_every_rule() {
     }
 }
 
+/// An entry for each segment with the number, length and discontinuities that it has, and a gap where it begins with no key
+/// frame.
+#[test]
+fn key_frames_of_a_channel_that_grows_keep_every_rule() {
+    for part in [PART, None] {
+        let mut before: Vec<Option<Checked>> = vec![None; 4];
+        for segments in 1..30 {
+            for parts in [0, 1, 4] {
+                let mut channel = Channel::news(segments, parts, part);
+                channel.remove(0, FIRST + 9);
+                channel.begin_dependent(0, FIRST + 12);
+                channel.change(FIRST + 17);
+                channel.first = FIRST + segments.saturating_sub(20);
+                let broadcast = channel.broadcast();
+                let which = hls::Whole::default();
+                let now: Vec<Checked> = broadcast
+                    .of_kind(crate::media::Kind::Video)
+                    .flat_map(|live| {
+                        let made = ts::live_media_key_frames(&broadcast, live, &which).expect("it is carried");
+                        [hls::live_media_key_frames(&broadcast, live, &which), made]
+                    })
+                    .map(|text| rules::check(&text).unwrap_or_else(|wrong| panic!("{wrong}")))
+                    .collect();
+                for (before, after) in before.iter().zip(&now) {
+                    let kept = before.as_ref().map(|before| rules::check_update(before, after));
+                    assert_eq!(kept.unwrap_or(Ok(())), Ok(()), "{segments} {parts} {part:?}");
+                    assert_eq!(rules::check_beside(&now[0], after), Ok(()), "{segments} {parts}");
+                    assert!(after.is_of_key_frames);
+                }
+                let media = checked(&channel, 0, &Live::default());
+                assert_eq!(now[0].segments.len(), media.segments.len(), "{segments} {parts}");
+                for (number, (key, whole)) in (channel.first..).zip(now[0].segments.iter().zip(&media.segments)) {
+                    let said = |segment: &rules::Segment| {
+                        (segment.duration, segment.discontinuities, segment.date.clone(), segment.map.clone())
+                    };
+                    assert_eq!(said(key), said(whole), "{number}");
+                    assert_eq!(key.is_gap, number == FIRST + 9 || number == FIRST + 12, "{number}");
+                }
+                before = now.into_iter().map(Some).collect();
+            }
+        }
+    }
+}
+
+/// At the distance of slots, and not at all where there are not two of them.
+#[test]
+fn key_frames_are_offered_where_there_are_two() {
+    type Change = fn(&mut Channel);
+    let changes: [(&str, u64, Change, Option<u64>); 9] = [
+        ("none", 0, |_| (), None),
+        ("one", 1, |_| (), None),
+        // 50 KB and a header of 112 bytes in 2 s.
+        ("two", 2, |_| (), Some(200_448)),
+        ("two, of which one begins with none", 2, |channel| channel.begin_dependent(0, FIRST), None),
+        ("two and a gap", 3, |channel| channel.remove(0, FIRST + 1), Some(200_448)),
+        ("one in the window", 3, |channel| channel.first += 2, None),
+        ("one that all have passed", 2, |channel| channel.next -= 1, None),
+        ("larger ones", 20, |channel| channel.tracks[0].key_frame_size = 99_888, Some(400_000)),
+        // No more than the segments that they are parts of.
+        ("not known", 20, |channel| channel.tracks[0].key_frame_size = 0, Some(4_200_000)),
+    ];
+    for (name, segments, change, want) in changes {
+        let mut channel = Channel::news(segments, 2, PART);
+        channel.tracks.remove(1);
+        change(&mut channel);
+        let broadcast = channel.broadcast();
+        let text = hls::live_multivariant(&broadcast, Stretch::default());
+        let line = text.lines().find(|line| line.starts_with("#EXT-X-I-FRAME-STREAM-INF"));
+        let attributes = r#"CODECS="avc1.640028",RESOLUTION=1920x1080,VIDEO-RANGE=SDR,URI="v1.iframes.m3u8""#;
+        let want = want.map(|rate| format!("#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={rate},{attributes}"));
+        assert_eq!(line, want.as_deref(), "{name}");
+        let text = ts::live_multivariant(&broadcast, Stretch::default()).expect("it is carried");
+        assert_eq!(text.contains("I-FRAME"), want.is_some(), "{name}: {text}");
+    }
+}
+
 /// The same numbers, times and discontinuities as the playlists beside them, in any state of the window.
 #[test]
 fn transport_streams_of_a_channel_that_grows_keep_every_rule() {
@@ -71,7 +147,7 @@ fn transport_streams_of_a_channel_that_grows_keep_every_rule() {
                             None => Rendition { name, track: name, sound: None },
                         };
                         let tracks = ts::LiveTracks::of(&broadcast, rendition).expect("it is carried");
-                        let text = ts::live_media(&broadcast, rendition, tracks, &ts::LiveMedia::default());
+                        let text = ts::live_media(&broadcast, rendition, tracks, &hls::Whole::default());
                         rules::check(&text).unwrap_or_else(|wrong| panic!("{wrong}"))
                     })
                     .collect();

@@ -11,6 +11,8 @@
 //! | `{track}.m3u8` | HLS media playlist |
 //! | `{track}/{init}.mp4` | CMAF header, by a hash of its bytes |
 //! | `{track}/{number}.m4s` | CMAF segment, by slot number |
+//! | `{track}.iframes.m3u8` | HLS I-frame playlist |
+//! | `{track}/{number}.iframe.m4s` | the key frame that a segment begins with, by itself |
 //! | `{track}/{number}.{part}.m4s` | CMAF chunk (an HLS part), counted from 0 within the segment |
 //! | `ts/…` | HLS with MPEG-TS segments: [`ts::live_url`] |
 //! | `{track}/{number}.vtt`, `{track}/{number}.{part}.vtt` | the same of a track of WebVTT, as WebVTT |
@@ -35,6 +37,8 @@ pub enum Resource<'a> {
     Init { track: &'a str, init: &'a str },
     Segment { track: &'a str, number: u64 },
     Part { track: &'a str, number: u64, part: u32 },
+    KeyFramePlaylist { track: &'a str },
+    KeyFrame { track: &'a str, number: u64 },
     TextSegment { track: &'a str, number: u64 },
     TextPart { track: &'a str, number: u64, part: u32 },
 }
@@ -46,6 +50,10 @@ pub struct Stretch {
     pub start: Option<Duration>,
     pub end: Option<Duration>,
 }
+
+/// What I-frame playlists end with, and key frames by themselves.
+pub(super) const KEY_FRAME_PLAYLIST: &str = ".iframes.m3u8";
+const KEY_FRAME: &str = ".iframe.m4s";
 
 /// Longest track identifier or name of an initialisation segment in bytes.
 const NAME_BYTES_MAX: usize = 32;
@@ -62,7 +70,10 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
             "index.m3u8" => Some(Resource::Multivariant),
             "index.mpd" => Some(Resource::Mpd),
             "time" => Some(Resource::Time),
-            _ => Some(Resource::MediaPlaylist { track: name(rest.strip_suffix(".m3u8")?)? }),
+            _ => match rest.strip_suffix(KEY_FRAME_PLAYLIST) {
+                Some(track) => Some(Resource::KeyFramePlaylist { track: name(track)? }),
+                None => Some(Resource::MediaPlaylist { track: name(rest.strip_suffix(".m3u8")?)? }),
+            },
         };
     };
     if track == url::SMOOTH {
@@ -76,6 +87,9 @@ pub fn parse(rest: &str) -> Option<Resource<'_>> {
     let track = name(track)?;
     if let Some(init) = file.strip_suffix(".mp4") {
         return Some(Resource::Init { track, init: name(init)? });
+    }
+    if let Some(number) = file.strip_suffix(KEY_FRAME) {
+        return Some(Resource::KeyFrame { track, number: decimal(number)? });
     }
     let (stem, extension) = file.rsplit_once('.')?;
     let (number, part) = match stem.split_once('.') {
@@ -108,6 +122,17 @@ pub fn media_playlist(track: &str, stretch: Stretch) -> String {
     let mut link = format!("{track}.m3u8");
     stretch.push_query(&mut link);
     link
+}
+
+pub fn key_frame_playlist(track: &str, stretch: Stretch) -> String {
+    let mut link = format!("{track}{KEY_FRAME_PLAYLIST}");
+    stretch.push_query(&mut link);
+    link
+}
+
+pub fn push_key_frame(out: &mut String, track: &str, number: u64) {
+    push_number(out, track, number);
+    out.push_str(KEY_FRAME);
 }
 
 pub fn push_init(out: &mut String, track: &str, init: &str) {
@@ -165,6 +190,15 @@ pub fn init_template(init: &str) -> String {
 /// `SegmentTemplate@media`.
 pub const SEGMENT_TEMPLATE: &str = "$RepresentationID$/$Number$.m4s";
 
+/// The same of key frames by themselves, whose Representation has another id than the track.
+pub fn key_frame_init(track: &str, init: &str) -> String {
+    format!("{track}/{init}.mp4")
+}
+
+pub fn key_frame_template(track: &str) -> String {
+    format!("{track}/$Number${KEY_FRAME}")
+}
+
 /// `UTCTiming@value`, which players resolve against the MPD (DASH-IF IOP part 3 §4.8).
 pub const TIME: &str = "time";
 
@@ -207,6 +241,8 @@ mod tests {
             ("v1/00ff00ff00ff00ff.mp4", Some(Resource::Init { track, init: "00ff00ff00ff00ff" })),
             ("v1/0.m4s", Some(Resource::Segment { track, number: 0 })),
             ("v1/849150849.m4s", Some(Resource::Segment { track, number: 849_150_849 })),
+            ("1080-v1.iframes.m3u8", Some(Resource::KeyFramePlaylist { track: "1080-v1" })),
+            ("v1/849150849.iframe.m4s", Some(Resource::KeyFrame { track, number: 849_150_849 })),
             ("v1/849150849.0.m4s", Some(Resource::Part { track, number: 849_150_849, part: 0 })),
             ("v1/7.12.m4s", Some(Resource::Part { track, number: 7, part: 12 })),
             ("v1/9223372036854775807.m4s", Some(Resource::Segment { track, number: i64::MAX as u64 })),
@@ -235,6 +271,15 @@ mod tests {
             ("v1/", None),
             ("v1.m3u8/", None),
             ("v1.x.m3u8", None),
+            (".iframes.m3u8", None),
+            ("v1.iframes", None),
+            ("v1.iframes.m3u8/", None),
+            ("v1.x.iframes.m3u8", None),
+            ("v1/07.iframe.m4s", None),
+            ("v1/7.0.iframe.m4s", None),
+            ("v1/.iframe.m4s", None),
+            ("v1/7.iframe.ts", None),
+            ("v1/7.iframe", None),
             ("v1.M3U8", None),
             ("v1/.mp4", None),
             ("v1/x.y.mp4", None),
@@ -280,6 +325,9 @@ mod tests {
             link.clear();
             push_part(&mut link, track, number, part);
             prop_assert_eq!(parse(&link), Some(Resource::Part { track, number, part }));
+            link.clear();
+            push_key_frame(&mut link, track, number);
+            prop_assert_eq!(parse(&link), Some(Resource::KeyFrame { track, number }));
             link.clear();
             push_text_segment(&mut link, track, number);
             prop_assert_eq!(parse(&link), Some(Resource::TextSegment { track, number }));

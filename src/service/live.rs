@@ -9,6 +9,7 @@
 //! waited for by a playlist that grows until then.
 
 mod kept;
+mod key_frames;
 mod query;
 mod smooth;
 mod source;
@@ -26,7 +27,7 @@ use crate::base::{Extent, Payload, Ticks, Timescale, Watermark};
 use crate::http::{Kind, Request, Response, Status};
 use crate::live::{Located, TimeRange};
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Position, State};
-use crate::media::{self, isobmff, track};
+use crate::media::{self, track};
 use crate::package::live_url::{Resource, Stretch};
 use crate::package::{dash, date, hls};
 
@@ -121,6 +122,8 @@ impl Live {
                 let etag = format_args!("{track}-{number}");
                 Ok(self.located(request, snapshot, track, snapshot.segment(track, number), etag))
             }
+            Resource::KeyFramePlaylist { track } => self.key_frame_playlist(request, channel, snapshot, track),
+            Resource::KeyFrame { track, number } => Ok(self.key_frame(request, snapshot, track, number)),
             Resource::TextSegment { track, number } => {
                 let (located, etag) = (snapshot.segment(track, number), format_args!("{track}-{number}-vtt"));
                 Ok(self.text(request, snapshot, (track, number), located, etag))
@@ -192,8 +195,7 @@ impl Live {
         };
         let key = KeyRef { channel, track, text, stretch };
         let age = playlist_age(&broadcast, Some(is_blocking));
-        let began = stretch.start.is_none_or(|start| number_at(&broadcast, start) >= broadcast.first);
-        let which = hls::Live { stretch, is_whole: began, skip, cues: snapshot.cue_tags() };
+        let which = hls::Live { stretch, is_whole: is_whole(&broadcast, stretch), skip, cues: snapshot.cue_tags() };
         self.keep(request, key, Version { mark: position.mark(), state }, || {
             let broadcast = snapshot.broadcast(range(stretch))?;
             let text = hls::live_media(&broadcast, broadcast.track(track)?, &which);
@@ -229,10 +231,7 @@ impl Live {
             }
             // A player of DASH asks for a segment that is not there until it gives up, or for ever. In HLS it is EXT-X-GAP.
             Located::Gap { time, duration } => {
-                let mut bytes = Vec::new();
-                let ticks = u32::try_from(duration.0).unwrap_or(u32::MAX);
-                isobmff::write::empty_fragment(1, time.0.max(0) as u64, ticks, &mut bytes);
-                let body = Payload::from(Bytes::from(bytes));
+                let body = key_frames::nothing(time, duration);
                 Outcome::Ready(whole(Kind::Segment, live, etag, &cache_control, body).respond(request))
             }
             Located::Later(until) => Outcome::Wait(Wait { until, patience, otherwise: Box::new(self.missing.clone()) }),
@@ -366,9 +365,13 @@ fn whole_age(broadcast: &Broadcast<'_>) -> u64 {
     }
 }
 
-fn number_at(broadcast: &Broadcast<'_>, time: Duration) -> u64 {
-    let micros = Ticks(i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
-    broadcast.grid.number(micros, Timescale::MICROS)
+/// As in [`hls::Live`].
+fn is_whole(broadcast: &Broadcast<'_>, stretch: Stretch) -> bool {
+    let number_at = |time: Duration| {
+        let micros = Ticks(i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
+        broadcast.grid.number(micros, Timescale::MICROS)
+    };
+    stretch.start.is_none_or(|start| number_at(start) >= broadcast.first)
 }
 
 fn range(stretch: Stretch) -> Option<TimeRange> {

@@ -12,7 +12,7 @@ use mp4_atom::ReadFrom;
 use crate::base::{Extent, Growing, Piece, Stored, Ticks, Timescale, Watch, Watermark};
 use crate::http::{Response, request, uri};
 use crate::live::{Located, TimeRange};
-use crate::media::broadcast::{Broadcast, Position, State};
+use crate::media::broadcast::{Broadcast, Position, SegmentView, State, TailSegment};
 use crate::media::codec::make;
 use crate::media::isobmff::write;
 use crate::media::track::Details;
@@ -115,6 +115,13 @@ impl Source for Snapshot {
             Some(_) if number == GAP => Located::Gap { time: Ticks(96_000 * GAP as i64), duration: Ticks(96_000) },
             _ => Located::Missing,
         }
+    }
+
+    fn described(&self, track: &str, number: u64) -> Option<SegmentView<'_>> {
+        let owned = self.channel.tracks.iter().find(|owned| owned.track.id == track)?;
+        let row = owned.runs.iter().flat_map(|(init, rows)| rows.iter().map(move |row| row.view(init)));
+        let mut all = row.chain(owned.tail.iter().map(TailSegment::view));
+        all.find(|segment| segment.number == number)
     }
 
     fn part(&self, _: &str, number: u64, part: u32) -> Located {
@@ -364,6 +371,81 @@ fn transport_streams() {
     let stretch = format!("ts/v1.a1.m3u8?start={}&end={}", FIRST * 2, FIRST * 2 + 4);
     assert!(playlist(&origin, &stretch).ends_with("#EXT-X-ENDLIST\n"));
     assert!(playlist(&origin, "ts/index.m3u8?start=7").contains("\nv1.a1.m3u8?start=7\n"));
+}
+
+/// A key frame is there once its segment is complete, and nothing where there is none. What cannot be read is not made of, and
+/// no cache keeps that.
+#[test]
+fn key_frames() {
+    let sample = Sample { size: 9.into(), duration: 512.into(), ..Sample::default() };
+    let mut media = vec![1; 40];
+    write::fragment_header(1, FIRST * 25_600, &[sample, sample], &mut media).unwrap();
+    media.extend([9; 18]);
+    let cut = [&media[..60], &vec![0; media.len() - 60]].concat();
+    let origin = |mapped: Option<Vec<u8>>| {
+        let mut origin = Origin::new(10);
+        origin.snapshot.text = Some((stored(mapped), 40));
+        origin.snapshot.channel.begin_dependent(0, FIRST + 4);
+        origin
+    };
+    let path = |path: &str| {
+        (0..=12).fold(path.to_owned(), |path: String, at| path.replace(&format!("{{{at}}}"), &(FIRST + at).to_string()))
+    };
+    let made = |number: u64| format!("make live/news/v1/{}.iframe.ts", FIRST + number);
+    for (mapped, name_of, want) in [
+        (Some(media.clone()), "v1.iframes.m3u8", "200"),
+        (Some(media.clone()), "v1.iframes.m3u8?start=1&end=0", "400"),
+        (Some(media.clone()), "v1.iframes.m3u8?start=99999999999", "missing"),
+        (Some(media.clone()), "v1.iframes.m3u8?_HLS_msn=99999999999", "200"),
+        (Some(media.clone()), "a1.iframes.m3u8", "missing"),
+        (Some(media.clone()), "v9.iframes.m3u8", "missing"),
+        (Some(media.clone()), "v1/{9}.iframe.m4s", "200"),
+        (Some(media.clone()), "v1/{4}.iframe.m4s", "200"),
+        (Some(media.clone()), "v1/{10}.iframe.m4s", "wait 11.0 6s 404"),
+        (Some(media.clone()), "v1/{11}.iframe.m4s", "wait 11.1 6s 404"),
+        (Some(media.clone()), "v1/{12}.iframe.m4s", "missing"),
+        (Some(media.clone()), "v1/1.iframe.m4s", "missing"),
+        (Some(media.clone()), "a1/{9}.iframe.m4s", "missing"),
+        (None, "v1/{9}.iframe.m4s", "503"),
+        (None, "v1/{4}.iframe.m4s", "200"),
+        (Some(cut), "v1/{9}.iframe.m4s", "500"),
+        (Some(media.clone()), "ts/v1.iframes.m3u8", "200"),
+        (Some(media.clone()), "ts/a1.iframes.m3u8", "missing"),
+        (Some(media.clone()), "ts/v1.a1.iframes.m3u8", "missing"),
+        (Some(media.clone()), "ts/v1/{9}.iframe.ts", &made(9)),
+        (Some(media.clone()), "ts/v1/{4}.iframe.ts", "missing"),
+        (Some(media.clone()), "ts/v1/{10}.iframe.ts", "wait 11.0 6s 404"),
+        (Some(media.clone()), "ts/a1/{9}.iframe.ts", "missing"),
+        (None, "ts/v1/{9}.iframe.ts", "503"),
+    ] {
+        assert_eq!(name(&origin(mapped.clone()).ask(&path(name_of), "")), want, "{name_of}");
+    }
+    let origin = origin(Some(media.clone()));
+    let one = origin.ready(&path("v1/{9}.iframe.m4s"), "");
+    assert_eq!(field(&one, "Content-Type"), Some("video/mp4"));
+    assert_eq!(field(&one, "Cache-Control"), Some("public, max-age=20, immutable"));
+    let [Piece::Inline(head), Piece::Extent(picture)] = one.body.pieces() else { panic!("{:?}", one.body) };
+    assert_eq!((picture.offset, picture.len), (media.len() as u64 - 18, 9));
+    assert!(head.len() as u64 + picture.len < media.len() as u64 - 40);
+    let etag = format!("If-None-Match: {}\r\n", field(&one, "ETag").unwrap());
+    assert_eq!(origin.ready(&path("v1/{9}.iframe.m4s"), &etag).status.0, 304);
+    assert_eq!(origin.ready(&path("v1/{9}.iframe.m4s"), "Range: bytes=4-7\r\n").status.0, 206);
+    // A fragment without samples, as a gap has.
+    for nothing in [path("v1/{4}.iframe.m4s"), format!("v1/{GAP}.iframe.m4s")] {
+        let Outcome::Ready(nothing) = origin.ask(&nothing, "") else { panic!("{nothing}") };
+        let [Piece::Inline(bytes)] = nothing.body.pieces() else { panic!("{:?}", nothing.body) };
+        let moof = mp4_atom::Moof::read_from(&mut &bytes[..]).unwrap();
+        assert!(moof.traf[0].trun.is_empty());
+    }
+    assert_eq!(name(&origin.ask(&format!("ts/v1/{GAP}.iframe.ts"), "")), "missing");
+    let playlist = origin.ready("v1.iframes.m3u8", "");
+    assert_eq!(field(&playlist, "Cache-Control"), Some("max-age=1"));
+    assert_eq!(body(&playlist).matches(".iframe.m4s").count(), 10);
+    let stretch = format!("v1.iframes.m3u8?start={}&end={}", FIRST * 2, FIRST * 2 + 4);
+    let text = body(&origin.ready(&stretch, ""));
+    assert!(text.ends_with("#EXT-X-ENDLIST\n") && text.contains("#EXT-X-PLAYLIST-TYPE:VOD"), "{text}");
+    let text = body(&origin.ready("index.m3u8?start=7", ""));
+    assert!(text.contains("URI=\"v1.iframes.m3u8?start=7\""), "{text}");
 }
 
 /// A fragment is there with what it says of the next one. What cannot be read is not made of, and no cache keeps that.

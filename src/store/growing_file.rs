@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::base::Stored;
+use crate::base::limits::LIVE_FILE_BYTES_MAX;
 use crate::sys::{GrowingMap, crash, transfer};
 
 /// A track file of a channel, or its journal. Shared by its writer and all who read from it.
@@ -22,15 +23,22 @@ pub struct GrowingFile {
     cut: AtomicBool,
 }
 
-/// Addresses reserved for each file. Only small extents are sent from the mapping, and a track whose parts are small does
-/// not fill this in an hour; what lies beyond is sent like large extents.
-const RESERVE_BYTES: u64 = 256 << 20;
+/// Addresses reserved for each track file: what is made of its segments is made from the mapping. The last segment begins
+/// below the limit, and is less than 4 GiB. All the files that can be mapped at once (`sys::fault`) take half of the addresses
+/// there are.
+const RESERVE_BYTES: u64 = 8 << 30;
+const _: () = assert!(LIVE_FILE_BYTES_MAX + u32::MAX as u64 <= RESERVE_BYTES);
 
 impl GrowingFile {
     /// The file must not exist.
     pub fn create(path: &Path) -> io::Result<GrowingFile> {
+        GrowingFile::create_reserved(path, RESERVE_BYTES)
+    }
+
+    /// The same of a file of which so many bytes are read through its mapping, at most.
+    pub(super) fn create_reserved(path: &Path, reserve: u64) -> io::Result<GrowingFile> {
         let file = File::options().create_new(true).read(true).write(true).open(path)?;
-        Ok(GrowingFile::new(file, path, 0, RESERVE_BYTES))
+        Ok(GrowingFile::new(file, path, 0, reserve))
     }
 
     /// A file that nobody appends to any more.
@@ -45,6 +53,11 @@ impl GrowingFile {
     /// # Errors
     /// `UnexpectedEof` if it is shorter.
     pub fn resume(path: &Path, len: u64) -> io::Result<GrowingFile> {
+        GrowingFile::resume_reserved(path, len, RESERVE_BYTES)
+    }
+
+    /// See [`GrowingFile::create_reserved`].
+    pub(super) fn resume_reserved(path: &Path, len: u64, reserve: u64) -> io::Result<GrowingFile> {
         let file = File::options().read(true).write(true).open(path)?;
         let found = file.metadata()?.len();
         if found < len {
@@ -54,7 +67,7 @@ impl GrowingFile {
             file.set_len(len)?;
             crash::point("file cut");
         }
-        Ok(GrowingFile::new(file, path, len, RESERVE_BYTES))
+        Ok(GrowingFile::new(file, path, len, reserve))
     }
 
     fn new(file: File, path: &Path, len: u64, reserve: u64) -> GrowingFile {

@@ -45,6 +45,9 @@ const FORMAT: u16 = 1;
 const HEADER_SIZE: u64 = size_of::<Header>() as u64;
 const ROW_SIZE: u64 = size_of::<SegmentRow>() as u64;
 const _: () = assert!(HEADER_SIZE == 16 && ROW_SIZE == 44);
+/// Addresses reserved for each.
+const RESERVE_BYTES: u64 = 16 << 20;
+const _: () = assert!(HEADER_SIZE + JOURNAL_ROWS_MAX as u64 * ROW_SIZE <= RESERVE_BYTES);
 
 impl Header {
     fn current() -> Header {
@@ -58,7 +61,7 @@ impl Header {
 impl Journal {
     /// A journal without rows. The file must not exist.
     pub fn create(path: &Path) -> io::Result<Journal> {
-        let file = GrowingFile::create(path)?;
+        let file = GrowingFile::create_reserved(path, RESERVE_BYTES)?;
         crash::point("journal created");
         mapped(file)?.begun()
     }
@@ -75,8 +78,8 @@ impl Journal {
             Err(error) => return Err(error),
         };
         match sound_len(&bytes)? {
-            None => mapped(GrowingFile::resume(path, 0)?)?.begun(),
-            Some(len) => mapped(GrowingFile::resume(path, len)?),
+            None => mapped(GrowingFile::resume_reserved(path, 0, RESERVE_BYTES)?)?.begun(),
+            Some(len) => mapped(GrowingFile::resume_reserved(path, len, RESERVE_BYTES)?),
         }
     }
 
@@ -128,7 +131,7 @@ impl Journal {
 
     /// Cuts off all but the first `count` rows. Only before others read from it.
     pub(super) fn cut(self, path: &Path, count: usize) -> io::Result<Journal> {
-        mapped(GrowingFile::resume(path, HEADER_SIZE + count as u64 * ROW_SIZE)?)
+        mapped(GrowingFile::resume_reserved(path, HEADER_SIZE + count as u64 * ROW_SIZE, RESERVE_BYTES)?)
     }
 
     fn begun(self) -> io::Result<Journal> {
@@ -196,7 +199,7 @@ mod tests {
             time: (number * 180_000).into(),
             size: 1_000.into(),
             duration: 180_000.into(),
-            flags: SegmentRow::INDEPENDENT.into(),
+            start: SegmentRow::start_of(true, 300).into(),
             ..SegmentRow::default()
         }
     }

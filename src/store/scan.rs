@@ -39,6 +39,8 @@ pub struct FoundChunk {
     /// Of all samples, in track ticks.
     pub duration: Ticks,
     pub is_independent: bool,
+    /// In bytes.
+    pub first_sample_size: u32,
     /// `sequence_number` of `mfhd`, which tells the segment and the part.
     pub sequence: u32,
 }
@@ -144,6 +146,7 @@ fn chunks(file: &[u8], from: u64) -> Vec<FoundChunk> {
             time: chunk.time,
             duration: Ticks(chunk.duration as i64),
             is_independent: chunk.is_independent,
+            first_sample_size: chunk.first_sample.len() as u32,
             sequence: chunk.sequence,
         });
         (at, newest) = (chunk.end(), Some(chunk.time));

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use headwater::live::{ChannelWriter, Options, Recovered, SessionId, SourceName};
+use headwater::media::Kind;
 use headwater::media::feed::{Event, Marker, Message};
 use headwater::package::dash;
 use headwater::package::hls::{self, rules};
 use headwater::package::live_url::Stretch;
+use serde_json::Value;
 
 use super::disk::{Crash, Disk};
 use super::encoder::{Encoder, Scene};
@@ -109,8 +111,10 @@ impl Twin {
         self.disk.crash(Crash::Process, &mut self.random);
         self.now += down;
         let recovered = self.disk.recover();
-        let state = recovered.state.as_deref().and_then(|state| str::from_utf8(state).ok());
-        self.is_unrated |= state.is_none_or(|state| state.contains("\"rated\":false"));
+        let state = recovered.state.as_deref().and_then(|state| serde_json::from_slice::<Value>(state).ok());
+        let is_rated = |track: &Value| track["rated"] == true && (track["kind"] != 0 || track["key_frame_size"] != 0);
+        let tracks = state.as_ref().and_then(|state| state["tracks"].as_array());
+        self.is_unrated |= tracks.is_none_or(|tracks| !tracks.iter().all(is_rated));
         self.writer = ChannelWriter::new(self.options.clone(), recovered, self.now);
         self.arriving.clear();
         self.session = None;
@@ -130,6 +134,10 @@ impl Twin {
             .iter()
             .map(|track| (track.track.id.clone(), hls::live_media(&broadcast, track, &hls::Live::default())))
             .collect();
+        for track in broadcast.of_kind(Kind::Video) {
+            let text = hls::live_media_key_frames(&broadcast, track, &hls::Whole::default());
+            found.insert(format!("{}.iframes", track.track.id), text);
+        }
         found.insert("index.m3u8".to_owned(), hls::live_multivariant(&broadcast, Stretch::default()));
         found.insert("index.mpd".to_owned(), dash::live_mpd(&broadcast, Stretch::default()));
         found

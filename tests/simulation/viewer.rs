@@ -615,6 +615,14 @@ pub fn cues_of(track: &str, number: u64, init: &str, stage: &mut Stage<'_>) -> V
 
 /// The names of the tracks in a multivariant playlist.
 pub fn media_playlists(text: &str) -> Vec<String> {
+    playlists(text).into_iter().filter(|name| !name.ends_with(KEY_FRAMES)).collect()
+}
+
+/// What the names of I-frame playlists end with.
+pub const KEY_FRAMES: &str = ".iframes";
+
+/// The names of all playlists in a multivariant playlist.
+pub fn playlists(text: &str) -> Vec<String> {
     let quoted = text.split("URI=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let plain = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let mut found: Vec<String> =

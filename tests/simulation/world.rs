@@ -18,7 +18,7 @@ use super::disk::{Crash, Disk, Mood};
 use super::encoder::{Encoder, Scene, serial};
 use super::random::Random;
 use super::transport::Old;
-use super::viewer::{Stage, Taste, Viewer, ask, cues_of, describe, media_playlists, text_of};
+use super::viewer::{Stage, Taste, Viewer, ask, cues_of, describe, playlists, text_of};
 
 pub struct World {
     pub now: Duration,
@@ -516,7 +516,7 @@ impl World {
             assert_eq!(response.status.0, 200, "{query}: {text}");
             // Whether each track has more than there is of the stretch, and whether that is told to be all.
             let mut ends = Vec::new();
-            for name in media_playlists(&text) {
+            for name in playlists(&text) {
                 let Outcome::Ready(response) = ask(&format!("{name}.m3u8{query}"), stage) else {
                     panic!("{name}{query} is listed, and is not there")
                 };

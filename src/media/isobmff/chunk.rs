@@ -26,7 +26,8 @@ pub struct Chunk<'a> {
     pub duration: u64,
     /// At least 1, and at most as many as there are media bytes.
     pub sample_count: u32,
-    /// Whether the first sample is a sync sample.
+    /// Whether decoding can start at the first sample: it is a sync sample, or depends on no other though those that follow it
+    /// may depend on others before it (an open group of pictures).
     pub is_independent: bool,
     /// The bytes of the first sample: what a decoder needs to begin.
     pub first_sample: &'a [u8],
@@ -117,7 +118,10 @@ impl<'a> Chunk<'a> {
             first.get_or_insert(sample);
         }
         chunk.duration = duration;
-        chunk.is_independent = first.is_some_and(|first| first.flags.get() & FLAG_NON_SYNC == 0);
+        chunk.is_independent = first.is_some_and(|first| {
+            let flags = first.flags.get();
+            flags & FLAG_NON_SYNC == 0 || flags & DEPENDS_ON == DEPENDS_ON_NONE
+        });
         // What is read twice may have been changed in between, where the file is somebody else's to write.
         let size = first.map_or(0, |first| first.size.get() as usize);
         chunk.first_sample = media.rest().get(..size).ok_or_else(|| {
@@ -163,6 +167,10 @@ fn only_traf<'a>(moof: &Boxed<'a>) -> Result<Boxed<'a>, Error> {
     }
     only.ok_or_else(|| Error::new(moof.path, moof.at, Problem::Missing { name: "traf" }))
 }
+
+/// `sample_depends_on` of `sample_flags` (ISO/IEC 14496-12 §8.8.3.1).
+const DEPENDS_ON: u32 = 0x0300_0000;
+const DEPENDS_ON_NONE: u32 = 0x0200_0000;
 
 const MDAT: FourCc = FourCc(*b"mdat");
 const MFHD: FourCc = FourCc(*b"mfhd");

@@ -1,15 +1,17 @@
 //! I-frame playlists (RFC 8216bis §4.4.3.6, §4.4.6.3).
 
 use crate::base::Ticks;
-use crate::media::{Kind, Presentation, TrackView};
+use crate::media::broadcast::{Broadcast, BroadcastTrack};
+use crate::media::{Kind, Presentation, Track, TrackView};
 use crate::package::key_frame::{self, KeyFrame, has_trick_play, key_frames};
-use crate::package::rate::Rate;
-use crate::package::{Links, timeline, url};
+use crate::package::live_url::{self, Stretch};
+use crate::package::{Links, live_timeline, timeline, url};
 
 use super::VERSION;
 use super::attributes::Attributes;
 use super::media::push_seconds;
 use super::multivariant::push_resolution;
+use super::whole::{Content, Listed, Whole, whole_playlist};
 
 /// Of a video track. Its links are relative to `{version}/`.
 pub fn media_key_frames(view: &TrackView<'_>) -> String {
@@ -61,16 +63,67 @@ pub(in crate::package) fn key_frame_playlist(
 pub(super) fn push_streams(out: &mut String, presentation: &Presentation<'_>, links: &Links) {
     for view in presentation.of_kind(Kind::Video).filter(|view| has_trick_play(*view)) {
         let rate = key_frame::rate(view, KeyFrame::bytes);
-        push_key_frame_stream(out, &view, rate, &links.key_frame_playlist(presentation.version, &view.track.id));
+        push_key_frame_stream(
+            out,
+            view.track,
+            rate.peak,
+            Some(rate.average),
+            &links.key_frame_playlist(presentation.version, &view.track.id),
+        );
     }
 }
 
-pub(in crate::package) fn push_key_frame_stream(out: &mut String, view: &TrackView<'_>, rate: Rate, link: &str) {
+/// The I-frame playlist of a channel's video track; its links are relative to `/live/{channel}/`. An entry for each segment,
+/// with the same number, time and length as in the track's other playlists: what has no key frame at its start is a gap.
+pub fn live_media_key_frames(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, which: &Whole) -> String {
+    let track = live.track.id.as_str();
+    live_key_frame_playlist(broadcast, live, which, Some(track), |out, number| {
+        live_url::push_key_frame(out, track, number);
+    })
+}
+
+/// `maps_of`: see [`Content::KeyFrames`]; `push_link` takes the number of the segment.
+pub(in crate::package) fn live_key_frame_playlist(
+    broadcast: &Broadcast<'_>,
+    live: &BroadcastTrack<'_>,
+    which: &Whole,
+    maps_of: Option<&str>,
+    push_link: impl Fn(&mut String, u64),
+) -> String {
+    let listed = live_timeline::entries(broadcast, live, broadcast.first).map(|entry| Listed {
+        discontinuities: entry.discontinuities,
+        is_gap: !entry.segment.is_some_and(|segment| segment.is_independent),
+        entry,
+    });
+    // A gap at the start is of the same format as what comes after it.
+    let init = live.segments(broadcast.first).next().map(|segment| segment.init);
+    whole_playlist(broadcast, which, Content::KeyFrames { maps_of }, init, listed, push_link)
+}
+
+/// One line for each video track of a channel.
+pub(super) fn push_live_streams(out: &mut String, broadcast: &Broadcast<'_>, stretch: Stretch) {
+    for live in broadcast.of_kind(Kind::Video) {
+        if let Some(peak) = key_frame::live_peak(broadcast, live, key_frame::sent_bytes) {
+            push_key_frame_stream(out, live.track, peak, None, &live_url::key_frame_playlist(&live.track.id, stretch));
+        }
+    }
+}
+
+/// In bits per second.
+pub(in crate::package) fn push_key_frame_stream(
+    out: &mut String,
+    track: &Track,
+    peak: u64,
+    average: Option<u64>,
+    link: &str,
+) {
     let mut line = Attributes::new(out, "#EXT-X-I-FRAME-STREAM-INF");
-    line.integer("BANDWIDTH", rate.peak);
-    line.integer("AVERAGE-BANDWIDTH", rate.average);
-    line.quoted("CODECS", &view.track.codec);
-    if let Some(video) = view.track.video() {
+    line.integer("BANDWIDTH", peak);
+    if let Some(average) = average {
+        line.integer("AVERAGE-BANDWIDTH", average);
+    }
+    line.quoted("CODECS", &track.codec);
+    if let Some(video) = track.video() {
         push_resolution(&mut line, video);
     }
     line.quoted("URI", link);

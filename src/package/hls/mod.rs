@@ -12,13 +12,12 @@ mod rendition;
 pub mod rules;
 mod text;
 mod thumbnails;
+mod whole;
 
-pub use key_frames::media_key_frames;
-pub(super) use key_frames::{key_frame_playlist, push_key_frame_stream};
-pub(super) use live::{DATES_EVERY, push_number, push_type};
+pub(super) use key_frames::{key_frame_playlist, live_key_frame_playlist, push_key_frame_stream};
+pub use key_frames::{live_media_key_frames, media_key_frames};
 pub use live::{Live, advance_part_limit, can_skip, live_media};
 pub use live_text::{is_webvtt, live_text_gap, live_text_segment};
-pub(super) use marks::{Cues, push_date_ranges};
 pub(super) use media::push_seconds;
 pub use media::{media, media_single};
 pub(super) use multivariant::{Sound, live_transport_multivariant, sound, transport_multivariant};
@@ -27,6 +26,8 @@ pub use text::text_segment;
 pub(super) use text::text_segment_headed;
 pub use thumbnails::media_thumbnails;
 pub(super) use thumbnails::push_thumbnail_stream;
+pub use whole::Whole;
+pub(super) use whole::{Content, Listed, whole_playlist};
 
 /// What fMP4 without I-frame playlists takes: EXT-X-MAP and a target duration that is rounded, not the maximum
 /// (RFC 8216bis §8). Of what the multivariant playlist uses, only services of CEA-708 ask for more.

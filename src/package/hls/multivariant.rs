@@ -104,7 +104,10 @@ pub fn sound(offers: &[Offer<'_>]) -> Sound {
 pub fn live_multivariant(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
     let offers = offer::of_broadcast(broadcast);
     let link = |track: &str| live_url::media_playlist(track, stretch);
-    render(&offers, &link, false, Captions::of_broadcast(broadcast), Text::Samples, Sound::Renditions)
+    let captions = Captions::of_broadcast(broadcast);
+    let mut out = render(&offers, &link, false, captions, Text::Samples, Sound::Renditions);
+    key_frames::push_live_streams(&mut out, broadcast, stretch);
+    out
 }
 
 /// The same of transport streams: of what they carry of it.

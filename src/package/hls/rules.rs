@@ -15,6 +15,8 @@ pub struct Checked {
     pub part_target: Option<u64>,
     pub skipped: u64,
     pub is_ended: bool,
+    /// EXT-X-I-FRAMES-ONLY.
+    pub is_of_key_frames: bool,
     /// From number `media_sequence + skipped` on.
     pub segments: Vec<Segment>,
     /// Parts of the segment that is being made.
@@ -85,6 +87,18 @@ pub fn check(text: &str) -> Result<Checked, String> {
             }
         }
     }
+    // §4.4.3.6: a segment is one picture, which has no parts.
+    let has_parts = checked.hint.is_some()
+        || checked.part_target.is_some()
+        || checked
+            .segments
+            .iter()
+            .map(|segment| &segment.parts)
+            .chain([&checked.open_parts])
+            .any(|parts| !parts.is_empty());
+    if checked.is_of_key_frames && has_parts {
+        wrong += "§4.4.3.6: parts of key frames\n";
+    }
     // §6.2.2: parts are removed in order, and gone three target durations from the end.
     let listed: Vec<bool> =
         checked.segments.iter().map(|segment| !segment.parts.is_empty() || segment.is_gap).collect();
@@ -132,6 +146,9 @@ pub fn check_update(before: &Checked, after: &Checked) -> Result<(), String> {
     let mut wrong = String::new();
     if before.target != after.target {
         wrong += "§6.2.1: EXT-X-TARGETDURATION changed\n";
+    }
+    if before.is_of_key_frames != after.is_of_key_frames {
+        wrong += "§6.2.1: EXT-X-I-FRAMES-ONLY came or went\n";
     }
     if before.part_target.is_some() && after.part_target.is_some() && before.part_target != after.part_target {
         wrong += "§4.4.3.7: PART-TARGET changed\n";
@@ -239,6 +256,7 @@ fn read(text: &str) -> Result<Checked, String> {
                 }
             }
             "#EXT-X-ENDLIST" => checked.is_ended = true,
+            "#EXT-X-I-FRAMES-ONLY" => checked.is_of_key_frames = true,
             "#EXTINF" => {
                 let duration = value.split(',').next().unwrap_or_default();
                 next.duration = decimal(duration).ok_or_else(|| format!("§4.4.4.1: {line}"))?;
@@ -308,6 +326,7 @@ mod tests {
             ("#EXT-X-MAP", "#EXT-X-OTHER"),
             ("PART-INF", "OTHER"),
             ("#EXTM3U", "#EXTM3"),
+            ("#EXT-X-MEDIA-SEQUENCE", "#EXT-X-I-FRAMES-ONLY\n#EXT-X-MEDIA-SEQUENCE"),
         ] {
             assert!(check(&good.replace(from, to)).is_err(), "{to}");
         }

@@ -21,7 +21,7 @@ pub fn media_key_frames(view: &TrackView<'_>) -> Option<String> {
 pub(super) fn push_stream(out: &mut String, view: &TrackView<'_>, sets: u64, link: &str) {
     if has_trick_play(*view) {
         let rate = key_frame::rate(*view, |frame| size::key_frame(frame.fragment.key_frame_size.get(), sets));
-        hls::push_key_frame_stream(out, view, rate, link);
+        hls::push_key_frame_stream(out, view.track, rate.peak, Some(rate.average), link);
     }
 }
 

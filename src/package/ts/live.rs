@@ -3,14 +3,14 @@
 
 use crate::base::units::rescale_nearest;
 use crate::base::{Ticks, Timescale};
-use crate::media::broadcast::{Broadcast, BroadcastTrack, State};
+use crate::media::broadcast::{Broadcast, BroadcastTrack};
 use crate::media::{Kind, Track};
-use crate::package::live_timeline::{self, Entry};
+use crate::package::live_timeline;
 use crate::package::live_url::Stretch;
 use crate::package::offer::{self, Offer};
-use crate::package::{date, hls, rate::Rate};
+use crate::package::{hls, key_frame, rate::Rate};
 
-use super::live_url::{media_playlist, push_segment, push_text_segment};
+use super::live_url::{key_frame_playlist, media_playlist, push_key_frame, push_segment, push_text_segment};
 use super::url::Rendition;
 use super::{Carriage, carriage, size};
 
@@ -20,14 +20,6 @@ pub enum LiveTracks<'b, 'a> {
     Pictures { video: &'b BroadcastTrack<'a>, sound: Option<&'b BroadcastTrack<'a>> },
     Sound(&'b BroadcastTrack<'a>, super::Packing),
     Text(&'b BroadcastTrack<'a>),
-}
-
-/// Which of a rendition's playlists: as [`hls::Live`], of which there is less to choose.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LiveMedia {
-    pub stretch: Stretch,
-    pub is_whole: bool,
-    pub cues: bool,
 }
 
 /// How transport streams, and the playlists that name them, carry a track of a channel. Text goes in segments of WebVTT.
@@ -111,7 +103,13 @@ pub fn live_multivariant(broadcast: &Broadcast<'_>, stretch: Stretch) -> Option<
         })
         .collect();
     let link = |name: &str| media_playlist(name, stretch);
-    Some(hls::live_transport_multivariant(broadcast, &offers, &link, sound))
+    let mut out = hls::live_transport_multivariant(broadcast, &offers, &link, sound);
+    for live in broadcast.of_kind(Kind::Video).filter(|live| live_carriage(live.track) == Some(Carriage::Video)) {
+        if let Some(peak) = key_frame::live_peak(broadcast, live, size::live_key_frame) {
+            hls::push_key_frame_stream(&mut out, live.track, peak, None, &key_frame_playlist(&live.track.id, stretch));
+        }
+    }
+    Some(out)
 }
 
 /// Why nothing of a channel can be played from transport streams, for the log: what there is instead.
@@ -119,97 +117,42 @@ pub fn live_refusal(broadcast: &Broadcast<'_>) -> String {
     super::refused(broadcast.tracks.iter().map(|live| live.track))
 }
 
-/// A number of a playlist: what there is of each track.
-struct Listed<'a> {
-    main: Entry<'a>,
-    sound: Option<Entry<'a>>,
-}
-
-impl Listed<'_> {
-    /// Sound goes on where there are no pictures.
-    fn is_gap(&self) -> bool {
-        self.main.segment.is_none() && self.sound.as_ref().is_none_or(|sound| sound.segment.is_none())
-    }
-
-    fn discontinuities(&self) -> u32 {
-        self.main.discontinuities.max(self.sound.as_ref().map_or(0, |sound| sound.discontinuities))
-    }
-}
-
 /// The media playlist of a track, or of pictures and sound in one; links are relative to `/live/{channel}/ts/`.
 pub fn live_media(
     broadcast: &Broadcast<'_>,
     rendition: Rendition<'_>,
     tracks: LiveTracks<'_, '_>,
-    which: &LiveMedia,
+    which: &hls::Whole,
 ) -> String {
     let (live, sound) = tracks.main();
-    let (first, ended) = (broadcast.first, broadcast.state == State::Ended);
+    let first = broadcast.first;
     let mut sounds = sound.map(|sound| live_timeline::entries(broadcast, sound, first));
     let listed = live_timeline::entries(broadcast, live, first)
-        .map(|main| Listed { main, sound: sounds.as_mut().and_then(Iterator::next) })
+        .map(|entry| {
+            let sound = sounds.as_mut().and_then(Iterator::next);
+            hls::Listed {
+                discontinuities: entry.discontinuities.max(sound.as_ref().map_or(0, |sound| sound.discontinuities)),
+                // Sound goes on where there are no pictures.
+                is_gap: entry.segment.is_none() && sound.is_none_or(|sound| sound.segment.is_none()),
+                entry,
+            }
+        })
         .take(usize::try_from(tracks.end(broadcast).saturating_sub(first)).unwrap_or(usize::MAX));
+    hls::whole_playlist(broadcast, which, hls::Content::Media, None, listed, |out, number| match tracks {
+        LiveTracks::Text(live) => push_text_segment(out, &live.track.id, number),
+        _ => push_segment(out, rendition.name, number, tracks.extension()),
+    })
+}
 
-    let cues = which.cues.then(|| hls::Cues::of(broadcast.marks));
-    let mut body = String::with_capacity(1_024);
-    let (mut has_gaps, mut is_independent) = (false, true);
-    let (mut sequence, mut discontinuities) = (None, 0);
-    for entry in listed {
-        let Entry { number, start, end, follows, .. } = entry.main;
-        let count = entry.discontinuities();
-        if sequence.is_none() {
-            sequence = Some(count);
-            discontinuities = count;
-        }
-        let broken = count > discontinuities;
-        while discontinuities < count {
-            body.push_str("#EXT-X-DISCONTINUITY\n");
-            discontinuities += 1;
-        }
-        is_independent &= entry.main.segment.is_none_or(|segment| segment.is_independent);
-        if broken || !follows || (which.stretch.is_live() && number.is_multiple_of(hls::DATES_EVERY)) {
-            let live = which.stretch.is_live();
-            let shown = if live { start } else { live_timeline::together(broadcast, number, start) };
-            body.push_str("#EXT-X-PROGRAM-DATE-TIME:");
-            body.push_str(&date::iso(shown));
-            body.push('\n');
-        }
-        if let Some(cues) = &cues {
-            cues.push(&mut body, start, end);
-        }
-        if entry.is_gap() {
-            body.push_str("#EXT-X-GAP\n");
-            has_gaps = true;
-        }
-        body.push_str("#EXTINF:");
-        hls::push_seconds(&mut body, end - start);
-        body.push_str(",\n");
-        match tracks {
-            LiveTracks::Text(live) => push_text_segment(&mut body, &live.track.id, number),
-            _ => push_segment(&mut body, rendition.name, number, tracks.extension()),
-        }
-        body.push('\n');
-    }
-
-    let mut out = String::with_capacity(body.len() + 512);
-    out.push_str("#EXTM3U\n#EXT-X-VERSION:");
-    out.push_str(if has_gaps { hls::VERSION_WITH_GAPS } else { hls::VERSION });
-    hls::push_number(&mut out, "\n#EXT-X-TARGETDURATION:", u64::from(broadcast.grid.target));
-    out.push('\n');
-    hls::push_type(&mut out, which.stretch, which.is_whole, ended);
-    let sequence = sequence.unwrap_or_else(|| live_timeline::discontinuities(broadcast, first));
-    hls::push_number(&mut out, "#EXT-X-MEDIA-SEQUENCE:", first);
-    hls::push_number(&mut out, "\n#EXT-X-DISCONTINUITY-SEQUENCE:", u64::from(sequence));
-    out.push('\n');
-    if is_independent {
-        out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
-    }
-    hls::push_date_ranges(&mut out, broadcast);
-    out.push_str(&body);
-    if ended {
-        out.push_str("#EXT-X-ENDLIST\n");
-    }
-    out
+/// The I-frame playlist of pictures; links are relative to `/live/{channel}/ts/`. `None`: it is not carried, or no video.
+pub fn live_media_key_frames(
+    broadcast: &Broadcast<'_>,
+    live: &BroadcastTrack<'_>,
+    which: &hls::Whole,
+) -> Option<String> {
+    let link = |out: &mut String, number| push_key_frame(out, &live.track.id, number);
+    (live_carriage(live.track)? == Carriage::Video)
+        .then(|| hls::live_key_frame_playlist(broadcast, live, which, None, link))
 }
 
 /// How often a track has a sample, of what is known of it.

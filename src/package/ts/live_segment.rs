@@ -56,14 +56,30 @@ pub fn live_packed<'a>(part: &LivePart<'a>) -> Result<Making<'a>, Error> {
     Ok(Making::Packed { tag, elementary: stream.elementary, units: units.into_iter() })
 }
 
+/// The key frame that a segment begins with. Of the part's media the first chunk is read.
+///
+/// # Errors
+/// As [`live_muxed`].
+pub fn live_key_frame<'a>(number: u64, video: &LivePart<'a>) -> Result<Making<'a>, Error> {
+    let share = Share { stream: video.stream()?, units: video.units(1)? };
+    let decode = share.units.first().map_or(0, |unit| unit.decode);
+    // Nothing comes behind it for which the clock would have to go on.
+    let place = Place { ordinal: number, start: decode, end: decode, apart: 0 };
+    Ok(Making::Muxed(Box::new(Muxer::new(share, None, place))))
+}
+
 impl<'a> LivePart<'a> {
     fn share(&self) -> Result<Share<'a>, Error> {
+        Ok(Share { stream: self.stream()?, units: self.units(usize::MAX)? })
+    }
+
+    fn stream(&self) -> Result<Stream, Error> {
         let wrong = || Error::Configuration { track: self.track.to_owned(), codec: self.codec.to_owned() };
         let entry = stored::sample_entry(self.header).map_err(|_| wrong())?;
         let elementary = Elementary::of_entry(entry).ok_or_else(wrong)?;
         let language = write::three_letters(self.language);
         let language = language.as_bytes().try_into().ok().filter(|_| language != "und");
-        Ok(Share { stream: Stream { elementary, language }, units: self.units()? })
+        Ok(Stream { elementary, language })
     }
 
     /// By how much pictures are decoded before the time that they are stored with, in track ticks: the edit list's.
@@ -78,16 +94,17 @@ impl<'a> LivePart<'a> {
         Ok(edit.saturating_sub(clock(Ticks(0), self.timescale)))
     }
 
-    fn units(&self) -> Result<Vec<Unit<'a>>, Error> {
+    /// The first, `most` at most.
+    fn units(&self, most: usize) -> Result<Vec<Unit<'a>>, Error> {
         let wrong = |reason| Error::Media { track: self.track.to_owned(), reason };
         let edit = self.edit()?;
         let at = |ticks: i64| clock(Ticks(ticks.saturating_sub(edit)), self.timescale);
         let mut units = Vec::new();
         let mut offset = 0;
-        while offset < self.media.len() as u64 {
+        while offset < self.media.len() as u64 && units.len() < most {
             let chunk = Chunk::read(self.media, offset).map_err(|_| wrong("a chunk is not what was written"))?;
             let (mut time, mut begin) = (chunk.time.0, (offset + u64::from(chunk.media_offset)) as usize);
-            for sample in chunk.samples() {
+            for sample in chunk.samples().take(most - units.len()) {
                 let end = begin.saturating_add(sample.size.get() as usize);
                 let data = self.media.get(begin..end).ok_or_else(|| wrong("samples lie outside of their chunk"))?;
                 let next = time.saturating_add(i64::from(sample.duration.get()));
@@ -255,6 +272,28 @@ mod tests {
         // Sound without pictures has its clock all the same, and pictures without sound.
         for media in [[&[][..], media[1]], [media[0], &[]]] {
             assert!(muxed(headers, media).unwrap().len() > 20 * 188);
+        }
+    }
+
+    #[test]
+    fn a_key_frame_is_an_access_unit_by_itself() {
+        let stored = stored();
+        let [headers, media] = [&stored.headers, &stored.media].map(|both| [&both[0][..], &both[1][..]]);
+        let first = Chunk::read(media[0], 0).unwrap();
+        let bytes = |len: usize| finished(live_key_frame(NUMBER, &part(headers[0], &media[0][..len], scales()[0])));
+        let made = bytes(media[0].len()).unwrap();
+        assert_eq!(made, bytes(first.end() as usize).unwrap(), "of the first chunk alone");
+        assert!(made.len() as u64 <= super::super::size::live_key_frame(first.first_sample.len() as u32));
+        let mut demuxer = Demuxer::default();
+        let mut events = Vec::new();
+        demuxer.push(&made, &mut events).unwrap();
+        demuxer.flush(&mut events).unwrap();
+        let start = SECONDS as i64 * 90_000 % (1 << 33);
+        let pictures = times(&events, Kind::Video);
+        assert_eq!(pictures.len(), 1);
+        assert_eq!((pictures[0].0 + pictures[0].1 - start).rem_euclid(1 << 33), 0, "{pictures:?}");
+        for len in [1, 60, first.end() as usize - 1] {
+            assert!(bytes(len).is_err(), "{len}");
         }
     }
 

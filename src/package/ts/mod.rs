@@ -25,8 +25,8 @@ use crate::media::codec::elementary::adts_carries;
 use crate::media::{Kind, Presentation, Track};
 
 pub use key_frames::{has_key_frame, media_key_frames};
-pub use live::{LiveMedia, LiveTracks, live_carriage, live_media, live_multivariant, live_refusal};
-pub use live_segment::{LivePart, live_muxed, live_packed};
+pub use live::{LiveTracks, live_carriage, live_media, live_media_key_frames, live_multivariant, live_refusal};
+pub use live_segment::{LivePart, live_key_frame, live_muxed, live_packed};
 pub use media::{media, text_segment};
 pub use multivariant::{headers, multivariant};
 pub use segment::{Error, Making, Plan, carries, has_segment, packed, plan};

@@ -23,6 +23,8 @@ const CLOCK_MICROS: u64 = 99_000;
 /// A cycle of the continuity counter, less one.
 const PADDING: u64 = 15;
 const TAG_BYTES: u64 = 73;
+/// Parameter sets of a channel's pictures: an allowance, for headers of channels are not read for a playlist.
+const SETS_BYTES: u64 = 192;
 
 /// Samples, fragments and media bytes of a segment.
 fn content(view: TrackView<'_>, segment: &Segment) -> (u64, u64, u64) {
@@ -74,13 +76,16 @@ pub(super) fn packed(view: TrackView<'_>, packing: Packing, segment: &Segment) -
 pub(super) fn live_pictures(track: &Track, rate: u64, micros: u64) -> u64 {
     /// A key picture a second at most, but one in each segment.
     const KEYS: u64 = 1;
-    /// Parameter sets with it: an allowance, for headers of channels are not read for a playlist.
-    const SETS_BYTES: u64 = 192;
     let samples = per_segment(samples_per_second(track), micros);
     let payload =
         bytes_of(rate, micros) + samples * PICTURE_BYTES + (KEYS + micros / 1_000_000) * (FIRST_BYTES + SETS_BYTES);
     let clocks = (micros / CLOCK_MICROS + 1).saturating_sub(samples);
     rate_of(PACKET * (2 + payload.div_ceil(ROOM) + unfilled(samples) + PADDING + clocks), micros)
+}
+
+/// The same as [`key_frame`] of a channel.
+pub(super) fn live_key_frame(bytes: u32) -> u64 {
+    key_frame(bytes, SETS_BYTES)
 }
 
 /// The same of sound in segments with pictures.

@@ -51,9 +51,11 @@ pub(super) enum Text {
     /// With the longer life of what was waited for.
     BlockedMedia,
     BlockedDelta,
+    KeyFrames,
     /// Of MPEG-TS segments; the track of a media playlist is a rendition.
     Transport,
     TransportMedia,
+    TransportKeyFrames,
     Smooth,
 }
 
@@ -64,8 +66,10 @@ impl Text {
             Text::Dash => "-dash",
             Text::Media | Text::BlockedMedia => "",
             Text::Delta | Text::BlockedDelta => "-delta",
+            Text::KeyFrames => "-iframes",
             Text::Transport => "-transport",
             Text::TransportMedia => "-ts",
+            Text::TransportKeyFrames => "-ts-iframes",
             Text::Smooth => "-mss",
         }
     }

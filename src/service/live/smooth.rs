@@ -8,13 +8,10 @@ use crate::media::isobmff::stored;
 use crate::package::live_url::Stretch;
 use crate::package::mss::{self, LiveFound};
 
-use super::super::Wait;
 use super::kept::{KeyRef, Text, Version};
 use super::query::{BadQuery, Parameters};
 use super::text::{damaged, mapped, unreadable};
-use super::{
-    Live, Outcome, PATIENCE_TARGETS, Source, range, seen, segment_cache_control, target_duration, whole, whole_age,
-};
+use super::{Live, Outcome, Source, range, seen, segment_cache_control, whole, whole_age};
 
 const XML: &str = "text/xml; charset=utf-8";
 
@@ -96,11 +93,9 @@ impl Live {
             LiveFound::After(number) => {
                 let target = Position { number: number.saturating_add(1), parts: 0 }.mark();
                 return match source.watch(track) {
-                    Some(watch) if watch.mark() < target => Outcome::Wait(Wait {
-                        until: Watermark { watch: watch.clone(), target },
-                        patience: target_duration(broadcast) * PATIENCE_TARGETS,
-                        otherwise: Box::new(self.missing.clone()),
-                    }),
+                    Some(watch) if watch.mark() < target => {
+                        self.later(broadcast, Watermark { watch: watch.clone(), target })
+                    }
                     _ => Outcome::Missing,
                 };
             }
@@ -127,12 +122,12 @@ impl Live {
 }
 
 /// What is to be done before all of it can be read, if it is not in memory or never will be.
-fn unread<'e, S: Source>(source: &S, extents: impl Iterator<Item = &'e Extent> + Clone) -> Option<Outcome> {
+pub(super) fn unread<'e, S: Source>(source: &S, extents: impl Iterator<Item = &'e Extent> + Clone) -> Option<Outcome> {
     let mut all = extents.clone();
     if all.any(|extent| extent.file.is_damaged()) {
         return Some(Outcome::Ready(damaged()));
     }
-    if let Some(extent) = extents.clone().find(|extent| extent.file.mapped().is_none()) {
+    if let Some(extent) = extents.clone().find(|extent| mapped(extent).is_none()) {
         return Some(Outcome::Ready(unreadable(extent)));
     }
     let absent: Vec<Extent> = extents.filter(|extent| !source.is_resident(extent)).cloned().collect();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::{Extent, Watch};
 use crate::live::{Located, Snapshot, TimeRange};
-use crate::media::broadcast::Broadcast;
+use crate::media::broadcast::{Broadcast, SegmentView};
 use crate::sys::residency;
 
 /// What is asked of a channel here.
@@ -21,6 +21,9 @@ pub trait Source {
     fn header(&self, track: &str, number: u64) -> Option<Extent>;
 
     fn segment(&self, track: &str, number: u64) -> Located;
+
+    /// What is known of a segment. `None`: the track has none of that number.
+    fn described(&self, track: &str, number: u64) -> Option<SegmentView<'_>>;
 
     fn part(&self, track: &str, number: u64, part: u32) -> Located;
 
@@ -52,6 +55,10 @@ impl Source for Snapshot {
 
     fn segment(&self, track: &str, number: u64) -> Located {
         Snapshot::segment(self, track, number)
+    }
+
+    fn described(&self, track: &str, number: u64) -> Option<SegmentView<'_>> {
+        Snapshot::described(self, track, number)
     }
 
     fn part(&self, track: &str, number: u64, part: u32) -> Located {

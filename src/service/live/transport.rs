@@ -1,22 +1,20 @@
 //! HLS with MPEG-TS segments of channels.
 
-use crate::base::{Extent, Payload, Ticks, Timescale, Watermark};
+use crate::base::{Extent, Payload, Ticks, Timescale};
 use crate::http::{Kind, Request, Response};
 use crate::live::Located;
 use crate::media::broadcast::{Broadcast, BroadcastTrack, Position};
+use crate::package::hls;
 use crate::package::ts::live_url::Resource;
 use crate::package::ts::url::Rendition;
-use crate::package::ts::{self, LiveMedia, LivePart, LiveTracks, Making};
+use crate::package::ts::{self, LivePart, LiveTracks, Making};
 
-use super::super::Wait;
 use super::super::representation::{Coding, Description, Representation};
 use super::kept::{KeyRef, Text, Version};
+use super::key_frames::HEAD_BYTES;
 use super::query::{BadQuery, Parameters};
 use super::text::{damaged, mapped, unreadable};
-use super::{
-    HLS, Live, Outcome, PATIENCE_TARGETS, Source, number_at, range, seen, segment_cache_control, target_duration,
-    whole_age,
-};
+use super::{HLS, Live, Outcome, Source, is_whole, range, seen, segment_cache_control, whole_age};
 use crate::package::live_url::Stretch;
 
 /// RFC 8216bis §3.1.1.
@@ -38,7 +36,17 @@ struct Plan {
     slot: (Ticks, Ticks),
     main: Part,
     sound: Option<Part>,
-    is_packed: bool,
+    form: Form,
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    Muxed,
+    Packed,
+    /// The first picture alone, for which so many bytes of the segment are read at most.
+    KeyFrame {
+        bytes: u64,
+    },
 }
 
 /// What is stored of a track in a segment; it holds the files open.
@@ -70,6 +78,8 @@ impl Live {
                 let rendition = Rendition { name: track, track, sound: None };
                 Ok(self.transport_segment(channel, source, rendition, number, Some(packing)))
             }
+            Resource::KeyFramePlaylist { track } => self.transport_key_frames(request, channel, source, track),
+            Resource::KeyFrame { track, number } => Ok(self.transport_key_frame(channel, source, track, number)),
         }
     }
 
@@ -107,12 +117,32 @@ impl Live {
         let mark = Position { number: tracks.end(&broadcast), parts: 0 }.mark();
         let key = KeyRef { channel, track: rendition.name, text: Text::TransportMedia, stretch };
         let age = whole_age(&broadcast);
-        let is_whole = stretch.start.is_none_or(|start| number_at(&broadcast, start) >= broadcast.first);
-        let which = LiveMedia { stretch, is_whole, cues: source.cue_tags() };
+        let which = hls::Whole { stretch, is_whole: is_whole(&broadcast, stretch), cues: source.cue_tags() };
         self.keep(request, key, Version { mark, state }, || {
             let broadcast = source.broadcast(range(stretch))?;
             let tracks = LiveTracks::of(&broadcast, rendition)?;
             Some((Kind::MediaPlaylist, HLS, ts::live_media(&broadcast, rendition, tracks, &which), age))
+        })
+    }
+
+    fn transport_key_frames<S: Source>(
+        &self,
+        request: &Request<'_>,
+        channel: &str,
+        source: &S,
+        track: &str,
+    ) -> Result<Outcome, BadQuery> {
+        let stretch = Parameters::of(request).stretch()?;
+        let Some((broadcast, state)) = seen(source, stretch) else { return Ok(Outcome::Missing) };
+        let Some(live) = broadcast.track(track) else { return Ok(Outcome::Missing) };
+        let mark = Position { number: broadcast.listed(live).number, parts: 0 }.mark();
+        let key = KeyRef { channel, track, text: Text::TransportKeyFrames, stretch };
+        let age = whole_age(&broadcast);
+        let which = hls::Whole { stretch, is_whole: is_whole(&broadcast, stretch), cues: false };
+        self.keep(request, key, Version { mark, state }, || {
+            let broadcast = source.broadcast(range(stretch))?;
+            let text = ts::live_media_key_frames(&broadcast, broadcast.track(track)?, &which)?;
+            Some((Kind::MediaPlaylist, HLS, text, age))
         })
     }
 
@@ -143,39 +173,56 @@ impl Live {
         if video.is_none() && audio.is_none() {
             return Outcome::Missing;
         }
-        for extent in [Some(&main), sound.as_ref()].into_iter().flatten().flat_map(Part::extents) {
-            if extent.file.is_damaged() {
-                return Outcome::Ready(damaged());
-            }
-            if extent.file.mapped().is_none() {
-                return Outcome::Ready(unreadable(extent));
-            }
+        let sources = [Some(&main), sound.as_ref()];
+        if let Some(outcome) = unreadable_of(sources.into_iter().flatten()) {
+            return outcome;
         }
         let size = |media: Option<(u64, u64)>| media.map_or(0, |(_, len)| len);
         let extension = packing.map_or("ts", ts::Packing::extension);
-        let at = |part: &Part, media: Option<(u64, u64)>| {
-            // Files have names of their own for each format, and are only added to.
-            let name = part.media.as_ref().map_or("", |extent| extent.file.name());
-            format!("{name}@{}", media.map_or(0, |(offset, _)| offset))
-        };
-        let of_sound = sound.as_ref().map_or_else(String::new, |sound| at(sound, audio));
+        let of_sound = sound.as_ref().map_or_else(String::new, Part::place);
         let name = rendition.name;
         Outcome::Make(Box::new(Wanted {
-            key: format!("live/{channel}/{name}/{number}.{extension} {} {of_sound}", at(&main, video)).into(),
+            key: format!("live/{channel}/{name}/{number}.{extension} {} {of_sound}", main.place()).into(),
             content_type,
             // The same on every server that has the same of it.
             etag: format!("ts-{name}-{number}-{:x}-{:x}", size(video), size(audio)),
             cache_control: segment_cache_control(&broadcast),
             plan: Plan {
                 number,
-                slot: (
-                    broadcast.grid.start(number, Timescale::MPEG),
-                    broadcast.grid.start(number.saturating_add(1), Timescale::MPEG),
-                ),
+                slot: slot(&broadcast, number),
                 main,
                 sound,
-                is_packed: packing.is_some(),
+                form: if packing.is_some() { Form::Packed } else { Form::Muxed },
             },
+        }))
+    }
+
+    /// The key frame that a segment begins with.
+    fn transport_key_frame<S: Source>(&self, channel: &str, source: &S, track: &str, number: u64) -> Outcome {
+        let Some((broadcast, _)) = source.edge() else { return Outcome::Missing };
+        let is_pictures = |live: &&BroadcastTrack<'_>| ts::live_carriage(live.track) == Some(ts::Carriage::Video);
+        let Some(live) = broadcast.track(track).filter(is_pictures) else { return Outcome::Missing };
+        let main = match self.part_of(&broadcast, source, live, number) {
+            Ok(main) => main,
+            Err(outcome) => return outcome,
+        };
+        // Nobody loads what EXT-X-GAP stands for.
+        let Some(segment) = source.described(track, number).filter(|segment| segment.is_independent) else {
+            return Outcome::Missing;
+        };
+        if let Some(outcome) = unreadable_of(std::iter::once(&main)) {
+            return outcome;
+        }
+        let bytes = match segment.key_frame_size {
+            0 => segment.size,
+            size => segment.size.min(HEAD_BYTES + u64::from(size)),
+        };
+        Outcome::Make(Box::new(Wanted {
+            key: format!("live/{channel}/{track}/{number}.iframe.ts {}", main.place()).into(),
+            content_type: TRANSPORT_STREAM,
+            etag: format!("ts-{track}-{number}-iframe"),
+            cache_control: segment_cache_control(&broadcast),
+            plan: Plan { number, slot: slot(&broadcast, number), main, sound: None, form: Form::KeyFrame { bytes } },
         }))
     }
 
@@ -188,19 +235,11 @@ impl Live {
         number: u64,
     ) -> Result<Part, Outcome> {
         let track = live.track;
-        let wait = |until| {
-            let patience = target_duration(broadcast) * PATIENCE_TARGETS;
-            Err(Outcome::Wait(Wait { until, patience, otherwise: Box::new(self.missing.clone()) }))
-        };
         let media = match source.segment(&track.id, number) {
             Located::Whole(extent) => Some(extent),
             Located::Gap { .. } => None,
-            Located::Growing(_) => {
-                let Some(watch) = source.watch(&track.id) else { return Err(Outcome::Missing) };
-                let target = Position { number: number.saturating_add(1), parts: 0 }.mark();
-                return wait(Watermark { watch: watch.clone(), target });
-            }
-            Located::Later(until) => return wait(until),
+            Located::Growing(_) => return Err(self.once_complete(source, broadcast, &track.id, number)),
+            Located::Later(until) => return Err(self.later(broadcast, until)),
             Located::Missing => return Err(Outcome::Missing),
         };
         let header = source.header(&track.id, number).ok_or(Outcome::Missing)?;
@@ -238,22 +277,53 @@ impl Wanted {
 
     /// What has to be in memory for it.
     pub fn sources(&self) -> Vec<Extent> {
-        let parts = [Some(&self.plan.main), self.plan.sound.as_ref()];
-        parts.into_iter().flatten().flat_map(Part::extents).cloned().collect()
+        let Plan { main, sound, form, .. } = &self.plan;
+        match form {
+            Form::KeyFrame { bytes } => {
+                let begin = main.media.iter().map(|media| Extent { len: media.len.min(*bytes), ..media.clone() });
+                std::iter::once(main.header.clone()).chain(begin).collect()
+            }
+            _ => [Some(main), sound.as_ref()].into_iter().flatten().flat_map(Part::extents).cloned().collect(),
+        }
     }
 
     /// Reads headers and chunks: to be called where waiting for the disk is allowed.
     pub fn making(&self) -> Result<Making<'_>, ts::Error> {
-        let Plan { number, slot, main, sound, is_packed } = &self.plan;
+        let Plan { number, slot, main, sound, form } = &self.plan;
         let main = main.stored();
-        match is_packed {
-            true => ts::live_packed(&main),
-            false => ts::live_muxed(*number, *slot, &main, sound.as_ref().map(Part::stored).as_ref()),
+        match form {
+            Form::Packed => ts::live_packed(&main),
+            Form::KeyFrame { .. } => ts::live_key_frame(*number, &main),
+            Form::Muxed => ts::live_muxed(*number, *slot, &main, sound.as_ref().map(Part::stored).as_ref()),
         }
     }
 }
 
+/// On 90 kHz.
+fn slot(broadcast: &Broadcast<'_>, number: u64) -> (Ticks, Ticks) {
+    let start = |number| broadcast.grid.start(number, Timescale::MPEG);
+    (start(number), start(number.saturating_add(1)))
+}
+
+/// The answer where what is stored cannot be read.
+fn unreadable_of<'p>(parts: impl Iterator<Item = &'p Part>) -> Option<Outcome> {
+    for extent in parts.flat_map(Part::extents) {
+        if extent.file.is_damaged() {
+            return Some(Outcome::Ready(damaged()));
+        }
+        if mapped(extent).is_none() {
+            return Some(Outcome::Ready(unreadable(extent)));
+        }
+    }
+    None
+}
+
 impl Part {
+    /// Files have names of their own for each format, and are only added to.
+    fn place(&self) -> String {
+        self.media.as_ref().map_or_else(|| "@0".to_owned(), |media| format!("{}@{}", media.file.name(), media.offset))
+    }
+
     fn extents(&self) -> impl Iterator<Item = &Extent> {
         [Some(&self.header), self.media.as_ref()].into_iter().flatten()
     }
