@@ -144,7 +144,7 @@ impl ChannelWriter {
         self.show_track(name);
     }
 
-    fn ended(&mut self, name: &Arc<str>, number: u64) {
+    pub(super) fn ended(&mut self, name: &Arc<str>, number: u64) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         let Some((file, row)) = track.shelf.end(number) else { return };
         let settled = track.measure();

@@ -79,11 +79,23 @@ impl ChannelWriter {
             self.keep_left(window);
         }
         let names: Vec<_> = self.tracks.keys().cloned().collect();
-        self.show_tracks(&names);
-        if state.is_ended {
-            (self.state, self.is_ending) = (broadcast::State::Ended, true);
-            names.iter().for_each(|name| self.close(name));
-            self.work();
+        if !state.is_ended {
+            return self.show_tracks(&names);
         }
+        // Viewers know of it. What a loss of power has left open ends here, too: as that will be found again, it is shown before
+        // its rows are on disk; but not before parts are.
+        self.state = broadcast::State::Ended;
+        names.iter().for_each(|name| self.close(name));
+        if self.jobs.iter().any(|job| matches!(job, Job::Part { .. })) {
+            self.is_ending = true;
+            self.show_tracks(&names);
+            return self.work();
+        }
+        while let Some(at) = self.jobs.iter().position(|job| matches!(job, Job::End { .. })) {
+            if let Some(Job::End { track, number }) = self.jobs.remove(at) {
+                self.ended(&track, number);
+            }
+        }
+        self.finish();
     }
 }
