@@ -39,6 +39,7 @@ impl<'a> Channel<'a> {
 }
 
 /// What one viewer asked for and was given.
+#[derive(Clone)]
 pub struct Exchange {
     pub path: String,
     /// The response, from its head on.
@@ -219,6 +220,20 @@ impl<'a> Audience<'a> {
             self.turn(Duration::from_millis(1))?;
         }
         Ok(())
+    }
+
+    /// What came meanwhile is taken; then, from `begin` on, until everybody has the next part and waits for the one behind it.
+    pub fn take_part(&mut self, begin: impl FnOnce()) -> Result<Figures> {
+        self.turn(Duration::ZERO)?;
+        self.rest()?;
+        self.reset();
+        begin();
+        let until = Instant::now() + SILENCE_MAX;
+        while self.shared.figures.parts.len() < self.viewers.len() || !self.is_all_waiting() {
+            ensure!(Instant::now() < until, "not everybody had a part within {SILENCE_MAX:?}");
+            self.turn(Duration::from_millis(100))?;
+        }
+        Ok(std::mem::take(&mut self.shared.figures))
     }
 
     /// Before anybody is let in: the first viewer's exchanges are wanted.

@@ -38,23 +38,24 @@ impl Extend<Duration> for Latencies {
     }
 }
 
-/// Of the rounds of a measurement.
+/// Of what was measured many times: a tenth is at least as small as the first, and a tenth at least as large as the last.
 pub struct Spread {
-    pub least: f64,
+    pub low: f64,
     pub median: f64,
-    pub most: f64,
+    pub high: f64,
 }
 
 impl Spread {
     /// At least one.
     pub fn of(mut rounds: Vec<f64>) -> Spread {
         rounds.sort_by(f64::total_cmp);
-        Spread { least: rounds[0], median: rounds[rounds.len() / 2], most: rounds[rounds.len() - 1] }
+        let tenth = rounds.len() / 10;
+        Spread { low: rounds[tenth], median: rounds[rounds.len() / 2], high: rounds[rounds.len() - 1 - tenth] }
     }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:.2} / **{:.2}** / {:.2}", self.least, self.median, self.most)
+        write!(out, "{:.2} / **{:.2}** / {:.2}", self.low, self.median, self.high)
     }
 }

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ use nix::unistd::{Pid, gettid};
 use headwater::sys::transfer;
 
 use super::audience::{Asked, Exchange};
-use super::encoder::{FRAMES_PER_SECOND, Log, PART_FRAMES, SEGMENT_FRAMES};
+use super::encoder::{Log, PART_FRAMES, SEGMENT_FRAMES};
 use super::origin::SERVER_CPU;
 
 /// The loop, until it goes.
@@ -34,7 +34,8 @@ pub struct Replay {
     pub address: SocketAddr,
     /// Of the parts as they are released here.
     pub log: Arc<Log>,
-    begun: Arc<AtomicBool>,
+    /// Parts that have come.
+    due: Arc<AtomicUsize>,
     stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
     thread_id: Pid,
@@ -44,19 +45,19 @@ impl Replay {
     pub fn start(exchanges: Vec<Exchange>) -> Result<Replay> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let (log, begun, stopped) = (Arc::<Log>::default(), Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (log, due, stopped) = (Arc::<Log>::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
         let mut bare = Loop::new(listener, exchanges, log.clone())?;
         let (tell, told) = mpsc::channel();
         let thread = {
-            let (begun, stopped) = (begun.clone(), stopped.clone());
+            let (due, stopped) = (due.clone(), stopped.clone());
             std::thread::spawn(move || {
                 super::pin(SERVER_CPU)?;
                 tell.send(gettid())?;
-                bare.run(&begun, &stopped)
+                bare.run(&due, &stopped)
             })
         };
         let thread_id = told.recv().context("the loop did not start")?;
-        Ok(Replay { address, log, begun, stopped, thread: Some(thread), thread_id })
+        Ok(Replay { address, log, due, stopped, thread: Some(thread), thread_id })
     }
 
     /// Of the loop so far, in seconds.
@@ -65,9 +66,9 @@ impl Replay {
         Ok(text.split(' ').next().context("schedstat")?.parse::<u64>()? as f64 / 1e9)
     }
 
-    /// From now on what is waited for comes, in the pace it had.
-    pub fn begin(&self) {
-        self.begun.store(true, Ordering::Relaxed);
+    /// What is waited for comes, within [`LOOK`].
+    pub fn release(&self) {
+        self.due.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn stop(mut self) -> Result<()> {
@@ -118,7 +119,8 @@ struct Connection {
 const FILED_BYTES_MIN: usize = 16 * 1024;
 const RELEASED_AT_ONCE: usize = 32;
 const LISTENER: u64 = u64::MAX;
-const PART: Duration = Duration::from_millis(1000 * PART_FRAMES / FRAMES_PER_SECOND);
+/// How often it looks whether something is to come.
+const LOOK: Duration = Duration::from_millis(10);
 
 impl Loop {
     fn new(listener: TcpListener, exchanges: Vec<Exchange>, log: Arc<Log>) -> Result<Loop> {
@@ -152,31 +154,23 @@ impl Loop {
         Ok(Loop { listener, epoll, connections, places, answers, releases, released, file, log })
     }
 
-    fn run(&mut self, begun: &AtomicBool, stopped: &AtomicBool) -> Result<()> {
+    fn run(&mut self, due: &AtomicUsize, stopped: &AtomicBool) -> Result<()> {
         let (mut events, mut buffer) = ([EpollEvent::empty(); 512], vec![0; 4096]);
-        let mut due = None;
+        let mut come = 0;
         while !stopped.load(Ordering::Relaxed) {
-            if due.is_none() && begun.load(Ordering::Relaxed) {
-                due = Some(Instant::now() + PART / 2);
-            }
-            if let Some(at) = due.filter(|at| *at <= Instant::now()) {
-                due = Some(at + PART);
+            if come < due.load(Ordering::Relaxed) {
+                come += 1;
                 self.release()?;
             }
             for (number, answer) in self.released.drain(..self.released.len().min(RELEASED_AT_ONCE)).collect::<Vec<_>>()
             {
                 self.answer(number, answer)?;
             }
-            let left = match (self.released.is_empty(), due) {
-                (false, _) => Duration::ZERO,
-                (true, Some(at)) => at.saturating_duration_since(Instant::now()).min(PART / 20),
-                (true, None) => PART / 20,
+            let left = if self.released.is_empty() { LOOK } else { Duration::ZERO };
+            let count = match self.epoll.wait(&mut events, EpollTimeout::try_from(left.as_millis() as i32)?) {
+                Err(nix::errno::Errno::EINTR) => 0,
+                other => other?,
             };
-            let count =
-                match self.epoll.wait(&mut events, EpollTimeout::try_from(left.as_micros().div_ceil(1000) as i32)?) {
-                    Err(nix::errno::Errno::EINTR) => 0,
-                    other => other?,
-                };
             for event in &events[..count] {
                 match event.data() {
                     LISTENER => self.accept()?,
@@ -188,7 +182,7 @@ impl Loop {
     }
 
     fn release(&mut self) -> Result<()> {
-        let Some((answer, parts)) = self.releases.pop_front() else { return Ok(()) };
+        let (answer, parts) = self.releases.pop_front().context("nothing is left to come")?;
         let now = Instant::now();
         (0..parts).for_each(|_| self.log.push(0, now));
         let waiting = self.answers[answer].waiting.take().unwrap_or_default();
