@@ -97,6 +97,9 @@ struct Meter {
     key_frame_size: u32,
 }
 
+/// Of text whose encoder states no rate, in bits a second: more than speech takes as WebVTT or TTML, and nothing beside sound.
+const TEXT_RATE: u64 = 20_000;
+
 /// Segments after which a measured bit rate is settled.
 const METER_SEGMENTS: u32 = 3;
 
@@ -633,6 +636,10 @@ impl Meter {
             Some(rate) if rate > 0 => {
                 let rate = round_up(f64::from(rate));
                 Meter { rate: Bitrate { peak: rate, average: rate, is_settled: true }, ..Meter::default() }
+            }
+            // What is said in a few segments tells nothing of the next ones, and two servers would measure others.
+            _ if format.kind == Kind::Text => {
+                Meter { rate: Bitrate { peak: TEXT_RATE, average: TEXT_RATE, is_settled: true }, ..Meter::default() }
             }
             _ => Meter::default(),
         }
