@@ -300,6 +300,12 @@ impl TrackWriter {
         newest.is_some_and(|newest| (newest - time).abs() <= 1_000_000_000)
     }
 
+    /// Whether what its publisher's clock showed last and that time could be of one clock that was not set anew.
+    pub fn is_near(&self, time: Nanos) -> bool {
+        let newest = self.steady.map(|steady| to_nanos(steady, self.format.timescale));
+        newest.is_some_and(|newest| (newest - time).unsigned_abs() <= LIVE_JUMP.as_nanos())
+    }
+
     /// Where its published and waiting media ends.
     pub fn end(&self) -> Option<Nanos> {
         let learnt = self.shown.as_ref().or(self.learnt.as_ref())?;

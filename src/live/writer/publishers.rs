@@ -7,6 +7,7 @@ use crate::base::limits::{LIVE_PENDING_BYTES_MAX, LIVE_SESSIONS_MAX, LIVE_TRACKS
 use crate::live::options::{Redundancy, Refusal, SessionId, SourceName};
 use crate::live::pieces::Verdict;
 use crate::live::session::{SILENCE, Session};
+use crate::live::timeline::to_nanos;
 use crate::live::track::TrackWriter;
 use crate::media::broadcast;
 use crate::media::feed::{Event, Format, Marker, Sample, TrackKey};
@@ -124,12 +125,17 @@ impl ChannelWriter {
                 Event::Sample { track, sample } if *track == key => Some(sample),
                 _ => None,
             });
-            // Encoders that stand in for each other have one clock.
-            let before = self.tracks.get(&name).and_then(TrackWriter::anchor);
+            // Encoders that stand in for each other have one clock: it stays where it was brought to, which need not be where that of
+            // the channel is. Brought there, what both have sent would come again.
+            let track = self.tracks.get(&name);
+            let before = track.and_then(TrackWriter::anchor);
+            let newest = newest.map(|newest| to_nanos(newest.decode_time, format.timescale));
+            let goes_on = newest.is_some_and(|newest| track.is_some_and(|track| track.is_near(newest)));
             self.enter(id, key, format, now);
-            let time = newest.and_then(|newest| Some(self.tracks.get(&name)?.nanos(newest)));
-            if let Some(time) = time {
-                self.set_clock(&name, time, before, now);
+            let Some(newest) = newest else { continue };
+            match (self.tracks.get_mut(&name), before) {
+                (Some(track), Some(before)) if goes_on => track.anchor_at(before),
+                _ => self.set_clock(&name, newest, before, now),
             }
         }
         for event in events {
