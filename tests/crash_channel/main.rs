@@ -130,8 +130,13 @@ impl<'a> Story<'a> {
     /// Through one death after the other, and a little further.
     fn live_through(&mut self, deaths: &[Death], is_repeating: bool) {
         for death in deaths {
-            let mut server = self.place.serve(Some(death.at));
+            let mut server = self.place.serve_so(Some(death.at), death.chance);
             if !server.is_killed() && self.returns(&mut server) {
+                if death.chance == Chance::End {
+                    assert!(self.go_on(&mut server, STORY_CHUNKS - 1));
+                    assert!(!self.place.says_ended("state.json"));
+                    fs::write(self.place.path("ending"), "").unwrap();
+                }
                 self.go_on(&mut server, STORY_CHUNKS);
             }
             // A slow disk has something to do when the story is over.
@@ -141,6 +146,15 @@ impl<'a> Story<'a> {
                 thread::sleep(Duration::from_millis(5));
             }
             self.encoder.hang_up();
+            if death.chance == Chance::End {
+                let (old, new) = (self.place.says_ended("state.json"), self.place.says_ended("state.json.new"));
+                let want = match death.at.0 {
+                    "state created" => (false, false),
+                    "state written" => (false, true),
+                    _ => (true, false),
+                };
+                assert_eq!((old, new), want, "{death:?} was not the state's that says of the end");
+            }
             death.tear.tear(self.place);
             if is_repeating {
                 // What was on its way is sent again.
@@ -163,6 +177,17 @@ impl<'a> Story<'a> {
 struct Death {
     at: Point,
     tear: Tear,
+    chance: Chance,
+}
+
+/// Which passages of a point count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Chance {
+    Any,
+    /// No file can be longer, in bytes: what is appended beyond that fails half way.
+    NoRoom(u32),
+    /// Those from when the encoder is at its end.
+    End,
 }
 
 /// What a write leaves behind that is killed in the middle of it.
@@ -193,8 +218,19 @@ const fn at(name: &'static str, passage: u32) -> Death {
 }
 
 const fn torn(name: &'static str, passage: u32, tear: Tear) -> Death {
-    Death { at: (name, passage), tear }
+    Death { at: (name, passage), tear, chance: Chance::Any }
 }
+
+const fn without_room(name: &'static str) -> Death {
+    Death { at: (name, 1), tear: Tear::None, chance: Chance::NoRoom(ROOM_BYTES) }
+}
+
+const fn at_the_end(name: &'static str) -> Death {
+    Death { at: (name, 1), tear: Tear::None, chance: Chance::End }
+}
+
+/// Two chunks of a track and a half.
+const ROOM_BYTES: u32 = 15_000;
 
 /// While recording: at which passages.
 const RECORDING: [(&str, &[u32]); 16] = [
@@ -216,8 +252,15 @@ const RECORDING: [(&str, &[u32]); 16] = [
     ("track file deleted", &[1, 2]),
 ];
 
-/// Writes that are cut off, and deaths while the one before is recovered from.
-const RECOVERING: [&[Death]; 12] = [
+/// Writes that are cut off or fail, the end of the channel, and deaths while the one before is recovered from.
+const RECOVERING: [&[Death]; 19] = [
+    &[without_room("part torn")],
+    &[without_room("part torn"), at("file cut", 1)],
+    &[without_room("part cut")],
+    &[without_room("part cut"), at("part written", 1)],
+    &[at_the_end("state created")],
+    &[at_the_end("state written")],
+    &[at_the_end("state renamed")],
     &[at("journal created", 3), at("journal deleted", 1)],
     &[torn("header written", 3, Tear::Media), at("track file deleted", 1)],
     &[at("journal created", 3), at("journal begun", 1)],

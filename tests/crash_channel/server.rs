@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::encoder::KEY;
-use super::{PATIENCE, Point};
+use super::{Chance, PATIENCE, Point};
 
 /// What lies on disk between one server and the next.
 pub struct Place {
@@ -70,8 +70,32 @@ impl Place {
 
     /// A server that answers, or has killed itself before it could.
     pub fn serve(&self, kill_at: Option<Point>) -> Server<'_> {
+        self.serve_so(kill_at, Chance::Any)
+    }
+
+    pub fn serve_so(&self, kill_at: Option<Point>, chance: Chance) -> Server<'_> {
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let child = self.command("serve", kill_at).stderr(log).spawn().unwrap();
+        let mut command = self.command("serve", kill_at);
+        match chance {
+            Chance::Any => {}
+            Chance::NoRoom(bytes) => {
+                // The command as it is, by way of another that takes it as arguments.
+                let mut limited = Command::new("prlimit");
+                limited.arg(format!("--fsize={bytes}")).arg(command.get_program()).args(command.get_args());
+                for (name, value) in command.get_envs() {
+                    match value {
+                        Some(value) => limited.env(name, value),
+                        None => limited.env_remove(name),
+                    };
+                }
+                limited.stdin(Stdio::null()).stdout(Stdio::null());
+                command = limited;
+            }
+            Chance::End => {
+                command.env("HEADWATER_KILL_ONCE", self.path("ending"));
+            }
+        }
+        let child = command.stderr(log).spawn().unwrap();
         let mut server = Server { place: self, child };
         let begun = Instant::now();
         while get(self.admin, "/readyz").is_none_or(|(status, _)| status != 200) && server.ended().is_none() {
@@ -88,6 +112,12 @@ impl Place {
         command.args(["--start", &start.as_secs().to_string(), "--end", &end.as_secs().to_string()]);
         let output = command.output().unwrap();
         (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Whether what is saved of the channel under this name says that it has ended.
+    pub fn says_ended(&self, name: &str) -> bool {
+        let text = fs::read_to_string(self.path("live/news").join(name)).unwrap_or_default();
+        serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|state| state["is_ended"] == true)
     }
 
     pub fn log(&self) -> String {

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use headwater::base::{Ticks, Timescale};
 use headwater::live::{ChannelWriter, Options, Recovered, SessionId, SourceName};
 use headwater::media::Kind;
-use headwater::media::feed::{Event, Marker, Message};
+use headwater::media::feed::{Event, Marker, Message, TrackKey};
 use headwater::package::dash;
 use headwater::package::hls::{self, rules};
 use headwater::package::live_url::Stretch;
@@ -32,6 +33,10 @@ struct Twin {
     is_unrated: bool,
     /// When the last sample came.
     heard: Duration,
+    /// The encoder's number of its text, whether none of it was there after the last crash, and when something was first said since.
+    text: Option<TrackKey>,
+    has_lost_text: bool,
+    said: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -42,6 +47,8 @@ enum Arrival {
 }
 
 const TICK: Duration = Duration::from_millis(100);
+/// The encoder's only track of text.
+const TEXT: &str = "t1";
 
 impl Twin {
     fn new(options: &Options, seed: u64, skew: Duration, now: Duration) -> Twin {
@@ -56,6 +63,9 @@ impl Twin {
             now,
             is_unrated: false,
             heard: now,
+            text: None,
+            has_lost_text: false,
+            said: None,
         }
     }
 
@@ -82,12 +92,22 @@ impl Twin {
                 let session = self.writer.publish(SourceName::Main, self.now).expect("nobody else publishes");
                 self.session = Some(session);
                 for event in formats {
+                    if let Event::Track { track, format } = &event
+                        && format.kind == Kind::Text
+                    {
+                        self.text = Some(*track);
+                    }
                     self.writer.feed(session, event, self.now).expect("it is wanted");
                 }
             }
             (Arrival::Disconnect, Some(session)) => self.writer.unpublish(session, self.now),
             (Arrival::Event(event), Some(session)) => {
                 self.heard = self.now;
+                if let Event::Sample { track, .. } = &event
+                    && self.text == Some(*track)
+                {
+                    self.said.get_or_insert(self.now);
+                }
                 self.writer.feed(session, event, self.now).expect("it is wanted");
             }
             (_, None) => {}
@@ -118,6 +138,9 @@ impl Twin {
         self.writer = ChannelWriter::new(self.options.clone(), recovered, self.now);
         self.arriving.clear();
         self.session = None;
+        self.said = None;
+        self.has_lost_text = self.text.is_some() && !self.manifests().contains_key(TEXT);
+        self.is_unrated |= self.has_lost_text;
     }
 
     fn slot(&self) -> Duration {
@@ -141,6 +164,19 @@ impl Twin {
         found.insert("index.m3u8".to_owned(), hls::live_multivariant(&broadcast, Stretch::default()));
         found.insert("index.mpd".to_owned(), dash::live_mpd(&broadcast, Stretch::default()));
         found
+    }
+
+    /// Up to which segment it has no text, of which nothing was written before the crash: such a track begins with what is said
+    /// first. What is said takes a slot or two until a part of it is published.
+    fn speechless(&self, last: u64) -> Option<u64> {
+        let snapshot = self.writer.channel().snapshot();
+        let grid = snapshot.broadcast(None)?.grid;
+        let of = |said: Duration| grid.number(Ticks(said.as_millis() as i64), Timescale::MILLIS);
+        self.has_lost_text.then(|| self.said.map_or(last, of))
+    }
+
+    fn has_spoken(&self) -> bool {
+        self.said.is_some_and(|said| self.now.saturating_sub(said) >= self.slot() * 3)
     }
 }
 
@@ -299,6 +335,11 @@ fn compare(a: &Twin, b: &Twin, missed: &mut Option<(u64, u64)>, compared: &mut C
     let (ours, theirs) = (a.manifests(), b.manifests());
     let snapshot = a.writer.channel().snapshot();
     let first = snapshot.broadcast(None).map_or(0, |broadcast| broadcast.first);
+    let speechless = b.speechless(last_number(a));
+    if let (Some((_, to)), Some(speechless)) = (missed.as_mut(), speechless) {
+        *to = speechless.max(*to);
+    }
+    let lacks_text = speechless.is_some() && !theirs.contains_key(TEXT) && !b.has_spoken();
     if missed.is_some_and(|(_, last)| last < first) {
         *missed = None;
     }
@@ -319,7 +360,8 @@ fn compare(a: &Twin, b: &Twin, missed: &mut Option<(u64, u64)>, compared: &mut C
         compared.whole += ours.len() as u64;
         return;
     };
-    for (name, text) in ours.iter().filter(|(name, _)| !name.starts_with("index")) {
+    let is_listed = |name: &str| !(name.starts_with("index") || name == TEXT && lacks_text);
+    for (name, text) in ours.iter().filter(|(name, _)| is_listed(name)) {
         let [ours, theirs] = [Some(text), theirs.get(name)].map(|text| {
             let text = text.unwrap_or_else(|| panic!("{name} is not there"));
             rules::check(text).unwrap_or_else(|wrong| panic!("{name}: {wrong}"))

@@ -194,8 +194,10 @@ impl Disk {
             let pieces: Vec<Bytes> = bytes.by_ref().take(BUFFERS_MAX).collect();
             let len: usize = pieces.iter().map(Bytes::len).sum();
             if let Err(error) = write_all(&file.media_writer, pieces, at).await {
+                crash::point("part torn");
                 // What there is of it must not be taken for the end of a chunk that is written over its beginning.
                 file.media.writer()?.set_len(offset)?;
+                crash::point("part cut");
                 return Err(error);
             }
             at += len as u64;
