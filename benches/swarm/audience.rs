@@ -89,6 +89,8 @@ struct Shared {
     /// By channel and track.
     places: HashMap<(usize, String), usize>,
     figures: Figures,
+    /// Buffers for manifests and playlists that nobody is given just now: those of thousands are in no cache.
+    texts: Vec<Vec<u8>>,
     /// Viewers whose request is for what is not there yet.
     waiting: usize,
 }
@@ -103,7 +105,7 @@ struct Viewer {
     track: String,
     reader: Reader,
     step: Step,
-    /// Of manifests and playlists.
+    /// Of a manifest or playlist, as far as it has come.
     text: Vec<u8>,
     /// How much of the body of media is there.
     taken: usize,
@@ -140,7 +142,13 @@ const REST_WITHIN: Duration = Duration::from_secs(1);
 
 impl<'a> Audience<'a> {
     pub fn new(server: SocketAddr, channels: Vec<Channel<'a>>) -> Result<Audience<'a>> {
-        let shared = Shared { renditions: Vec::new(), places: HashMap::new(), figures: Figures::default(), waiting: 0 };
+        let shared = Shared {
+            renditions: Vec::new(),
+            places: HashMap::new(),
+            figures: Figures::default(),
+            texts: Vec::new(),
+            waiting: 0,
+        };
         Ok(Audience {
             server,
             channels,
@@ -313,7 +321,6 @@ impl Viewer {
         }
         self.step = step;
         self.taken = 0;
-        self.text.clear();
         Ok(())
     }
 
@@ -339,7 +346,12 @@ impl Viewer {
                         self.taken += data.len();
                         self.taken_at = self.alive;
                     }
-                    _ => self.text.extend_from_slice(data),
+                    _ => {
+                        if self.text.capacity() == 0 {
+                            self.text = shared.texts.pop().unwrap_or_default();
+                        }
+                        self.text.extend_from_slice(data);
+                    }
                 },
                 Taken::End => self.finish(channel, shared)?,
             }
@@ -349,7 +361,7 @@ impl Viewer {
 
     fn finish(&mut self, channel: &Channel<'_>, shared: &mut Shared) -> Result<()> {
         shared.figures.bytes += (self.text.len() + self.taken) as u64;
-        let text = std::mem::take(&mut self.text);
+        let mut text = std::mem::take(&mut self.text);
         match std::mem::replace(&mut self.step, Step::Join) {
             Step::Multivariant => {
                 let tracks: Vec<&str> = std::str::from_utf8(&text)?
@@ -416,10 +428,9 @@ impl Viewer {
                 self.go_on(shared)?;
             }
         }
-        // The buffer goes on.
-        if self.text.capacity() == 0 {
-            self.text = text;
-            self.text.clear();
+        if text.capacity() > 0 {
+            text.clear();
+            shared.texts.push(text);
         }
         Ok(())
     }

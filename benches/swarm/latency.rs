@@ -38,6 +38,17 @@ impl Extend<Duration> for Latencies {
     }
 }
 
+/// The median and the 99th percentile, with one decimal or as many as are asked for.
+pub struct Both<'l>(pub &'l Latencies);
+
+impl fmt::Display for Both<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p99] = [50.0, 99.0].map(|percent| self.0.clone().percentile(percent));
+        let decimals = out.precision().unwrap_or(1);
+        write!(out, "{p50:.decimals$}/{p99:.decimals$} ms")
+    }
+}
+
 /// Of what was measured many times: a tenth is at least as small as the first, and a tenth at least as large as the last.
 pub struct Spread {
     pub low: f64,

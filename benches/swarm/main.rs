@@ -26,9 +26,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 use audience::{Audience, Channel, Exchange, Figures, Kind};
+use bare::Sends;
 use content::{Name, Rendition};
 use encoder::{Encoder, PART_FRAMES, SEGMENT_FRAMES, Stream};
-use latency::Spread;
+use latency::{Both, Latencies, Spread};
 use origin::{Origin, SWARM_CPU};
 use turns::Turns;
 
@@ -268,15 +269,32 @@ impl Bench {
         Ok(())
     }
 
+    /// In turns with a loop that only sends, part by part.
     fn one(&self) -> Result<()> {
-        for (bits, seconds) in [(SMALL_BITS, self.seconds(3, 60)), (LARGE_BITS, self.seconds(3, 60))] {
-            let mut figures = self.watched(1, bits, seconds, false)?.figures;
-            let (bytes, count) = (figures.part_bytes, figures.parts.len());
-            let [p50, p99] = [50.0, 99.0].map(|percent| figures.parts.percentile(percent));
-            let [list_p50, list_p99] = [50.0, 99.0].map(|percent| figures.playlists.percentile(percent));
+        for bits in [SMALL_BITS, LARGE_BITS] {
+            let origin = self.origin(&["watched".to_owned()], "20s")?;
+            let encoder = publish(&origin, "watched", vec![stream("video", 1, bits)])?;
+            let mut audience = Audience::new(origin.delivery, vec![Channel::of("watched", &encoder)])?;
+            audience.admit(Kind::Hls, 1)?;
+            said(&origin, audience.run(self.settle()))?;
+            let Figures { part_bytes, playlist_bytes, .. } = said(&origin, audience.take_part(|| {}))?;
+            let mut sends = Sends::start(1, (playlist_bytes + part_bytes) as usize)?;
+            sends.round()?;
+            let (mut parts, mut playlists, mut alone) = <(Latencies, Latencies, Latencies)>::default();
+            for _ in 0..2 * self.seconds(3, 60).as_secs() {
+                let figures = said(&origin, audience.take_part(|| {}))?;
+                parts.extend(figures.parts);
+                playlists.extend(figures.playlists);
+                alone.extend(sends.round()?);
+            }
+            sends.stop()?;
+            drop(audience);
+            said(&origin, encoder.stop())?;
+            let p99 = parts.percentile(99.0);
+            let [part, playlist, sent] = [&parts, &playlists, &alone].map(Both);
             self.row(
-                &format!("a part of {bytes} bytes to 1 waiting viewer"),
-                &format!("{p50:.2}/{p99:.2} ms, its playlist {list_p50:.2}/{list_p99:.2} ms (p50/p99 of {count})"),
+                &format!("a part of {part_bytes} bytes to 1 waiting viewer"),
+                &format!("{part:.2}, its playlist {playlist:.2} (p50/p99 of {}); sends alone {sent:.2}", parts.len()),
                 "p99 < 2 ms",
                 p99 < 2.0,
             );

@@ -10,7 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::audience::{Audience, Channel, Exchange, Figures, Kind};
 use super::bare::Sends;
-use super::latency::Latencies;
+use super::latency::{Both, Latencies};
 use super::replay::Replay;
 use super::{SMALL_BITS, stream};
 
@@ -136,15 +136,5 @@ impl fmt::Display for Run {
         let (server, viewers) = (self.server_micros(), self.viewer_micros());
         let (playlists, parts) = (Both(&self.playlists), Both(&self.parts));
         write!(out, "playlist {playlists}, part {parts}, CPU {server:.1} µs and {viewers:.1} µs of the viewers")
-    }
-}
-
-/// The median and the 99th percentile.
-struct Both<'l>(&'l Latencies);
-
-impl fmt::Display for Both<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [p50, p99] = [50.0, 99.0].map(|percent| self.0.clone().percentile(percent));
-        write!(out, "{p50:.1}/{p99:.1} ms")
     }
 }

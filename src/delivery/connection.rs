@@ -126,30 +126,34 @@ impl Connection {
         })
     }
 
-    pub(super) async fn run(mut self) {
-        let mut next = Next::Readable;
-        loop {
-            let woken = match next {
-                Next::Readable => {
-                    self.transport.readable().await;
-                    Woken::Readable
-                }
-                Next::Writable => {
-                    self.transport.writable().await;
-                    Woken::Writable
-                }
-                Next::Helper(ticket) => Woken::Helper(self.worker.tickets.wait(ticket).await),
-                Next::Bulk => {
-                    self.worker.bulk.wait().await;
-                    Woken::Bulk
-                }
-                Next::Later => {
-                    yield_once().await;
-                    Woken::Later
-                }
-                Next::Close => return,
-            };
-            next = self.turn(woken);
+    /// Not an `async fn`: that would hold the connection twice, as its argument and as what it works on.
+    #[allow(clippy::manual_async_fn)]
+    pub(super) fn run(mut self) -> impl Future<Output = ()> {
+        async move {
+            let mut next = Next::Readable;
+            loop {
+                let woken = match next {
+                    Next::Readable => {
+                        self.transport.readable().await;
+                        Woken::Readable
+                    }
+                    Next::Writable => {
+                        self.transport.writable().await;
+                        Woken::Writable
+                    }
+                    Next::Helper(ticket) => Woken::Helper(self.worker.tickets.wait(ticket).await),
+                    Next::Bulk => {
+                        self.worker.bulk.wait().await;
+                        Woken::Bulk
+                    }
+                    Next::Later => {
+                        yield_once().await;
+                        Woken::Later
+                    }
+                    Next::Close => return,
+                };
+                next = self.turn(woken);
+            }
         }
     }
 

@@ -4,15 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use monoio::IoUringDriver;
+use pin_project_lite::pin_project;
 
 use super::access_log::AccessLog;
 use super::buffer::BufferPool;
@@ -236,18 +237,7 @@ impl Worker {
 
     /// A task whose panic ends that task and nothing else.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        let metrics = self.metrics.clone();
-        monoio::spawn(async move {
-            let mut task = pin!(task);
-            poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context))) {
-                Ok(poll) => poll,
-                Err(_) => {
-                    metrics.panics.add(1);
-                    Poll::Ready(())
-                }
-            })
-            .await;
-        });
+        monoio::spawn(Guarded { task, metrics: self.metrics.clone() });
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -350,6 +340,28 @@ impl Worker {
                 }
             }
         });
+    }
+}
+
+pin_project! {
+    /// Ends when its task panics. A future by hand: an `async` block would hold the task twice, once as it was handed in and
+    /// once as it is polled, and tasks are most of what a connection takes.
+    struct Guarded<F> {
+        #[pin]
+        task: F,
+        metrics: Arc<WorkerMetrics>,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Guarded<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        catch_unwind(AssertUnwindSafe(|| this.task.poll(context))).unwrap_or_else(|_| {
+            this.metrics.panics.add(1);
+            Poll::Ready(())
+        })
     }
 }
 
