@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::base::growing::Progress;
 use crate::base::{Extent, Growing, Ticks, Watch, Watermark};
 use crate::media::broadcast::{
-    Bitrate, Broadcast, BroadcastTrack, Grid, Mark, Position, Run, SegmentRow, SegmentView, State, TailSegment,
+    Bitrate, Broadcast, BroadcastTrack, Grid, LEAD_SEGMENTS, Mark, Position, Run, SegmentRow, SegmentView, Span, State,
+    TailSegment,
 };
 use crate::media::captions::Caption;
 use crate::media::{Kind, Track};
@@ -324,7 +325,7 @@ impl TrackSnapshot {
             key_frame_size: self.key_frame_size,
             runs,
             tail: &self.tail[start.min(stop)..stop],
-            before: first.checked_sub(1).and_then(|before| self.end_of(before)),
+            lead: self.lead(first),
             part_target: self.part_target,
         }
     }
@@ -342,7 +343,7 @@ impl TrackSnapshot {
             key_frame_size: *key_frame_size,
             runs: Vec::new(),
             tail,
-            before: None,
+            lead: Vec::new(),
             part_target: *part_target,
         }
     }
@@ -352,11 +353,19 @@ impl TrackSnapshot {
         Some((&self.tail[at], &self.places[at]))
     }
 
-    /// Where a segment ends, wherever it is kept.
-    fn end_of(&self, number: u64) -> Option<Ticks> {
-        let of_tail = self.of_tail(number).map(|(segment, _)| Ticks(segment.time.0 + segment.duration.0));
-        of_tail
-            .or_else(|| self.row(number).map(|(_, row)| Ticks(row.time.get() as i64 + i64::from(row.duration.get()))))
+    /// Segments right below a number, wherever they are kept.
+    fn lead(&self, first: u64) -> Vec<Span> {
+        let span = |number| {
+            let (time, duration) = match self.of_tail(number) {
+                Some((segment, _)) => (segment.time, segment.duration.0),
+                None => {
+                    let (_, row) = self.row(number)?;
+                    (Ticks(row.time.get() as i64), i64::from(row.duration.get()))
+                }
+            };
+            Some(Span { number, time, end: Ticks(time.0.saturating_add(duration)) })
+        };
+        (first.saturating_sub(LEAD_SEGMENTS)..first).filter_map(span).collect()
     }
 
     /// A segment that is older than the tail.

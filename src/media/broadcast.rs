@@ -186,8 +186,9 @@ pub struct BroadcastTrack<'a> {
     pub runs: Vec<Run<'a>>,
     /// The newest segments, with their parts; the last may be open.
     pub tail: &'a [TailSegment],
-    /// Where the segment before [`Broadcast::first`] ends, in track ticks, if it is known still.
-    pub before: Option<Ticks>,
+    /// Of segments with the [`LEAD_SEGMENTS`] numbers below [`Broadcast::first`], as far as they are known still: what gaps at
+    /// the start of the window go on from. Ascending.
+    pub lead: Vec<Span>,
     /// The longest part there may be (`PART-TARGET`), in track ticks: the most whole frames that fit `Grid::part`.
     pub part_target: Ticks,
 }
@@ -200,6 +201,17 @@ pub struct Bitrate {
     /// It stays so, over restarts too: the encoder states it, or it was measured in some segments. Until then it is a guess.
     pub is_settled: bool,
 }
+
+/// Where a segment lies, in track ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub number: u64,
+    pub time: Ticks,
+    pub end: Ticks,
+}
+
+/// How many numbers a gap may lie behind the segment that it goes on from.
+pub const LEAD_SEGMENTS: u64 = 16;
 
 /// Segments in one track file: they share its initialisation segment.
 #[derive(Clone, Copy)]
@@ -308,8 +320,12 @@ impl<'a> Broadcast<'a> {
             None => live.runs.iter().rev().find_map(|run| run.rows.last()).map(|row| row.number.get()),
         };
         let own = complete.map_or(self.first, |number| number + 1).max(self.first);
-        // Text comes when it comes: it is no gap because the others have gone on.
-        let end = if live.track.kind() == Kind::Text { own } else { own.max(self.next) };
+        let end = match live.track.kind() {
+            // Text comes when it comes: it is no gap because the others have gone on.
+            Kind::Text => own,
+            // A hole is as long as what the others have there, which may be still to come.
+            _ => live.follows(self.next).unwrap_or(own).max(self.next),
+        };
         match live.open().filter(|open| open.number <= end) {
             Some(open) if open.number >= self.first => Position { number: open.number, parts: open.parts.len() as u32 },
             Some(_) => Position { number: self.first, parts: 0 },
@@ -350,6 +366,14 @@ impl<'a> BroadcastTrack<'a> {
         });
         let skipped = self.tail.partition_point(|segment| segment.number < from);
         of_runs.chain(self.tail[skipped..].iter().map(TailSegment::view))
+    }
+
+    /// The first number from `next` on that is not complete, as far as the tail tells.
+    fn follows(&self, next: u64) -> Option<u64> {
+        let from = self.tail.partition_point(|segment| segment.number < next);
+        let known = from > 0 || self.tail.first().is_some_and(|segment| segment.number == next);
+        let complete = self.tail[from..].iter().filter(|segment| segment.is_complete).zip(next..);
+        known.then(|| next + complete.take_while(|(segment, number)| segment.number == *number).count() as u64)
     }
 
     /// The segment that is being made.

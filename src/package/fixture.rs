@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::base::units::rescale_ceil;
 use crate::base::{Ticks, Timescale};
 use crate::media::broadcast::{
-    Bitrate, Broadcast, BroadcastTrack, Grid, Mark, Part, Run, SegmentRow, State, TailSegment,
+    Bitrate, Broadcast, BroadcastTrack, Grid, LEAD_SEGMENTS, Mark, Part, Run, SegmentRow, SegmentView, Span, State,
+    TailSegment,
 };
 use crate::media::captions::Caption;
 use crate::media::{Kind, Track, fixture};
@@ -129,6 +130,20 @@ impl Channel {
         }
     }
 
+    /// What is whole of a segment begins and ends so many milliseconds after its slot begins.
+    pub fn cut(&mut self, track: usize, number: u64, begin: i64, end: i64) {
+        let (grid, track) = (self.grid, &mut self.tracks[track]);
+        let scale = track.track.timescale;
+        let at = |millis: i64| grid.start(number, scale).0 + millis * i64::from(scale.per_second()) / 1_000;
+        let (time, duration) = (at(begin), at(end) - at(begin));
+        for row in track.runs.iter_mut().flat_map(|(_, rows)| rows).filter(|row| row.number.get() == number) {
+            (row.time, row.duration) = ((time as u64).into(), (duration as u32).into());
+        }
+        for segment in track.tail.iter_mut().filter(|segment| segment.number == number) {
+            (segment.time, segment.duration) = (Ticks(time), Ticks(duration));
+        }
+    }
+
     /// From `number` on everything comes in another format, after a discontinuity.
     pub fn change(&mut self, number: u64) {
         for owned in &mut self.tracks {
@@ -240,12 +255,16 @@ fn row(segment: &TailSegment) -> SegmentRow {
 }
 
 fn view(owned: &ChannelTrack, first: u64) -> BroadcastTrack<'_> {
-    let mut rows = owned.runs.iter().flat_map(|(_, rows)| rows);
-    let row = rows.rfind(|row| row.number.get() + 1 == first);
-    let row = row.map(|row| row.time.get() as i64 + i64::from(row.duration.get()));
-    let tail = owned.tail.iter().find(|segment| segment.number + 1 == first);
+    let rows = owned.runs.iter().flat_map(|(_, rows)| rows).map(|row| row.view(""));
+    let lead = rows.chain(owned.tail.iter().map(TailSegment::view));
+    let lead = lead.filter(|segment| segment.number < first && segment.number + LEAD_SEGMENTS >= first);
+    let span = |segment: SegmentView<'_>| Span {
+        number: segment.number,
+        time: segment.time,
+        end: Ticks(segment.time.0 + segment.duration.0),
+    };
     BroadcastTrack {
-        before: tail.map(|segment| segment.time.0 + segment.duration.0).or(row).map(Ticks),
+        lead: lead.map(span).collect(),
         track: &owned.track,
         rate: if owned.track.kind() == Kind::Video {
             Bitrate { peak: 4_200_000, average: 4_000_000, is_settled: true }

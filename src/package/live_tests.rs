@@ -220,6 +220,84 @@ fn off_the_grid_dash_falls_back_to_a_timeline() {
     assert!(mpd.contains("<SegmentTimeline>") && LOW_LATENCY.iter().all(|word| !mpd.contains(word)), "{mpd}");
 }
 
+/// What players jump over is as long as what is missing: that of the slots that tracks broke off in, too.
+#[test]
+fn lengths_of_gaps_add_up_to_the_hole() {
+    const PICTURES: usize = 0;
+    const SOUND: usize = 2;
+    let at = |number: u64| FIRST + number;
+    // Cuts of the segments beside a hole of all tracks: track, number, milliseconds of the slot. `missing` of each track; lengths
+    // of the pictures' gaps in milliseconds, and of the sound's.
+    type Cuts = &'static [(usize, u64, i64, i64)];
+    for (name, cuts, missing, break_at, want) in [
+        ("whole slots", &[][..], [5..8, 5..8], None, [&[2_000, 2_000, 2_000][..], &[2_000, 2_000, 2_000]]),
+        (
+            "a slot that breaks off",
+            &[(PICTURES, 4, 0, 960), (SOUND, 4, 0, 960)],
+            [5..9, 5..9],
+            None,
+            [&[2_499, 2_499, 2_040, 2_000], &[2_499, 2_499, 2_040, 2_000]],
+        ),
+        (
+            "pictures end with the slot, and sound a little later",
+            &[(SOUND, 5, 0, 64)],
+            [5..8, 6..8],
+            None,
+            [&[64, 2_499, 2_499], &[2_499, 2_499]],
+        ),
+        (
+            "sound comes back in the slot before",
+            &[(SOUND, 7, 1_936, 2_000)],
+            [5..8, 5..7],
+            None,
+            [&[2_000, 2_000, 2_000], &[2_000, 2_000]],
+        ),
+        (
+            "the same behind a discontinuity",
+            &[(SOUND, 7, 1_936, 2_000)],
+            [5..8, 5..7],
+            Some(6),
+            [&[2_000, 2_000, 64], &[2_000, 2_000]],
+        ),
+        ("pictures alone", &[(PICTURES, 4, 0, 1_800)], [5..8, 5..5], None, [&[2_200, 2_000, 2_000], &[]]),
+    ]
+        as [(&str, Cuts, [std::ops::Range<u64>; 2], Option<u64>, [&[u64]; 2]); 6]
+    {
+        let mut channel = Channel::news(20, 0, PART);
+        for (track, missing) in [(PICTURES, 0), (1, 0), (SOUND, 1)].map(|(track, of)| (track, missing[of].clone())) {
+            missing.for_each(|number| channel.remove(track, at(number)));
+        }
+        for &(track, number, begin, end) in cuts {
+            channel.cut(track, at(number), begin, end);
+            if track == PICTURES {
+                channel.cut(1, at(number), begin, end);
+            }
+        }
+        let breaks: Vec<_> = break_at.map(|number| (at(number), 4)).into_iter().collect();
+        for (track, want) in [PICTURES, SOUND].into_iter().zip(want) {
+            let gaps = |first: u64| {
+                channel.first = first;
+                let mut broadcast = channel.broadcast();
+                broadcast.discontinuities = &breaks;
+                let text = hls::live_media(&broadcast, &broadcast.tracks[track], &Live::default());
+                let found = rules::check(&text).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+                let gaps = found.segments.into_iter().filter(|segment| segment.is_gap);
+                // To the nearest millisecond, sound being cut between its frames.
+                gaps.map(|gap| (gap.uri, gap.duration / 1_000)).collect::<Vec<_>>()
+            };
+            let mut gaps = gaps;
+            let whole = gaps(FIRST);
+            let near = whole.iter().zip(want).all(|((_, found), want)| found.abs_diff(*want) <= 22);
+            assert!(whole.len() == want.len() && near, "{name}, track {track}: {whole:?}, expected {want:?}");
+            // They stay the same when what is before them leaves the window.
+            for first in at(4)..at(9) {
+                let left = gaps(first);
+                assert!(whole.ends_with(&left), "{name}, track {track}, from {first}: {left:?}, was {whole:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_may_not_come_is_not_hinted_at() {
     for (track, breaks, is_gap, hint) in [

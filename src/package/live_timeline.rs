@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use crate::base::{Ticks, Timescale};
-use crate::media::broadcast::{Broadcast, BroadcastTrack, Mark, SegmentView, State};
+use crate::media::Kind;
+use crate::media::broadcast::{Broadcast, BroadcastTrack, LEAD_SEGMENTS, Mark, SegmentView, State};
 
 /// One number of one track: a complete segment, or a gap.
 ///
-/// What an entry says depends on nothing that comes after it, so that it never changes once it is listed. A gap is its slot,
-/// but begins where the segment before ends if that is next to it: Shaka Player has hinted parts begin there, and never gets
-/// past one that is listed with another start later.
+/// What an entry says depends on nothing that comes after it, so that it never changes once it is listed.
+///
+/// A gap goes on from what is before it, and lasts as long as what the other tracks have there, or to the end of its slot, so
+/// that lengths add up to the hole, and to the same in all tracks: hls.js jumps over no more than the lengths of gaps say.
+/// What is left of the slot that the track broke off in is too much for one gap, where the target duration is little longer
+/// than a slot: the gaps behind it make up for it, as much each as they may.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub number: u64,
@@ -47,22 +51,12 @@ pub(super) fn entries<'b, 'a>(
     live: &'b BroadcastTrack<'a>,
     from: u64,
 ) -> impl Iterator<Item = Entry<'a>> + 'b {
-    let (grid, scale, end) = (broadcast.grid, live.track.timescale, end(broadcast, live));
+    let (scale, end) = (live.track.timescale, end(broadcast, live));
     let mut segments = live.segments(from).peekable();
     let mut number = from;
-    // What the entry before `from` leaves behind, if it is a segment; a gap ends with its slot.
-    let before = from.checked_sub(1).filter(|&before| before >= broadcast.first);
-    let last = before.and_then(|before| live.segments(before).next().filter(|segment| segment.number == before));
-    let mut previous = match (before, last) {
-        (_, Some(segment)) => Some(end_of(&segment, scale)),
-        (Some(_), None) => Some(micros(grid.start(from, grid.timescale), grid.timescale)),
-        (None, None) => None,
-    };
-    // Where the segment before ends, though it be out of the window.
-    let mut end_before = match (before, last) {
-        (None, _) if from == broadcast.first => live.before.map(|end| micros(end, scale)),
-        (_, last) => last.map(|segment| end_of(&segment, scale)),
-    };
+    let mut before = Before::of(broadcast, live, from);
+    let slot = micros(broadcast.grid.start(from, broadcast.grid.timescale), broadcast.grid.timescale);
+    let mut previous = (from > broadcast.first).then(|| before.map_or(slot, |before| before.end));
     std::iter::from_fn(move || {
         if number >= end {
             return None;
@@ -71,17 +65,75 @@ pub(super) fn entries<'b, 'a>(
         let (start, end, discontinuities) = match &segment {
             Some(segment) => (micros(segment.time, scale), end_of(segment, scale), segment.discontinuities),
             None => {
-                let slot = |number| micros(grid.start(number, grid.timescale), grid.timescale);
-                let start = end_before.filter(|end| end + TOGETHER > slot(number)).unwrap_or(slot(number));
-                (start, slot(number + 1).max(start + SHORTEST), discontinuities(broadcast, number))
+                let (start, end) = gap(broadcast, live, number, before);
+                (start, end, discontinuities(broadcast, number))
             }
         };
         let follows = previous == Some(start);
         previous = Some(end);
-        end_before = segment.map(|_| end);
+        before = match (&segment, before) {
+            (Some(_), _) => Some(Before { segment: number, end }),
+            (None, before) => before.map(|before| Before { end, ..before }),
+        };
         number += 1;
         Some(Entry { number: number - 1, start, end, segment, discontinuities, follows })
     })
+}
+
+/// What a gap goes on from.
+#[derive(Clone, Copy)]
+struct Before {
+    /// The last segment that the track has.
+    segment: u64,
+    /// Where that ends, or the last gap behind it.
+    end: u64,
+}
+
+impl Before {
+    /// `None`: the last segment is unknown, or too far away for its end to make a difference.
+    fn of(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, number: u64) -> Option<Before> {
+        let near = number.saturating_sub(LEAD_SEGMENTS)..number;
+        let last = |segment| Some(Before { segment, end: span(broadcast, live, segment)?.1 });
+        let last = near.rev().find_map(last)?;
+        let gaps = last.segment + 1..number;
+        Some(gaps.fold(last, |before, number| Before { end: gap(broadcast, live, number, Some(before)).1, ..before }))
+    }
+}
+
+/// Where a number begins and ends that a track has nothing for.
+fn gap(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, number: u64, before: Option<Before>) -> (u64, u64) {
+    let (grid, is_text) = (broadcast.grid, live.track.kind() == Kind::Text);
+    let slot = |number| micros(grid.start(number, grid.timescale), grid.timescale);
+    let others = |number| {
+        // Text comes when it comes.
+        let others = broadcast.tracks.iter().filter(|other| other.track.kind() != Kind::Text && !is_text);
+        let spans = others.filter(|other| other.track.id != live.track.id);
+        let spans = spans.filter_map(|other| span(broadcast, other, number));
+        spans.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+    };
+    let before = before.filter(|before| number - before.segment <= LEAD_SEGMENTS);
+    let (beside, slot_end) = (others(number), slot(number + 1));
+    let start = before.map_or(slot(number), |before| before.end);
+    // Where the others come back behind a discontinuity, times begin anew, and what is missing before them is in no length.
+    let since = before.map_or(number.saturating_sub(LEAD_SEGMENTS), |before| before.segment);
+    let is_broken = broadcast.discontinuities.iter().any(|(from, _)| (since + 1..=number).contains(from));
+    let comes_back = beside.filter(|(begun, _)| is_broken && *begun > start && others(number - 1).is_none());
+    let start = comes_back.map_or(start, |(begun, _)| begun);
+    let end = beside.map_or(slot_end, |(_, end)| if end + TOGETHER < slot_end { end } else { slot_end });
+    // RFC 8216bis §4.4.3.1.
+    let longest = u64::from(grid.target) * 1_000_000 + 499_999;
+    (start, end.clamp(start + SHORTEST, start + longest))
+}
+
+/// Where a track's segment begins and ends, if it has one of that number, listed or right before what is.
+fn span(broadcast: &Broadcast<'_>, live: &BroadcastTrack<'_>, number: u64) -> Option<(u64, u64)> {
+    let scale = live.track.timescale;
+    if number >= broadcast.first {
+        let segment = live.segments(number).next().filter(|segment| segment.number == number)?;
+        return Some((micros(segment.time, scale), end_of(&segment, scale)));
+    }
+    let at = live.lead.binary_search_by_key(&number, |span| span.number).ok()?;
+    Some((micros(live.lead[at].time, scale), micros(live.lead[at].end, scale)))
 }
 
 /// Discontinuities up to a number that a track lacks: as in the other tracks, so that all agree (RFC 8216bis §6.2.4).

@@ -120,7 +120,11 @@ impl Live {
             Resource::Init { track, init } => Ok(self::init(request, snapshot, track, init)),
             Resource::Segment { track, number } => {
                 let etag = format_args!("{track}-{number}");
-                Ok(self.located(request, snapshot, track, snapshot.segment(track, number), etag))
+                let located = match snapshot.segment(track, number) {
+                    Located::Missing => due(snapshot, track, number, now),
+                    other => other,
+                };
+                Ok(self.located(request, snapshot, track, located, etag))
             }
             Resource::KeyFramePlaylist { track } => self.key_frame_playlist(request, channel, snapshot, track),
             Resource::KeyFrame { track, number } => Ok(self.key_frame(request, snapshot, track, number)),
@@ -282,6 +286,20 @@ fn seen<S: Source>(source: &S, stretch: Stretch) -> Option<(Broadcast<'_>, u64)>
             (broadcast, fingerprint)
         }),
     }
+}
+
+/// A segment that should have come by now, though none of its track have for longer than a slot or two: the encoder is away.
+/// dash.js asks for it by the clock, and once it was refused some times it never asks for anything again.
+fn due<S: Source>(source: &S, track: &str, number: u64, now: Duration) -> Located {
+    let Some((broadcast, _)) = source.edge() else { return Located::Missing };
+    let Some((live, watch)) = broadcast.track(track).zip(source.watch(track)) else { return Located::Missing };
+    let (grid, target) = (broadcast.grid, Position { number, parts: 1 }.mark());
+    let is_due = number <= grid.number(grid.timescale.ticks_floor(now), grid.timescale);
+    let is_to_come = number > broadcast.listed(live).number && watch.mark() < target;
+    if is_due && is_to_come && grid.part.is_some() && broadcast.state == State::Ongoing {
+        return Located::Later(Watermark { watch: watch.clone(), target });
+    }
+    Located::Missing
 }
 
 fn init<S: Source>(request: &Request<'_>, source: &S, track: &str, init: &str) -> Outcome {

@@ -324,6 +324,28 @@ fn segments_and_parts() {
     assert_eq!(name(&origin.ask(&format!("v1/{}.m4s", FIRST + 10), "Range: bytes=0-9\r\n")), "follow");
 }
 
+/// Players of DASH ask by the clock, though the encoder is away: they are not refused what should have come by now.
+#[test]
+fn segments_that_are_due() {
+    for (part_ms, ended, track, number, want) in [
+        (Some(520), false, "v1", 3, "wait 3.1 6s 404"),
+        (Some(520), false, "v1", 5, "wait 5.1 6s 404"),
+        (Some(520), false, "v1", 6, "missing"),
+        (Some(520), false, "v9", 5, "missing"),
+        (Some(520), true, "v1", 5, "missing"),
+        // Nobody asks by the clock.
+        (None, false, "v1", 5, "missing"),
+    ] {
+        let mut origin = Origin::new(2);
+        origin.snapshot = Snapshot::news(2, part_ms.map(Duration::from_millis));
+        if ended {
+            origin.snapshot.channel.end();
+        }
+        let line = format!("{track}/{}.m4s", FIRST + number);
+        assert_eq!(name(&origin.ask(&line, "")), want, "{line} {part_ms:?} {ended}");
+    }
+}
+
 /// What cannot be read is not made of, and no cache keeps that.
 #[test]
 fn transport_streams() {

@@ -45,6 +45,8 @@ const liveSettleSecondsMax = 45;
 const outageSeconds = 10;
 /** From when the encoder is back: it begins, three seconds of it are played, and the machine is busy. */
 const backSeconds = 40;
+/** What has gone on plays for so long, but for a second that it may wait at the live edge. */
+const steadySeconds = 6;
 /** For a player to load a manifest and know the tracks. */
 const openSeconds = 30;
 /** A start-over begins so long ago, and goes on past what was there when it began; a catch-up is the first half of that. */
@@ -436,8 +438,7 @@ async function outage(context, pagePort, origin, manifest, channel, clock) {
     await until(async () => (await fetch(index)).status, (status) => status === 200, 30, 'the channel');
     await sleep(outageSeconds * 1000);
     const views = [];
-    // hls.js does not always: what it has tried again in vain while nothing came decides whether it jumps over the gap.
-    for (const [player] of pairs.filter(([name, of]) => of === manifest && name !== 'hls')) {
+    for (const [player] of pairs.filter(([, of]) => of === manifest)) {
       contexts.push(await context.browser().newContext());
       const view = await open(contexts.at(-1), pagePort, player, index);
       await view.page.evaluate(() => window.player.play());
@@ -454,7 +455,10 @@ async function outage(context, pagePort, origin, manifest, channel, clock) {
       // Three seconds of new pictures, and not from before the outage.
       const state = async () => ({ ...await view.state(), latency: await view.page.evaluate(() => window.player.latency()) });
       const isBack = (now) => now.frames > before + 75 && now.latency < Date.now() / 1000 - ended - outageSeconds + 2;
-      const { latency } = await until(state, isBack, backSeconds, `${name} goes on`);
+      const { latency, time } = await until(state, isBack, backSeconds, `${name} goes on`);
+      await sleep(steadySeconds * 1000);
+      const played = (await view.state()).time - time;
+      check(played > steadySeconds - 1, `${name} played ${played.toFixed(1)} s in the ${steadySeconds} s after it went on`);
       notes.push(`${name} ${latency.toFixed(1)} s behind`);
     }
     return notes.join(', ');
