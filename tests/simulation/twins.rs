@@ -140,7 +140,6 @@ impl Twin {
         self.session = None;
         self.said = None;
         self.has_lost_text = self.text.is_some() && !self.manifests().contains_key(TEXT);
-        self.is_unrated |= self.has_lost_text;
     }
 
     fn slot(&self) -> Duration {
