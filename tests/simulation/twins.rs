@@ -286,10 +286,11 @@ pub fn simulate(seed: u64, hours: f64) -> Compared {
         if unclear.contains(&settled.saturating_sub(a.heard)) {
             settled = a.heard + unclear.end;
         }
-        // Who waits in vain for a second key frame makes do by the clock, counted from when each heard the first sample.
-        let waits = options.segment * 3;
-        if (waits..waits + Duration::from_secs(2)).contains(&settled.saturating_sub(begun)) {
-            settled = begun + waits + Duration::from_secs(2);
+        // Who waits in vain for a second key frame makes do by the clock, counted from when each heard the first sample; and what is
+        // begun by that is closed by the clock, too.
+        let (waits, unclear) = (options.segment * 3, patience + Duration::from_secs(2));
+        if (waits..waits + unclear).contains(&settled.saturating_sub(begun)) {
+            settled = begun + waits + unclear;
         }
         film(&mut encoder, &mut a, &mut b, &mut now, TICK, true);
         a.run(settled);
