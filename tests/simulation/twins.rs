@@ -209,6 +209,8 @@ pub fn simulate(seed: u64, hours: f64) -> Compared {
     let (mut now, mut compared) = (begun, Compared::default());
     // Of segments that the second missed something of.
     let mut missed: Option<(u64, u64)> = None;
+    // When the format was changed.
+    let mut changed: Option<Duration> = None;
     let connect = |a: &mut Twin, b: &mut Twin, encoder: &Encoder, now| {
         for twin in [a, b] {
             twin.send(now, &Arrival::Connect(encoder.formats()));
@@ -234,6 +236,10 @@ pub fn simulate(seed: u64, hours: f64) -> Compared {
             2 => {
                 encoder.is_large = !encoder.is_large;
                 compared.changes += 1;
+                // The rate of a format is settled once three segments of it are on disk. Where that is slow, the next format may
+                // come before, and until its own rate is settled that of another one before it is shown.
+                let is_soon = changed.replace(now).is_some_and(|before| now - before < a.slot() * 6);
+                b.is_unrated |= is_soon && b.disk.mood.slow > 0;
                 for event in encoder.formats() {
                     for twin in [&mut a, &mut b] {
                         twin.send(now, &Arrival::Event(event.clone()));
@@ -265,7 +271,8 @@ pub fn simulate(seed: u64, hours: f64) -> Compared {
             5 => b.disk.mood.slow = if b.disk.mood.slow == 0 { 300 } else { 0 },
             6 if missed.is_none() => {
                 let down = Duration::from_millis(100 * random.below(80));
-                let first = last_number(&b);
+                // A track may be behind the others, on a slow disk.
+                let first = last_numbers(&b).into_iter().min().unwrap_or(0);
                 b.crash(down);
                 compared.crashes += 1;
                 film(&mut encoder, &mut a, &mut b, &mut now, down, false);
@@ -319,9 +326,14 @@ fn film(encoder: &mut Encoder, a: &mut Twin, b: &mut Twin, now: &mut Duration, l
 }
 
 fn last_number(twin: &Twin) -> u64 {
+    last_numbers(twin).into_iter().max().unwrap_or(0)
+}
+
+/// Of each track, that of its newest segment.
+fn last_numbers(twin: &Twin) -> Vec<u64> {
     let snapshot = twin.writer.channel().snapshot();
-    snapshot.broadcast(None).map_or(0, |broadcast| {
-        broadcast.tracks.iter().filter_map(|track| Some(track.tail.last()?.number)).max().unwrap_or(0)
+    snapshot.broadcast(None).map_or(Vec::new(), |broadcast| {
+        broadcast.tracks.iter().filter_map(|track| Some(track.tail.last()?.number)).collect()
     })
 }
 
