@@ -117,6 +117,8 @@ impl Ingest {
             .timer(TokioTimer::new())
             // Counted from the end of the answer before: between segments, encoders keep their connections.
             .header_read_timeout(idle_timeout)
+            // ffmpeg closes behind its last request, and does not wait for the answer: what it said counts.
+            .half_close(true)
             .max_buf_size(READ_BYTES)
             .serve_connection(TokioIo::new(stream), answer);
         let served = std::future::poll_fn(|context| connection.poll_without_shutdown(context)).await;

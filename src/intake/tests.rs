@@ -213,6 +213,27 @@ fn a_refusal_comes_before_the_upload() {
 }
 
 #[test]
+fn who_closes_behind_a_request_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let plane = with_channel(dir.path(), address, free_address());
+    let head = "PUT /ingest/news/main.mpd HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for round in 0..20 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        // It is being read when the rest comes, and the end with it.
+        std::thread::sleep(Duration::from_millis(20));
+        stream.write_all(b"14\r\n<MPD type='static'/>\r\n0\r\n\r\n").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{round}: {answer:?}");
+    }
+    plane.stop();
+}
+
+#[test]
 fn guessing_is_slowed_down() {
     let dir = tempfile::tempdir().unwrap();
     let address = free_address();
