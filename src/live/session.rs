@@ -173,10 +173,11 @@ fn size(event: &Event) -> usize {
 }
 
 /// What may stand in a URL and in a path: `[A-Za-z0-9_-]{1,24}`, which leaves room for what is put behind it. Names that
-/// have to be changed get a hash of what they were, so that two of them stay two.
+/// have to be changed get a hash of what they were, so that two of them stay two. So does what a channel's own playlist is
+/// called by: packagers like the name, and the multivariant playlist would list itself.
 pub fn name_of(name: &str) -> String {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) {
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) && name != MULTIVARIANT {
         return name.to_owned();
     }
     let kept: String =
@@ -186,6 +187,8 @@ pub fn name_of(name: &str) -> String {
 }
 
 const NAME_BYTES_MAX: usize = 24;
+/// Stem of `index.m3u8`, where media playlists are `{track}.m3u8`.
+const MULTIVARIANT: &str = "index";
 
 #[cfg(test)]
 mod tests {
@@ -214,6 +217,7 @@ mod tests {
             (SourceName::Main, ["v1", "a1", "a2"]),
             (SourceName::Rendition("720p".to_owned()), ["720p-v1", "720p-a1", "720p-a2"]),
             (SourceName::Track("video".to_owned()), ["video", "video-2", "video-3"]),
+            (SourceName::Track("index".to_owned()), ["index-aaa6dc8a", "index-aaa6dc8a-2", "index-aaa6dc8a-3"]),
         ] {
             let mut session = Session::new(SessionId(1), source, true, Duration::ZERO);
             let kinds = [Kind::Video, Kind::Audio, Kind::Audio];
