@@ -2,8 +2,9 @@
 //! of RFC 8216, WebVTT among the segments, as ffmpeg `-f hls -method PUT` and cloud encoders send them.
 //!
 //! A segment's name says which rendition it is of, so that it need not wait for its playlist, which ffmpeg sends after it; a
-//! playlist that lists it knows better. Playlists say what names leave open: languages and the end. Their wall clock and discontinuities come
-//! after what they are about was published; the channel goes by the timestamps.
+//! playlist that lists it knows better. Only the first of a rendition waits, where its name ends with two digits or more: those
+//! before the last may be the rendition's. Playlists say what names leave open: languages and the end. Their wall clock and
+//! discontinuities come after what they are about was published; the channel goes by the timestamps.
 
 mod name;
 mod playlist;
@@ -20,13 +21,14 @@ use thiserror::Error as ThisError;
 
 use crate::base::limits::{
     PUBLISHER_RENDITIONS_MAX, PUSHED_MANIFEST_BYTES_MAX, RENDITION_NAME_BYTES_MAX, STREAM_BOX_BYTES_MAX,
+    WAITING_BYTES_MAX,
 };
 use crate::media::feed::Event;
 use crate::media::isobmff::stream;
 use crate::media::mpegts;
 use crate::media::webvtt;
 
-use playlist::{Labels, Media, Playlist};
+use playlist::{Labels, Listed, Media, Playlist};
 use rendition::{Header, Rendition, Segment};
 use text::Text;
 
@@ -45,6 +47,8 @@ pub struct Publisher {
     labels: BTreeMap<String, Labels>,
     /// Headers of fragmented MP4 by path.
     headers: BTreeMap<String, Bytes>,
+    /// Whole segments, of which only a playlist can say which rendition they are of.
+    unnamed: VecDeque<(String, Bytes)>,
     /// Of the next request.
     next: u64,
     outputs: VecDeque<(Arc<str>, Output)>,
@@ -64,6 +68,8 @@ enum Body {
     Start(BytesMut),
     /// In which rendition, and its number.
     Segment(Arc<str>, u64),
+    /// Of which rendition is not known yet.
+    Unnamed(BytesMut),
     /// Of WebVTT, which is read when it is whole.
     Text(BytesMut),
     Refused,
@@ -112,6 +118,8 @@ pub enum Error {
 
 /// Bytes that tell one kind of segment from another.
 const SNIFFED_BYTES: usize = 8;
+/// Of all segments that wait to be told which rendition they are of: the first of each.
+const UNNAMED_BYTES_MAX: usize = 4 * WAITING_BYTES_MAX;
 
 impl Publisher {
     /// `name` is the path below the channel, percent-decoded.
@@ -153,6 +161,11 @@ impl Publisher {
         match request.body {
             Body::Playlist(body) => self.playlist(&request.path, &body),
             Body::Text(body) => self.text(&request.path, &body),
+            Body::Unnamed(body) => {
+                self.unnamed.push_back((request.path, body.freeze()));
+                self.name_segments();
+                Ok(())
+            }
             Body::Segment(rendition, number) => {
                 let known = self.renditions.get_mut(&rendition);
                 let superseded = || Error::Superseded { path: request.path.clone() };
@@ -203,6 +216,18 @@ impl Publisher {
                 let start = start.split().freeze();
                 self.segment(request, start)
             }
+            Body::Unnamed(body) => {
+                body.extend_from_slice(&bytes);
+                let held = body.len() + self.unnamed.iter().map(|(_, body)| body.len()).sum::<usize>();
+                if held <= UNNAMED_BYTES_MAX {
+                    return Ok(());
+                }
+                let start = body.split().freeze();
+                match self.rendition_of(&request.path, false)? {
+                    Some(rendition) => self.segment_of(request, rendition, start),
+                    None => Ok(()),
+                }
+            }
             Body::Text(body) if body.len() + bytes.len() > text::SEGMENT_BYTES_MAX => {
                 Err(Error::LongText { path: request.path.clone() })
             }
@@ -223,38 +248,29 @@ impl Publisher {
 
     /// It has become clear that the request is a segment, which begins with `start`.
     fn segment(&mut self, request: &mut Request, start: Bytes) -> Result<(), Error> {
-        let path = request.path.clone();
-        let Some(kind) = rendition::Kind::of(&start) else {
-            let found = start.iter().take(SNIFFED_BYTES).map(|byte| format!("{byte:02x}")).collect();
-            return Err(Error::Unknown { path, found });
-        };
-        let listed = self.playlists.iter().find_map(|(playlist, media)| {
-            Some((playlist.clone(), media.segments.iter().find(|listed| listed.path == path)?.clone()))
-        });
-        let playlist = listed.as_ref().map(|(playlist, _)| playlist);
-        let bound = self.renditions.iter().find(|(_, it)| playlist.is_some() && it.playlist.as_ref() == playlist);
-        let rendition = match bound {
-            Some((name, _)) => name.clone(),
-            None => name::rendition(&path)?.into(),
-        };
-        let header = match kind {
-            rendition::Kind::Fragmented if !has_header(&start) => {
-                let known = self.renditions.get(&rendition).and_then(|rendition| rendition.header());
-                let listed = listed.as_ref().and_then(|(_, listed)| listed.header.as_deref());
-                match listed.or(known) {
-                    Some(name) => self.header_of(name, &path)?,
-                    None => self.likely_header(&path)?,
-                }
+        match self.rendition_of(&request.path, true)? {
+            Some(rendition) => self.segment_of(request, rendition, start),
+            None => {
+                // What is none is to be told so.
+                self.header_for(&request.path, kind_of(&request.path, &start)?, None, &start)?;
+                request.body = Body::Unnamed(start.into());
+                Ok(())
             }
-            _ => Header::Own,
-        };
+        }
+    }
+
+    fn segment_of(&mut self, request: &mut Request, rendition: Arc<str>, start: Bytes) -> Result<(), Error> {
+        let path = request.path.clone();
+        let kind = kind_of(&path, &start)?;
+        let header = self.header_for(&path, kind, Some(&rendition), &start)?;
         if !self.renditions.contains_key(&rendition) && self.renditions.len() == PUBLISHER_RENDITIONS_MAX {
             return Err(Error::TooMany { what: "renditions" });
         }
         let number = self.next;
         self.next += 1;
+        let playlist = self.listed(&path).map(|(playlist, _)| playlist.to_owned());
         let known = self.renditions.entry(rendition.clone()).or_insert_with(|| Rendition::new(rendition.clone()));
-        if let Some((playlist, _)) = &listed {
+        if let Some(playlist) = &playlist {
             known.bind(playlist, self.labels.get(playlist));
         }
         known.begin(Segment::new(number, path, kind, header));
@@ -262,6 +278,86 @@ impl Publisher {
         let result = known.handle(number, start);
         self.drain(&rendition);
         result
+    }
+
+    /// The playlist that lists a segment, and how.
+    fn listed(&self, path: &str) -> Option<(&str, &Listed)> {
+        self.playlists.iter().find_map(|(playlist, media)| {
+            Some((playlist.as_str(), media.segments.iter().find(|listed| listed.path == path)?))
+        })
+    }
+
+    /// `None`: a playlist has to say so, which has not come yet. If it is not to be waited for, the likeliest.
+    fn rendition_of(&self, path: &str, waits: bool) -> Result<Option<Arc<str>>, Error> {
+        let of = |playlist: &str| {
+            let bound = self.renditions.iter().find(|(_, it)| it.playlist.as_deref() == Some(playlist));
+            bound.map_or_else(|| name::listed_rendition(path, playlist).map(Arc::from), |(name, _)| Ok(name.clone()))
+        };
+        if let Some((playlist, _)) = self.listed(path) {
+            return of(playlist).map(Some);
+        }
+        let is_next = |playlist: &str, media: &Media| {
+            let last = media.segments.last().and_then(|last| name::number(&last.path, playlist));
+            name::number(path, playlist) == last.and_then(|last| last.checked_add(1))
+        };
+        let mut numbered = self.playlists.iter().filter(|(playlist, _)| name::is_numbered(path, playlist)).peekable();
+        if numbered.peek().is_some() {
+            let mut likely = numbered.filter(|(playlist, media)| !waits || is_next(playlist, media));
+            return match (likely.next(), likely.next()) {
+                (Some((playlist, _)), None) => of(playlist).map(Some),
+                _ if waits => Ok(None),
+                _ => Ok(Some(name::rendition(path)?.into())),
+            };
+        }
+        let name: Arc<str> = name::rendition(path)?.into();
+        let is_sure = name::digits(path).len() < 2 || self.renditions.contains_key(&name);
+        Ok((is_sure || !waits).then_some(name))
+    }
+
+    /// Segments go to their renditions as soon as these are known: when a playlist lists them, or when there is obviously none
+    /// to come. They were answered, so that nobody is there to be told what is wrong with them.
+    fn name_segments(&mut self) {
+        let follows = |(path, _): &(String, Bytes), (next, _): &(String, Bytes)| {
+            let number = |path: &str| name::digits(path).parse::<u64>().ok();
+            let step = number(next).zip(number(path)).and_then(|(next, number)| next.checked_sub(number));
+            // Of two renditions, the digits before the last are others.
+            step.is_some_and(|step| (1..10).contains(&step)) && name::rendition(path).ok() == name::rendition(next).ok()
+        };
+        let mut waiting = std::mem::take(&mut self.unnamed);
+        let has_no_playlist = waiting.len() > PUBLISHER_RENDITIONS_MAX
+            || waiting.back().is_some_and(|last| waiting.iter().any(|before| follows(before, last)));
+        while let Some((path, body)) = waiting.pop_front() {
+            match self.rendition_of(&path, !has_no_playlist) {
+                Ok(None) => self.unnamed.push_back((path, body)),
+                Ok(Some(name)) => {
+                    let mut request = Request { path, body: Body::Refused };
+                    if self.segment_of(&mut request, name, body).is_ok() {
+                        let _ = self.finish(request);
+                    } else {
+                        self.abandon(request);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn header_for(
+        &self,
+        path: &str,
+        kind: rendition::Kind,
+        rendition: Option<&Arc<str>>,
+        start: &[u8],
+    ) -> Result<Header, Error> {
+        if kind != rendition::Kind::Fragmented || has_header(start) {
+            return Ok(Header::Own);
+        }
+        let known = rendition.and_then(|name| self.renditions.get(name)?.header());
+        let listed = self.listed(path).and_then(|(_, listed)| listed.header.as_deref());
+        match listed.or(known) {
+            Some(name) => self.header_of(name, path),
+            None => self.likely_header(path),
+        }
     }
 
     fn header_of(&self, name: &str, path: &str) -> Result<Header, Error> {
@@ -354,6 +450,9 @@ impl Publisher {
                 if !self.playlists.contains_key(path) && self.playlists.len() == PUBLISHER_RENDITIONS_MAX {
                     return Err(Error::TooMany { what: "media playlists" });
                 }
+                self.playlists.insert(path.to_owned(), media);
+                self.name_segments();
+                let media = &self.playlists[path];
                 let is_its = |it: &Rendition| {
                     it.playlist.as_deref() == Some(path) || media.segments.iter().any(|listed| it.has(&listed.path))
                 };
@@ -365,9 +464,8 @@ impl Publisher {
                             rendition.found(&listed.path, Header::Of(name.clone(), header.clone()));
                         }
                     }
-                    rendition.list(&media);
+                    rendition.list(media);
                 }
-                self.playlists.insert(path.to_owned(), media);
             }
         }
         self.tell_texts();
@@ -381,6 +479,13 @@ impl Publisher {
         self.outputs.extend(rendition.outputs().map(|output| (name.clone(), output)));
         self.now = rendition.newest().or(self.now);
     }
+}
+
+fn kind_of(path: &str, start: &[u8]) -> Result<rendition::Kind, Error> {
+    rendition::Kind::of(start).ok_or_else(|| {
+        let found = start.iter().take(SNIFFED_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        Error::Unknown { path: path.to_owned(), found }
+    })
 }
 
 /// Whether the first box is one that fragmented MP4 begins with.

@@ -58,11 +58,11 @@ fn outputs(publisher: &mut Publisher) -> Vec<String> {
 #[test]
 fn segments_need_not_wait_for_their_playlist() {
     let mut publisher = Publisher::default();
-    put(&mut publisher, "720p/seg_000.ts", segment(0)).unwrap();
+    put(&mut publisher, "720p/seg_0.ts", segment(0)).unwrap();
     let want = ["720p/seg track 0 Video und None", "720p/seg track 1 Audio und None", "6 samples"];
     assert_eq!(outputs(&mut publisher), want);
     let playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-PROGRAM-DATE-TIME:2026-01-02T03:04:05.678Z\n\
-        #EXTINF:0.2,\nseg_000.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:0.2,\nseg_001.ts\n";
+        #EXTINF:0.2,\nseg_0.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:0.2,\nseg_1.ts\n";
     put(&mut publisher, "720p/index.m3u8", playlist).unwrap();
     assert_eq!(outputs(&mut publisher), ["0 samples"]);
     let multivariant = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"Deutsch\",LANGUAGE=\"deu\",URI=\"720p/index.m3u8\"\n\
@@ -71,10 +71,74 @@ fn segments_need_not_wait_for_their_playlist() {
     let want =
         ["720p/seg track 0 Video de Some(\"Deutsch\")", "720p/seg track 1 Audio de Some(\"Deutsch\")", "0 samples"];
     assert_eq!(outputs(&mut publisher), want);
-    put(&mut publisher, "720p/seg_001.ts", segment(1)).unwrap();
+    put(&mut publisher, "720p/seg_1.ts", segment(1)).unwrap();
     assert_eq!(outputs(&mut publisher), ["6 samples"]);
     put(&mut publisher, "720p/index.m3u8", format!("{playlist}#EXT-X-ENDLIST\n")).unwrap();
     assert_eq!(outputs(&mut publisher), ["720p/seg end", "0 samples"]);
+}
+
+/// `out_1.m3u8` has `out_10.ts`, as ffmpeg calls it.
+#[test]
+fn digits_before_the_number_are_the_renditions() {
+    let playlist = |rendition: u32, numbers: std::ops::RangeInclusive<u64>| {
+        let listed: String = numbers.map(|number| format!("#EXTINF:0.2,\nout_{rendition}{number}.ts\n")).collect();
+        format!("#EXTM3U\n#EXT-X-TARGETDURATION:1\n{listed}")
+    };
+    let tracks = |rendition: u32| {
+        [0, 1].map(|track| format!("out_{rendition} track {track} {} und None", ["Video", "Audio"][track]))
+    };
+    let mut publisher = Publisher::default();
+    // All first segments, and then all playlists; or each with its own.
+    for rendition in 0..2 {
+        put(&mut publisher, &format!("out_{rendition}0.ts"), segment(0)).unwrap();
+        assert_eq!(outputs(&mut publisher), ["0 samples"]);
+    }
+    for rendition in 0..2 {
+        put(&mut publisher, &format!("out_{rendition}.m3u8"), playlist(rendition, 0..=0)).unwrap();
+        assert_eq!(outputs(&mut publisher)[..2], tracks(rendition));
+    }
+    put(&mut publisher, "out_20.ts", segment(0)).unwrap();
+    put(&mut publisher, "out_2.m3u8", playlist(2, 0..=0)).unwrap();
+    assert_eq!(outputs(&mut publisher)[..2], tracks(2));
+    // Not the eleventh of another.
+    put(&mut publisher, "out_110.ts", segment(0)).unwrap();
+    assert_eq!(outputs(&mut publisher), ["0 samples"]);
+    put(&mut publisher, "out_11.m3u8", playlist(11, 0..=0)).unwrap();
+    assert_eq!(outputs(&mut publisher)[..2], tracks(11));
+    // What follows does not wait.
+    for number in 1..10 {
+        for rendition in 0..3 {
+            put(&mut publisher, &format!("out_{rendition}{number}.ts"), segment(number)).unwrap();
+            assert_eq!(outputs(&mut publisher), ["6 samples"], "{rendition} {number}");
+            put(&mut publisher, &format!("out_{rendition}.m3u8"), playlist(rendition, 0..=number)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn segments_without_playlists_wait_for_the_next() {
+    let mut publisher = Publisher::default();
+    put(&mut publisher, "a/seg_009.ts", segment(9)).unwrap();
+    put(&mut publisher, "b/seg_019.ts", segment(9)).unwrap();
+    assert_eq!(outputs(&mut publisher), ["0 samples"]);
+    put(&mut publisher, "a/seg_010.ts", segment(10)).unwrap();
+    let want = ["a/seg track 0 Video und None", "a/seg track 1 Audio und None", "12 samples"];
+    assert_eq!(outputs(&mut publisher)[..2], want[..2]);
+    put(&mut publisher, "a/seg_011.ts", segment(11)).unwrap();
+    assert_eq!(outputs(&mut publisher), ["6 samples"]);
+    // What is none is refused at once.
+    assert!(matches!(put(&mut publisher, "c/seg_10.ts", vec![0; 400]), Err(Error::Unknown { .. })));
+    assert!(matches!(put(&mut publisher, "c/seg_10.m4s", media(0)), Err(Error::NoHeader { .. })));
+    // More than is kept is taken for what it is called.
+    let mut request = publisher.begin("d/seg_10.ts").unwrap();
+    publisher.handle(&mut request, segment(0)).unwrap();
+    let filler: Vec<u8> = std::iter::once(0x47).chain([0x1F, 0xFF, 0x10]).chain([0xFF; 184]).collect();
+    let mega: Bytes = filler.repeat(1024).into();
+    for _ in 0..UNNAMED_BYTES_MAX / mega.len() + 1 {
+        publisher.handle(&mut request, mega.clone()).unwrap();
+    }
+    publisher.finish(request).unwrap();
+    assert_eq!(outputs(&mut publisher)[..2], ["d/seg track 0 Video und None", "d/seg track 1 Audio und None"]);
 }
 
 #[test]
