@@ -17,6 +17,7 @@ use crate::base::instant;
 use crate::library::Library;
 use crate::library::folder::{self, Published};
 use crate::library::harvest::{self, Error, Options, Summary};
+use crate::store::channel_dir;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -92,8 +93,10 @@ fn read(keys: &serde_json::Map<String, Value>) -> Result<Options, String> {
 
 fn status(error: &Error) -> StatusCode {
     match error {
-        Error::Folder(folder::Error::Name(_)) | Error::Order { .. } => StatusCode::BAD_REQUEST,
-        Error::Nothing { .. } => StatusCode::NOT_FOUND,
+        Error::Folder(folder::Error::Name(_)) | Error::Channel(channel_dir::Error::Name(_)) | Error::Order { .. } => {
+            StatusCode::BAD_REQUEST
+        }
+        Error::NoChannel { .. } | Error::Nothing { .. } => StatusCode::NOT_FOUND,
         Error::FormatChange { .. } | Error::TooMany { .. } => StatusCode::CONFLICT,
         Error::Folder(folder::Error::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -115,6 +118,27 @@ fn described(asset: &str, summary: &Summary) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_mistake_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let at = Duration::from_secs;
+        let harvest = |channel: &str, asset: &str, end| {
+            let (live, library) = (root.path().join("live"), root.path().join("library"));
+            let (channel, asset) = (channel.to_owned(), asset.to_owned());
+            let options = Options { live, channel, start: at(1), end: at(end), library, asset, now: 0 };
+            status(&harvest::harvest(&options).unwrap_err()).as_u16()
+        };
+        for (channel, asset, end, want) in [
+            ("news", "a", 2, 404),
+            ("../news", "a", 2, 400),
+            ("", "a", 2, 400),
+            ("news", "../a", 2, 400),
+            ("news", "a", 1, 400),
+        ] {
+            assert_eq!(harvest(channel, asset, end), want, "{channel:?} {asset:?} {end}");
+        }
+    }
 
     #[test]
     fn requests() {

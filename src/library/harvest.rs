@@ -78,6 +78,8 @@ pub enum Error {
     Io { path: PathBuf, source: io::Error },
     #[error("{path}: another file system than the library; a harvest links files, and has to be on the same")]
     OtherFileSystem { path: PathBuf },
+    #[error("{live}: there is no channel {channel}")]
+    NoChannel { live: PathBuf, channel: String },
     #[error("channel {channel}: nothing was recorded between {} s and {} s", .start.as_secs(), .end.as_secs())]
     Nothing { channel: String, start: Duration, end: Duration },
     #[error("end is {} s since 1970, which is not after start, {} s", .end.as_secs_f64(), .start.as_secs_f64())]
@@ -117,6 +119,9 @@ pub fn harvest(options: &Options) -> Result<Summary, Error> {
     }
     let nothing = || Error::Nothing { channel: options.channel.clone(), start: options.start, end: options.end };
     let directory = ChannelDir::new(&options.live, &options.channel)?;
+    if !directory.path().is_dir() {
+        return Err(Error::NoChannel { live: options.live.clone(), channel: options.channel.clone() });
+    }
     let mut recorded = read(&directory)?;
     let (first, next) = numbers(&recorded, options).ok_or_else(nothing)?;
     for track in &mut recorded {
@@ -630,7 +635,7 @@ mod tests {
         assert!(matches!(harvest(&options(root.path(), 16.0, 20.0)), Err(Error::Nothing { .. })));
         assert!(matches!(harvest(&options(root.path(), 8.0, 8.0)), Err(Error::Order { .. })));
         let missing = Options { channel: "sport".into(), ..whole.clone() };
-        assert!(matches!(harvest(&missing), Err(Error::Channel(_))));
+        assert!(matches!(harvest(&missing), Err(Error::NoChannel { .. })));
         // A chunk that is not one.
         let files = &directory.all_files().unwrap()[1];
         let mut bytes = fs::read(&files.media).unwrap();
