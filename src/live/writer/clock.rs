@@ -92,9 +92,10 @@ impl ChannelWriter {
             Some(&(last, _)) if last >= unbegun => return,
             last => {
                 let count = last.map_or(0, |(_, count)| *count) + 1;
-                let end = self.tracks.values().filter(|track| track.format.kind != Kind::Text);
-                let end = end.filter_map(TrackWriter::end).min().unwrap_or(begin);
-                self.discontinuities.push((seam(&grid, unbegun, end, begin), count));
+                let others = || self.tracks.values().filter(|track| track.format.kind != Kind::Text);
+                let end = others().filter_map(TrackWriter::end).min().unwrap_or(begin);
+                let held = others().filter_map(|track| track.segmenter.as_ref()?.open_number()).max();
+                self.discontinuities.push((seam(&grid, unbegun, held, end, begin), count));
             }
         }
         // Far below what a window holds, segments say themselves how many there were.
@@ -123,14 +124,17 @@ impl ChannelWriter {
 }
 
 /// Which segment a discontinuity is told at, of those between what ended at `end` and what begins at `begin`; all below
-/// `unbegun` have been begun.
+/// `unbegun` have been begun, and `held` is the last that something came of.
+///
+/// Never before what came of the old, where the new has a segment of its own: less than a part of it may be all there is.
 ///
 /// Where nothing is missing, as far as that can be had. Times go on over it, and dates tell of the hole; but Shaka Player 5.2
 /// takes a second that is missing at a discontinuity out of its own time, of each track by itself and each time that it
 /// loads the playlist anew, until sound, pictures and what it asks for lie seconds apart.
-fn seam(grid: &Grid, unbegun: u64, end: Nanos, begin: Nanos) -> u64 {
+fn seam(grid: &Grid, unbegun: u64, held: Option<u64>, end: Nanos, begin: Nanos) -> u64 {
     let start = |number| to_nanos(grid.start(number, grid.timescale), grid.timescale);
     let first = grid.number(Ticks(i64::try_from(begin / 1_000).unwrap_or(i64::MAX)), Timescale::MICROS);
+    let unbegun = held.filter(|held| *held < first).map_or(unbegun, |held| unbegun.max(held + 1));
     match first.saturating_sub(unbegun) {
         0 => unbegun,
         // One gap, with a piece of a slot missing on either side.
@@ -151,16 +155,20 @@ mod tests {
     fn a_discontinuity_is_told_where_the_least_is_missing() {
         let slot = Ticks(2_000);
         let grid = Grid { timescale: Timescale::MILLIS, slot, phase: Ticks(0), target: 2, part: None };
-        for (name, end_ms, begin_ms, seam_at) in [
-            ("no hole", 9_000, 9_000, 5),
-            ("in the next slot", 9_000, 10_500, 5),
-            ("one gap, more missing before it", 8_300, 12_500, 6),
-            ("one gap, more missing behind it", 9_700, 13_500, 5),
-            ("between two gaps", 8_300, 14_100, 6),
-            ("after a minute", 9_000, 69_000, 6),
+        for (name, held, end_ms, begin_ms, seam_at) in [
+            ("no hole", Some(4), 9_000, 9_000, 5),
+            ("in the next slot", None, 9_000, 10_500, 5),
+            ("one gap, more missing before it", None, 8_300, 12_500, 6),
+            ("one gap, more missing behind it", None, 9_700, 13_500, 5),
+            ("between two gaps", None, 8_300, 14_100, 6),
+            ("after a minute", Some(4), 9_000, 69_000, 6),
+            ("less than a part, and the rest in the same slot", Some(5), 10_300, 11_000, 5),
+            ("less than a part, and then another slot", Some(5), 10_300, 12_500, 6),
+            ("less than a part, and one gap", Some(5), 10_300, 14_500, 7),
+            ("less than a part, and a minute", Some(5), 10_300, 69_000, 7),
         ] {
             let nanos = |millis: i64| Nanos::from(millis) * 1_000_000;
-            assert_eq!(seam(&grid, 5, nanos(end_ms), nanos(begin_ms)), seam_at, "{name}");
+            assert_eq!(seam(&grid, 5, held, nanos(end_ms), nanos(begin_ms)), seam_at, "{name}");
         }
     }
 }
