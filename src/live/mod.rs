@@ -20,6 +20,7 @@ mod marks;
 mod op;
 mod options;
 mod pieces;
+mod received;
 mod segmenter;
 mod session;
 mod shelf;

@@ -1,12 +1,12 @@
 //! One track of a channel: from its publisher's samples to what is on its shelf.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::options::SessionId;
+use super::received::Received;
 use super::segmenter::{self, Cut, Segmenter, Timed, part_target};
 use super::shelf::{Init, Shelf};
 use super::snapshot::TrackSnapshot;
@@ -46,8 +46,7 @@ pub struct TrackWriter {
     steady: Option<Ticks>,
     /// When that came.
     steady_at: Duration,
-    /// The newest samples, by their time on the publisher's clock, and a hash of what they held.
-    had: VecDeque<(Ticks, u64)>,
+    received: Received,
     anchor: Option<Anchor>,
     lattice: Lattice,
     /// Where the newest sample went.
@@ -106,11 +105,6 @@ const METER_SEGMENTS: u32 = 3;
 /// Samples in a row whose times make no sense, but for those of a clock that was set anew: the oldest are let go.
 const SUSPECTS_MAX: usize = 16;
 
-/// Samples of `LIVE_JUMP`, at a thousand a second.
-const HAD_MAX: usize = 10_000;
-/// Of a sample, to know it by together with its time and length.
-const HAD_BYTES: usize = 1_024;
-
 /// Of a first sample, for describing the track again.
 const FIRST_SAMPLE_BYTES: usize = 1_024;
 
@@ -141,7 +135,7 @@ impl TrackWriter {
             continuity: Continuity::default(),
             steady: None,
             steady_at: now,
-            had: VecDeque::new(),
+            received: Received::default(),
             anchor: None,
             lattice: Lattice::default(),
             last: None,
@@ -224,25 +218,9 @@ impl TrackWriter {
         self.anchor
     }
 
-    /// Whether a sample came before, of that time and with that content.
-    pub fn has_had(&mut self, sample: &Sample) -> bool {
-        let (time, timescale) = (sample.decode_time, self.format.timescale);
-        let start = &sample.data[..sample.data.len().min(HAD_BYTES)];
-        let hash = blake3::hash(start);
-        let hash =
-            hash.as_bytes().first_chunk().map_or(0, |first| u64::from_le_bytes(*first)) ^ sample.data.len() as u64;
-        if self.had.back().is_some_and(|(newest, _)| time <= *newest) && self.had.contains(&(time, hash)) {
-            return true;
-        }
-        self.had.push_back((time, hash));
-        let is_old = |&(first, _): &(Ticks, u64)| {
-            let since = Ticks(time.0.saturating_sub(first.0));
-            since.0 < 0 || timescale.duration(since) > LIVE_JUMP
-        };
-        while self.had.len() > HAD_MAX || self.had.front().is_some_and(is_old) {
-            self.had.pop_front();
-        }
-        false
+    /// Whether a sample came before, and is sent again.
+    pub fn is_sent_again(&mut self, sample: &Sample, now: Duration) -> bool {
+        self.received.is_sent_again(sample, self.format.timescale, now)
     }
 
     /// Judges a sample by its publisher's clock. Those to be taken now are returned, in order, with whether the clock has to

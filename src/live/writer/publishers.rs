@@ -210,7 +210,7 @@ impl ChannelWriter {
         }
         // Whoever sends segments sends one again that was not answered (DASH-IF Live Media Ingest §5.2), and after a lost
         // connection the last ones.
-        if is_resent && track.has_had(&sample) {
+        if is_resent && track.is_sent_again(&sample, now) {
             self.counts.dropped += 1;
             return;
         }
