@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::options::SessionId;
-use super::segmenter::{self, Cut, Segmenter, Timed, part_target};
+use super::segmenter::{self, Cut, Made, Segmenter, Timed, part_target};
 use super::shelf::{Init, Shelf};
 use super::snapshot::TrackSnapshot;
 use super::state::SavedTrack;
@@ -94,6 +94,16 @@ struct Meter {
     peak: f64,
     /// Key frames that were measured, and the largest of them.
     key_frames: u32,
+    key_frame_size: u32,
+    open: Measured,
+}
+
+/// What was cut of the segment that is being made; after a restart, since then.
+#[derive(Clone, Copy, Default)]
+struct Measured {
+    bits: f64,
+    duration: Ticks,
+    /// As in [`crate::media::broadcast::SegmentView`].
     key_frame_size: u32,
 }
 
@@ -524,17 +534,27 @@ impl TrackWriter {
         self.learnt.is_none() && self.held.len() > least
     }
 
-    /// A segment is complete. Where the disk lags behind, it may be of the format before. Returns whether what is known of the
-    /// track has come to stay by this.
-    pub fn measure(&mut self) -> bool {
-        let (Some(learnt), Some(segment)) = (&self.learnt, self.shelf.tail.last()) else { return false };
-        if segment.init != learnt.init.name {
+    /// Measures what was cut, whether or not the disk lags behind: servers of one encoder, whose disks are not equally fast, say
+    /// the same. Returns whether what is known of the track has come to stay by this.
+    pub fn measure(&mut self, cuts: &[Cut]) -> bool {
+        let (Some(learnt), Some(shown)) = (&self.learnt, &self.shown) else { return false };
+        // What is left of the format before says nothing of this one.
+        if learnt.init.name != shown.init.name {
             return false;
         }
-        let bits = super::snapshot::size(segment) as f64 * 8.0;
-        let is_rated = self.meter.add(bits, learnt.pace.timescale.seconds(segment.duration));
-        let is_known = self.format.kind == Kind::Video && self.meter.add_key_frame(segment.key_frame_size);
-        is_rated || is_known
+        let (timescale, is_video) = (learnt.pace.timescale, self.format.kind == Kind::Video);
+        let mut is_settled = false;
+        for cut in cuts {
+            match cut {
+                Cut::Part(made) => self.meter.part(made),
+                Cut::End(_) => {
+                    let open = std::mem::take(&mut self.meter.open);
+                    is_settled |= self.meter.add(open.bits, timescale.seconds(open.duration));
+                    is_settled |= is_video && self.meter.add_key_frame(open.key_frame_size);
+                }
+            }
+        }
+        is_settled
     }
 
     /// `is_over`: the channel has ended.
@@ -661,6 +681,14 @@ impl Meter {
         let seconds = input.seconds(Ticks(last.sample.decode_time.0.saturating_sub(first.sample.decode_time.0)));
         let rate = round_up(if seconds > 0.1 { bits / seconds } else { 128_000.0 });
         self.rate = Bitrate { peak: rate, average: rate, is_settled: false };
+    }
+
+    fn part(&mut self, made: &Made) {
+        self.open.bits += f64::from(made.size) * 8.0;
+        self.open.duration.0 += made.duration.0;
+        if made.index == 0 && made.segment_is_independent {
+            self.open.key_frame_size = made.first_sample_size;
+        }
     }
 
     /// Returns whether the rate is settled by this.

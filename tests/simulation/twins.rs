@@ -209,8 +209,6 @@ pub fn simulate(seed: u64, hours: f64) -> Compared {
     let (mut now, mut compared) = (begun, Compared::default());
     // Of segments that the second missed something of.
     let mut missed: Option<(u64, u64)> = None;
-    // When the format was changed.
-    let mut changed: Option<Duration> = None;
     let connect = |a: &mut Twin, b: &mut Twin, encoder: &Encoder, now| {
         for twin in [a, b] {
             twin.send(now, &Arrival::Connect(encoder.formats()));
@@ -236,10 +234,6 @@ pub fn simulate(seed: u64, hours: f64) -> Compared {
             2 => {
                 encoder.is_large = !encoder.is_large;
                 compared.changes += 1;
-                // The rate of a format is settled once three segments of it are on disk. Where that is slow, the next format may
-                // come before, and until its own rate is settled that of another one before it is shown.
-                let is_soon = changed.replace(now).is_some_and(|before| now - before < a.slot() * 6);
-                b.is_unrated |= is_soon && b.disk.mood.slow > 0;
                 for event in encoder.formats() {
                     for twin in [&mut a, &mut b] {
                         twin.send(now, &Arrival::Event(event.clone()));

@@ -85,9 +85,10 @@ impl ChannelWriter {
     }
 
     pub(super) fn file_cuts_of(&mut self, name: &Arc<str>, cuts: Vec<Cut>) {
-        let Some(track) = self.tracks.get(name) else { return };
-        let Some(learnt) = &track.shown else { return };
-        let init = learnt.init.clone();
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        self.is_state_new |= track.measure(&cuts);
+        let Some(shown) = &track.shown else { return };
+        let init = shown.init.clone();
         for cut in cuts {
             self.jobs.push_back(match cut {
                 Cut::Part(made) => {
@@ -147,8 +148,6 @@ impl ChannelWriter {
     pub(super) fn ended(&mut self, name: &Arc<str>, number: u64) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         let Some((file, row)) = track.shelf.end(number) else { return };
-        let settled = track.measure();
-        self.is_state_new |= settled;
         // Rows ascend.
         let late = self.late_rows.extract_if(.., |(other, _)| other.track == file.track);
         let rows: Vec<_> = late.chain([(file.clone(), row)]).collect();
