@@ -179,12 +179,13 @@ impl TrackWriter {
     }
 
     pub fn save(&self) -> Option<SavedTrack> {
-        let Some(learnt) = &self.learnt else { return self.saved.clone() };
+        let lead = self.shelf.lead.iter().map(|span| (span.number, span.time.0, span.end.0)).collect();
+        let Some(learnt) = &self.learnt else { return self.saved.clone().map(|saved| SavedTrack { lead, ..saved }) };
         let meter = &self.meter;
         let saved =
             SavedTrack::of(&self.id, &self.format, &self.first_sample, &learnt.pace, learnt.reorder, meter.rate);
         let key_frame_size = if meter.key_frames >= METER_SEGMENTS { meter.key_frame_size } else { 0 };
-        Some(SavedTrack { key_frame_size, ..saved })
+        Some(SavedTrack { key_frame_size, lead, ..saved })
     }
 
     /// A publisher begins, or begins again, to send this track.
@@ -570,6 +571,7 @@ impl TrackWriter {
                 files: self.shelf.files.clone(),
                 tail: self.shelf.shown(is_over),
                 places: self.shelf.places.clone(),
+                lead: self.shelf.lead.clone(),
             })
         })
     }

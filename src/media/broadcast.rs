@@ -123,6 +123,12 @@ impl SegmentRow {
         self.start.get() >> SegmentRow::SIZE_SHIFT
     }
 
+    pub fn span(&self) -> Span {
+        let time = Ticks(self.time.get() as i64);
+        let end = Ticks(time.0.saturating_add(i64::from(self.duration.get())));
+        Span { number: self.number.get(), time, end }
+    }
+
     /// As packagers see it. `init`: see [`Run`].
     pub fn view<'a>(&self, init: &'a str) -> SegmentView<'a> {
         SegmentView {
@@ -241,6 +247,10 @@ pub struct TailSegment {
 }
 
 impl TailSegment {
+    pub fn span(&self) -> Span {
+        Span { number: self.number, time: self.time, end: Ticks(self.time.0.saturating_add(self.duration.0)) }
+    }
+
     /// As packagers see it.
     pub fn view(&self) -> SegmentView<'_> {
         SegmentView {

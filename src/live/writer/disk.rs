@@ -7,7 +7,7 @@ use super::ChannelWriter;
 use crate::live::op::{Failure, FileName, Lane, Op, Outcome};
 use crate::live::segmenter::{Cut, Made};
 use crate::live::shelf::Init;
-use crate::media::broadcast::SegmentRow;
+use crate::media::broadcast::{LEAD_SEGMENTS, SegmentRow};
 
 pub(super) enum Job {
     Part { track: Arc<str>, made: Made, init: Arc<Init> },
@@ -271,12 +271,13 @@ impl ChannelWriter {
 
     /// Deletes files of which nothing is available any more: a segment that has left the window stays for its own duration
     /// and that of the longest playlist it was in (RFC 8216bis §6.2.2), but nobody takes longer than [`AVAILABLE_MAX`] from
-    /// a playlist to its first segment.
+    /// a playlist to its first segment. What gaps at the start of the window go on from stays, too.
     pub(super) fn expire(&mut self) {
         let Some(grid) = self.grid else { return };
         let slot = grid.slot_duration().max(Duration::from_nanos(1));
         let available = self.options.window.min(AVAILABLE_MAX).max(Duration::from_secs(3 * u64::from(grid.target)));
-        let from = self.first.saturating_sub(available.as_nanos().div_ceil(slot.as_nanos()) as u64 + 1);
+        let available = available.as_nanos().div_ceil(slot.as_nanos()) as u64 + 1;
+        let from = self.first.saturating_sub(available.max(LEAD_SEGMENTS));
         let mut changed = Vec::new();
         for track in self.tracks.values_mut() {
             while let Some(file) = track.shelf.expire(from) {

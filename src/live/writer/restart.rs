@@ -57,6 +57,7 @@ impl ChannelWriter {
                 track.shelf = shelf;
                 self.jobs.extend(rows.into_iter().map(|(file, row)| Job::Row { file, row }));
             }
+            track.shelf.lead = saved.lead().into();
             track.resume(grid, self.origin);
             self.tracks.insert(track.id.clone(), track);
         }
