@@ -585,3 +585,29 @@ fn a_gap_stays_as_it_is_though_the_file_before_it_makes_room() {
     world.run(Duration::from_secs(10));
     assert_eq!(begins(&world), first);
 }
+
+/// The window begins where it does whether or not there is a file that far back (seed 301506): it would go back after a crash before
+/// the file is deleted.
+#[test]
+fn a_window_that_begins_with_gaps_begins_there_without_the_files_before_them() {
+    let mut world = with(Options { window: Duration::from_secs(30), ..world::usual() });
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(30));
+    world.disturb();
+    world.disconnect_all();
+    let before = listed(&world, "v1").last().copied();
+    world.run(Duration::from_secs(300));
+    world.connect_all(false, 0);
+    world.settle();
+    let window =
+        |world: &World| world.writer.channel().snapshot().broadcast(None).map(|found| (found.first, found.next));
+    let mut begun = None;
+    for _ in 0..240 {
+        world.step();
+        let (first, next) = window(&world).expect("it is published");
+        begun = begun.or_else(|| listed(&world, "v1").into_iter().find(|&number| Some(number) > before));
+        assert!(begun.is_none() || first == next - 15, "{first} {next}");
+    }
+    assert!(begun > window(&world).map(|(first, _)| first), "the gaps are listed still");
+    world.crash(Crash::Process);
+}
