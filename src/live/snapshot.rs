@@ -25,6 +25,8 @@ pub struct Snapshot {
     /// As in [`Broadcast`].
     pub(super) window: u64,
     pub(super) state: State,
+    /// As in [`Broadcast`].
+    pub(super) is_silent: bool,
     pub(super) marks: Arc<[Mark]>,
     /// As in [`Broadcast`].
     pub(super) discontinuities: Vec<(u64, u32)>,
@@ -123,6 +125,7 @@ impl Snapshot {
             next: 0,
             window: 0,
             state: State::Ongoing,
+            is_silent: false,
             marks: marks.into(),
             discontinuities: Vec::new(),
             cue_tags: false,
@@ -161,6 +164,7 @@ impl Snapshot {
             next: next.max(first),
             window: self.window,
             state,
+            is_silent: self.is_silent,
             marks: &self.marks,
             discontinuities: &self.discontinuities,
             captions: &self.captions,
@@ -180,6 +184,7 @@ impl Snapshot {
             next: self.next.max(self.first),
             window: self.window,
             state: self.state,
+            is_silent: self.is_silent,
             marks: &self.marks,
             discontinuities: &self.discontinuities,
             captions: &self.captions,

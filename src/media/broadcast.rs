@@ -165,6 +165,8 @@ pub struct Broadcast<'a> {
     /// How many segments the channel is made to list, at most: between `first` and `next` once it is old enough.
     pub window: u64,
     pub state: State,
+    /// Nothing has come for so long, of no track but text, that nobody knows whether and when something follows.
+    pub is_silent: bool,
     pub marks: &'a [Mark],
     /// From which segment on how many discontinuities there are, ascending: the newest. A track that has nothing where one
     /// begins agrees by it with those that come there later.
@@ -348,7 +350,7 @@ impl<'a> Broadcast<'a> {
         let mut state = DefaultHasher::new();
         let grid = self.grid;
         (grid.timescale, grid.slot, grid.phase, grid.target, grid.part).hash(&mut state);
-        (self.first, self.next, self.window, self.state == State::Ended).hash(&mut state);
+        (self.first, self.next, self.window, self.state == State::Ended, self.is_silent).hash(&mut state);
         for live in &self.tracks {
             (&live.track.id, &live.track.codec, live.part_target).hash(&mut state);
             (live.rate.peak, live.rate.average, live.rate.is_settled, live.key_frame_size).hash(&mut state);

@@ -81,6 +81,7 @@ impl ChannelWriter {
             next,
             window,
             state: self.shown_state(),
+            is_silent: self.is_silent,
             marks: self.marks.shared(),
             discontinuities: self.discontinuities.clone(),
             fingerprint: OnceLock::new(),
