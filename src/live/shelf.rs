@@ -11,7 +11,7 @@ use crate::base::Ticks;
 use crate::base::growing::{End, Progress};
 use crate::base::limits::{LIVE_FILE_BYTES_MAX, LIVE_TAIL_SEGMENTS, LIVE_TAIL_SEGMENTS_MAX};
 use crate::base::watch::Watch;
-use crate::media::broadcast::{Journal, Part, Position, SegmentRow, TailSegment};
+use crate::media::broadcast::{Journal, LEAD_SEGMENTS, Part, Position, SegmentRow, Span, TailSegment};
 
 /// An initialisation segment.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Shelf {
     pub tail: Vec<TailSegment>,
     pub places: Vec<Place>,
     pub watch: Arc<Watch>,
+    /// Of the last segments, at most [`LEAD_SEGMENTS`], of files that are gone.
+    pub lead: Arc<Vec<Span>>,
     /// A segment that could not be written to its end: the rest of it is dropped.
     lost: Option<u64>,
 }
@@ -345,7 +347,15 @@ impl Shelf {
         if self.books.len() < 2 || oldest.last >= from || in_tail {
             return None;
         }
-        Arc::make_mut(&mut self.files).remove(0);
+        let file = Arc::make_mut(&mut self.files).remove(0);
+        let (lead, rows) = (Arc::make_mut(&mut self.lead), file.opened.journal.rows());
+        for row in &rows[rows.len().saturating_sub(LEAD_SEGMENTS as usize)..] {
+            // A restart finds a file again that was not deleted yet.
+            if lead.last().is_none_or(|last| last.number < row.number.get()) {
+                lead.push(row.span());
+            }
+        }
+        lead.drain(..lead.len().saturating_sub(LEAD_SEGMENTS as usize));
         Some(self.books.remove(0).name)
     }
 

@@ -25,6 +25,8 @@ pub struct Snapshot {
     /// As in [`Broadcast`].
     pub(super) window: u64,
     pub(super) state: State,
+    /// As in [`Broadcast`].
+    pub(super) is_silent: bool,
     pub(super) marks: Arc<[Mark]>,
     /// As in [`Broadcast`].
     pub(super) discontinuities: Vec<(u64, u32)>,
@@ -48,6 +50,8 @@ pub(super) struct TrackSnapshot {
     pub tail: Vec<TailSegment>,
     /// Of each segment of the tail.
     pub places: Vec<Place>,
+    /// Of segments that were in files that are gone.
+    pub lead: Arc<Vec<Span>>,
 }
 
 /// One track file.
@@ -121,6 +125,7 @@ impl Snapshot {
             next: 0,
             window: 0,
             state: State::Ongoing,
+            is_silent: false,
             marks: marks.into(),
             discontinuities: Vec::new(),
             cue_tags: false,
@@ -159,6 +164,7 @@ impl Snapshot {
             next: next.max(first),
             window: self.window,
             state,
+            is_silent: self.is_silent,
             marks: &self.marks,
             discontinuities: &self.discontinuities,
             captions: &self.captions,
@@ -178,6 +184,7 @@ impl Snapshot {
             next: self.next.max(self.first),
             window: self.window,
             state: self.state,
+            is_silent: self.is_silent,
             marks: &self.marks,
             discontinuities: &self.discontinuities,
             captions: &self.captions,
@@ -356,14 +363,9 @@ impl TrackSnapshot {
     /// Segments right below a number, wherever they are kept.
     fn lead(&self, first: u64) -> Vec<Span> {
         let span = |number| {
-            let (time, duration) = match self.of_tail(number) {
-                Some((segment, _)) => (segment.time, segment.duration.0),
-                None => {
-                    let (_, row) = self.row(number)?;
-                    (Ticks(row.time.get() as i64), i64::from(row.duration.get()))
-                }
-            };
-            Some(Span { number, time, end: Ticks(time.0.saturating_add(duration)) })
+            let of_tail = self.of_tail(number).map(|(segment, _)| segment.span());
+            let of_files = of_tail.or_else(|| self.row(number).map(|(_, row)| row.span()));
+            of_files.or_else(|| self.lead.iter().find(|span| span.number == number).copied())
         };
         (first.saturating_sub(LEAD_SEGMENTS)..first).filter_map(span).collect()
     }

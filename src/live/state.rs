@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Ticks, Timescale};
-use crate::media::broadcast::{Bitrate, Grid, Mark};
+use crate::media::broadcast::{Bitrate, Grid, Mark, Span};
 use crate::media::feed::{Format, Message};
 use crate::media::track::{Kind, Role};
 
@@ -69,6 +69,9 @@ pub struct SavedTrack {
     /// As in [`crate::media::broadcast::BroadcastTrack`]; 0 until it is.
     #[serde(default)]
     pub key_frame_size: u32,
+    /// Number, time and end of segments that were in files that are gone, in track ticks, ascending.
+    #[serde(default)]
+    pub lead: Vec<(u64, i64, i64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,6 +147,7 @@ impl SavedTrack {
             average: rate.average,
             rated: rate.is_settled,
             key_frame_size: 0,
+            lead: Vec::new(),
         }
     }
 
@@ -166,6 +170,10 @@ impl SavedTrack {
     pub fn pace(&self) -> Option<Pace> {
         let frame = self.frame.filter(|frame| *frame > 0);
         Some(Pace { timescale: Timescale::new(self.timescale)?, frame })
+    }
+
+    pub fn lead(&self) -> Vec<Span> {
+        self.lead.iter().map(|&(number, time, end)| Span { number, time: Ticks(time), end: Ticks(end) }).collect()
     }
 
     pub fn rate(&self) -> Bitrate {
@@ -225,6 +233,8 @@ mod tests {
         let track = SavedTrack::of("a1", &format, &[7, 8], &pace, 0, rate);
         assert_eq!((track.format(), track.first_sample()), (Some(format), Some(vec![7, 8])));
         assert_eq!((track.pace(), track.rate()), (Some(pace), rate));
+        let span = Span { number: 899, time: Ticks(5), end: Ticks(7) };
+        assert_eq!(SavedTrack { lead: vec![(899, 5, 7)], ..track.clone() }.lead(), [span]);
         let messages = [
             Message::Scte35(vec![0xFC, 0x30].into()),
             Message::Event { scheme: "urn:x".to_owned(), value: "1".to_owned(), id: 7, data: vec![9].into() },
@@ -258,9 +268,9 @@ mod tests {
         let older =
             format!(r#"{{"version":{VERSION},"grid":null,"anchor":null,"origin":1,"discontinuities":[],"tracks":[]}}"#);
         assert!(State::read(older.as_bytes()).is_some_and(|state| !state.is_ended));
-        // Of before sizes of key frames were.
+        // Of before sizes of key frames were, and what lay before the oldest file.
         let json = String::from_utf8(state.write()).unwrap();
-        let older = json.replace(",\"key_frame_size\":0", "");
+        let older = json.replace(",\"key_frame_size\":0,\"lead\":[]", "");
         assert!(older.len() < json.len());
         assert_eq!(State::read(older.as_bytes()), Some(state.clone()));
         assert!(State::read(&State { version: 9, ..state }.write()).is_none());

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::options::SessionId;
 use super::received::Received;
-use super::segmenter::{self, Cut, Segmenter, Timed, part_target};
+use super::segmenter::{self, Cut, Made, Segmenter, Timed, part_target};
 use super::shelf::{Init, Shelf};
 use super::snapshot::TrackSnapshot;
 use super::state::SavedTrack;
@@ -94,6 +94,16 @@ struct Meter {
     /// Key frames that were measured, and the largest of them.
     key_frames: u32,
     key_frame_size: u32,
+    open: Measured,
+}
+
+/// What was cut of the segment that is being made; after a restart, since then.
+#[derive(Clone, Copy, Default)]
+struct Measured {
+    bits: f64,
+    duration: Ticks,
+    /// As in [`crate::media::broadcast::SegmentView`].
+    key_frame_size: u32,
 }
 
 /// Of text whose encoder states no rate, in bits a second: more than speech takes as WebVTT or TTML, and nothing beside sound.
@@ -163,12 +173,13 @@ impl TrackWriter {
     }
 
     pub fn save(&self) -> Option<SavedTrack> {
-        let Some(learnt) = &self.learnt else { return self.saved.clone() };
+        let lead = self.shelf.lead.iter().map(|span| (span.number, span.time.0, span.end.0)).collect();
+        let Some(learnt) = &self.learnt else { return self.saved.clone().map(|saved| SavedTrack { lead, ..saved }) };
         let meter = &self.meter;
         let saved =
             SavedTrack::of(&self.id, &self.format, &self.first_sample, &learnt.pace, learnt.reorder, meter.rate);
         let key_frame_size = if meter.key_frames >= METER_SEGMENTS { meter.key_frame_size } else { 0 };
-        Some(SavedTrack { key_frame_size, ..saved })
+        Some(SavedTrack { key_frame_size, lead, ..saved })
     }
 
     /// A publisher begins, or begins again, to send this track.
@@ -502,17 +513,27 @@ impl TrackWriter {
         self.learnt.is_none() && self.held.len() > least
     }
 
-    /// A segment is complete. Where the disk lags behind, it may be of the format before. Returns whether what is known of the
-    /// track has come to stay by this.
-    pub fn measure(&mut self) -> bool {
-        let (Some(learnt), Some(segment)) = (&self.learnt, self.shelf.tail.last()) else { return false };
-        if segment.init != learnt.init.name {
+    /// Measures what was cut, whether or not the disk lags behind: servers of one encoder, whose disks are not equally fast, say
+    /// the same. Returns whether what is known of the track has come to stay by this.
+    pub fn measure(&mut self, cuts: &[Cut]) -> bool {
+        let (Some(learnt), Some(shown)) = (&self.learnt, &self.shown) else { return false };
+        // What is left of the format before says nothing of this one.
+        if learnt.init.name != shown.init.name {
             return false;
         }
-        let bits = super::snapshot::size(segment) as f64 * 8.0;
-        let is_rated = self.meter.add(bits, learnt.pace.timescale.seconds(segment.duration));
-        let is_known = self.format.kind == Kind::Video && self.meter.add_key_frame(segment.key_frame_size);
-        is_rated || is_known
+        let (timescale, is_video) = (learnt.pace.timescale, self.format.kind == Kind::Video);
+        let mut is_settled = false;
+        for cut in cuts {
+            match cut {
+                Cut::Part(made) => self.meter.part(made),
+                Cut::End(_) => {
+                    let open = std::mem::take(&mut self.meter.open);
+                    is_settled |= self.meter.add(open.bits, timescale.seconds(open.duration));
+                    is_settled |= is_video && self.meter.add_key_frame(open.key_frame_size);
+                }
+            }
+        }
+        is_settled
     }
 
     /// `is_over`: the channel has ended.
@@ -528,6 +549,7 @@ impl TrackWriter {
                 files: self.shelf.files.clone(),
                 tail: self.shelf.shown(is_over),
                 places: self.shelf.places.clone(),
+                lead: self.shelf.lead.clone(),
             })
         })
     }
@@ -639,6 +661,14 @@ impl Meter {
         let seconds = input.seconds(Ticks(last.sample.decode_time.0.saturating_sub(first.sample.decode_time.0)));
         let rate = round_up(if seconds > 0.1 { bits / seconds } else { 128_000.0 });
         self.rate = Bitrate { peak: rate, average: rate, is_settled: false };
+    }
+
+    fn part(&mut self, made: &Made) {
+        self.open.bits += f64::from(made.size) * 8.0;
+        self.open.duration.0 += made.duration.0;
+        if made.index == 0 && made.segment_is_independent {
+            self.open.key_frame_size = made.first_sample_size;
+        }
     }
 
     /// Returns whether the rate is settled by this.

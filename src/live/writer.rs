@@ -59,6 +59,8 @@ pub struct ChannelWriter {
     state: broadcast::State,
     /// The encoder is at its end, and the channel once all is written.
     is_ending: bool,
+    /// All tracks were closed, as nothing came for long.
+    is_silent: bool,
     /// Since when samples wait for the grid.
     waiting_since: Option<Duration>,
     jobs: VecDeque<Job>,
@@ -125,6 +127,7 @@ impl ChannelWriter {
             next: 0,
             state: broadcast::State::Ongoing,
             is_ending: false,
+            is_silent: false,
             waiting_since: None,
             jobs: VecDeque::new(),
             late_rows: Vec::new(),

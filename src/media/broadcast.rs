@@ -123,6 +123,12 @@ impl SegmentRow {
         self.start.get() >> SegmentRow::SIZE_SHIFT
     }
 
+    pub fn span(&self) -> Span {
+        let time = Ticks(self.time.get() as i64);
+        let end = Ticks(time.0.saturating_add(i64::from(self.duration.get())));
+        Span { number: self.number.get(), time, end }
+    }
+
     /// As packagers see it. `init`: see [`Run`].
     pub fn view<'a>(&self, init: &'a str) -> SegmentView<'a> {
         SegmentView {
@@ -159,6 +165,8 @@ pub struct Broadcast<'a> {
     /// How many segments the channel is made to list, at most: between `first` and `next` once it is old enough.
     pub window: u64,
     pub state: State,
+    /// Nothing has come for so long, of no track but text, that nobody knows whether and when something follows.
+    pub is_silent: bool,
     pub marks: &'a [Mark],
     /// From which segment on how many discontinuities there are, ascending: the newest. A track that has nothing where one
     /// begins agrees by it with those that come there later.
@@ -241,6 +249,10 @@ pub struct TailSegment {
 }
 
 impl TailSegment {
+    pub fn span(&self) -> Span {
+        Span { number: self.number, time: self.time, end: Ticks(self.time.0.saturating_add(self.duration.0)) }
+    }
+
     /// As packagers see it.
     pub fn view(&self) -> SegmentView<'_> {
         SegmentView {
@@ -338,7 +350,7 @@ impl<'a> Broadcast<'a> {
         let mut state = DefaultHasher::new();
         let grid = self.grid;
         (grid.timescale, grid.slot, grid.phase, grid.target, grid.part).hash(&mut state);
-        (self.first, self.next, self.window, self.state == State::Ended).hash(&mut state);
+        (self.first, self.next, self.window, self.state == State::Ended, self.is_silent).hash(&mut state);
         for live in &self.tracks {
             (&live.track.id, &live.track.codec, live.part_target).hash(&mut state);
             (live.rate.peak, live.rate.average, live.rate.is_settled, live.key_frame_size).hash(&mut state);

@@ -19,6 +19,7 @@ pub struct Channel {
     pub first: u64,
     pub next: u64,
     pub state: State,
+    pub is_silent: bool,
     pub marks: Vec<Mark>,
     pub captions: Vec<Caption>,
 }
@@ -56,6 +57,7 @@ impl Channel {
             first: FIRST,
             next: FIRST + segments,
             state: State::Ongoing,
+            is_silent: false,
             marks: Vec::new(),
             captions: Vec::new(),
         };
@@ -192,6 +194,7 @@ impl Channel {
             next: self.next,
             window: WINDOW,
             state: self.state,
+            is_silent: self.is_silent,
             marks: &self.marks,
             discontinuities: &[],
             captions: &self.captions,

@@ -378,6 +378,24 @@ fn reports_follow_media_time() {
     }
 }
 
+/// Nobody waits for a part of which nobody knows whether it comes; all else is as it was.
+#[test]
+fn nothing_is_hinted_at_behind_a_whole_segment_while_nobody_sends() {
+    for (parts, hints) in [(0, 0), (2, 1)] {
+        let mut channel = Channel::news(12, parts, PART);
+        let before = (playlist(&channel, 0, &Live::default()), channel.broadcast().fingerprint());
+        assert!(before.0.contains("#EXT-X-PRELOAD-HINT"), "{}", before.0);
+        channel.is_silent = true;
+        let text = playlist(&channel, 0, &Live::default());
+        assert_eq!(text.matches("#EXT-X-PRELOAD-HINT").count(), hints, "{parts}: {text}");
+        let others =
+            |text: &str| text.lines().filter(|line| !line.contains("HINT")).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(others(&text), others(&before.0));
+        // It is not kept for those who asked before.
+        assert_ne!(channel.broadcast().fingerprint(), before.1);
+    }
+}
+
 #[test]
 fn stretches_and_ends() {
     let start = Some(Duration::from_secs(FIRST * 2));

@@ -554,3 +554,60 @@ fn a_journal_that_cannot_be_written_costs_no_segment() {
     assert!(after.windows(2).all(|pair| pair[1] == pair[0] + 1), "{after:?}");
     assert_eq!(world.writer.counts().lost, 0);
 }
+
+/// Where the disk is full, the window begins behind a file that gaps at its start go on from (seeds 300100, 300882 and 301008):
+/// as long as they are listed, they say the same.
+#[test]
+fn a_gap_stays_as_it_is_though_the_file_before_it_makes_room() {
+    let mut world = plain();
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(37));
+    world.disturb();
+    // Pictures are away over the end of the first file, and sound from right before it on.
+    let session = world.encoders[0].session;
+    for (is_muted, away, millis) in [(true, vec![], 2_200), (true, vec![session], 800), (true, vec![], 6_000)] {
+        world.encoders[0].feeds[0].is_muted = is_muted;
+        world.away = away;
+        world.run(Duration::from_millis(millis));
+    }
+    world.encoders[0].feeds[0].is_muted = false;
+    world.run(Duration::from_secs(30));
+    let begins = |world: &World| world.writer.channel().snapshot().broadcast(None).map(|broadcast| broadcast.first);
+    let before = begins(&world);
+    // What is listed is compared with what was.
+    world.disk.mood.room = Some(world.disk.bytes());
+    world.run(Duration::from_secs(10));
+    let first = begins(&world);
+    assert!(first > before && !listed(&world, "v1").contains(&first.unwrap_or(0)), "{before:?} {first:?}");
+    world.disk.mood.room = None;
+    world.crash(Crash::Process);
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(10));
+    assert_eq!(begins(&world), first);
+}
+
+/// The window begins where it does whether or not there is a file that far back (seed 301506): it would go back after a crash before
+/// the file is deleted.
+#[test]
+fn a_window_that_begins_with_gaps_begins_there_without_the_files_before_them() {
+    let mut world = with(Options { window: Duration::from_secs(30), ..world::usual() });
+    world.connect_all(false, 0);
+    world.run(Duration::from_secs(30));
+    world.disturb();
+    world.disconnect_all();
+    let before = listed(&world, "v1").last().copied();
+    world.run(Duration::from_secs(300));
+    world.connect_all(false, 0);
+    world.settle();
+    let window =
+        |world: &World| world.writer.channel().snapshot().broadcast(None).map(|found| (found.first, found.next));
+    let mut begun = None;
+    for _ in 0..240 {
+        world.step();
+        let (first, next) = window(&world).expect("it is published");
+        begun = begun.or_else(|| listed(&world, "v1").into_iter().find(|&number| Some(number) > before));
+        assert!(begun.is_none() || first == next - 15, "{first} {next}");
+    }
+    assert!(begun > window(&world).map(|(first, _)| first), "the gaps are listed still");
+    world.crash(Crash::Process);
+}

@@ -209,8 +209,6 @@ pub fn simulate(seed: u64, hours: f64) -> Compared {
     let (mut now, mut compared) = (begun, Compared::default());
     // Of segments that the second missed something of.
     let mut missed: Option<(u64, u64)> = None;
-    // When the format was changed.
-    let mut changed: Option<Duration> = None;
     let connect = |a: &mut Twin, b: &mut Twin, encoder: &Encoder, now| {
         for twin in [a, b] {
             twin.send(now, &Arrival::Connect(encoder.formats()));
@@ -236,10 +234,6 @@ pub fn simulate(seed: u64, hours: f64) -> Compared {
             2 => {
                 encoder.is_large = !encoder.is_large;
                 compared.changes += 1;
-                // The rate of a format is settled once three segments of it are on disk. Where that is slow, the next format may
-                // come before, and until its own rate is settled that of another one before it is shown.
-                let is_soon = changed.replace(now).is_some_and(|before| now - before < a.slot() * 6);
-                b.is_unrated |= is_soon && b.disk.mood.slow > 0;
                 for event in encoder.formats() {
                     for twin in [&mut a, &mut b] {
                         twin.send(now, &Arrival::Event(event.clone()));
@@ -287,17 +281,16 @@ pub fn simulate(seed: u64, hours: f64) -> Compared {
         // Both have had the same.
         let slow = std::mem::take(&mut b.disk.mood.slow);
         let mut settled = now + Duration::from_secs(1);
-        // Who falls silent is closed by the clock, and the clocks of when each last heard something differ.
+        // Who falls silent is closed by the clock, and the clocks of when each last heard something differ. So do those of who waits
+        // in vain for a second key frame and makes do, counted from the first sample; and what is begun by that is closed by
+        // the clock, too.
         let patience = a.slot().max(Duration::from_millis(1_500)) * 2;
-        let unclear = patience - Duration::from_millis(500)..patience + Duration::from_secs(2);
-        if unclear.contains(&settled.saturating_sub(a.heard)) {
-            settled = a.heard + unclear.end;
-        }
-        // Who waits in vain for a second key frame makes do by the clock, counted from when each heard the first sample; and what is
-        // begun by that is closed by the clock, too.
-        let (waits, unclear) = (options.segment * 3, patience + Duration::from_secs(2));
-        if (waits..waits + unclear).contains(&settled.saturating_sub(begun)) {
-            settled = begun + waits + unclear;
+        let (early, late) = (Duration::from_millis(500), Duration::from_secs(2));
+        let waits = options.segment * 3;
+        let unclear =
+            [(a.heard + patience - early, a.heard + patience + late), (begun + waits, begun + waits + patience + late)];
+        while let Some((_, clear)) = unclear.iter().find(|(from, to)| (*from..*to).contains(&settled)) {
+            settled = *clear;
         }
         film(&mut encoder, &mut a, &mut b, &mut now, TICK, true);
         a.run(settled);

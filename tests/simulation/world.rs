@@ -38,6 +38,8 @@ pub struct World {
     clocks: u64,
     /// Media time is the time of day: no encoder's clock was ever off.
     pub is_timely: bool,
+    /// When a picture or sound of an encoder came last, or the process began after one had.
+    heard: Option<Duration>,
     /// Since when all is as it should be.
     calm_since: Duration,
     /// How far each track was, when the calm had settled.
@@ -80,6 +82,9 @@ pub fn has_text(seed: u64) -> bool {
 const TEXT: u64 = 0x7e87 << 32;
 /// Of the real recorder.
 const TICK: Duration = Duration::from_millis(100);
+/// All tracks are closed by then: after twice a slot and as far as a publisher may be ahead, counted from when samples that waited
+/// for the grid were taken.
+const SILENT: Duration = Duration::from_secs(21);
 /// After a mishap, until everything is expected to go well again.
 pub const SETTLE: Duration = Duration::from_secs(20);
 
@@ -130,6 +135,7 @@ impl World {
             service: service(),
             clocks: 0,
             is_timely: true,
+            heard: None,
             calm_since: now,
             progress: Vec::new(),
             lossy_until: Duration::ZERO,
@@ -208,6 +214,9 @@ impl World {
                     && self.is_calm()
                 {
                     self.cues.push((self.now, cue));
+                }
+                if matches!(&event, Event::Sample { sample, .. } if serial(Kind::Text, &sample.data).is_none()) {
+                    self.heard = Some(self.now);
                 }
                 self.writer.feed(session, event, self.now).expect("it is wanted");
                 self.pump();
@@ -438,6 +447,7 @@ impl World {
         }
         self.encoders.clear();
         self.away.clear();
+        self.heard = self.heard.map(|_| self.now);
         self.shown = None;
         self.look();
         self.pump();
@@ -472,6 +482,15 @@ impl World {
             let id = &track.track.id;
             let text = hls::live_media(&broadcast, track, &hls::Live::default());
             let checked = self.books.playlist(&text, id);
+            // Who asks for what never comes would wait in vain. Of text, what is said may end later.
+            let is_silent =
+                self.heard.is_some_and(|heard| self.now - heard > SILENT) && self.disk.mood == Mood::default();
+            let is_whole = checked.open_parts.is_empty() && track.track.kind() != Kind::Text;
+            assert!(
+                !(is_silent && is_whole) || checked.hint.is_none(),
+                "{id}: {:?} is hinted at, and nobody sends",
+                checked.hint
+            );
             for part in checked.segments.iter().flat_map(|segment| &segment.parts).chain(&checked.open_parts) {
                 let place = part.uri.rsplit_once('/').and_then(|(_, name)| name.rsplit_once('.')?.0.split_once('.'));
                 let (number, index) = place.expect("a part's name has its segment's number and its own");

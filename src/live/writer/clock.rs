@@ -49,7 +49,7 @@ impl ChannelWriter {
                 self.break_up(anchor.on(time));
             }
         }
-        if let Some(before) = before.filter(|before| *before != anchor) {
+        if let Some(before) = before {
             self.text_follows(before, anchor, now);
         }
         let early = owner.and_then(|owner| Some((owner, std::mem::take(&mut self.sessions.get_mut(&owner)?.early))));
@@ -59,7 +59,7 @@ impl ChannelWriter {
     }
 
     /// Text goes by the clock of what is sent beside it: where nothing is said for a while, its own times do not show that the
-    /// clock was set anew.
+    /// clock was set anew, and by the time that the next is said, what was held back of it lies far behind.
     fn text_follows(&mut self, before: Anchor, anchor: Anchor, now: Duration) {
         let others = self.tracks.values().filter(|other| other.format.kind != Kind::Text);
         let others: Vec<_> = others

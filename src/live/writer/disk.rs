@@ -7,7 +7,7 @@ use super::ChannelWriter;
 use crate::live::op::{Failure, FileName, Lane, Op, Outcome};
 use crate::live::segmenter::{Cut, Made};
 use crate::live::shelf::Init;
-use crate::media::broadcast::SegmentRow;
+use crate::media::broadcast::{LEAD_SEGMENTS, SegmentRow};
 
 pub(super) enum Job {
     Part { track: Arc<str>, made: Made, init: Arc<Init> },
@@ -85,9 +85,10 @@ impl ChannelWriter {
     }
 
     pub(super) fn file_cuts_of(&mut self, name: &Arc<str>, cuts: Vec<Cut>) {
-        let Some(track) = self.tracks.get(name) else { return };
-        let Some(learnt) = &track.shown else { return };
-        let init = learnt.init.clone();
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        self.is_state_new |= track.measure(&cuts);
+        let Some(shown) = &track.shown else { return };
+        let init = shown.init.clone();
         for cut in cuts {
             self.jobs.push_back(match cut {
                 Cut::Part(made) => {
@@ -147,8 +148,6 @@ impl ChannelWriter {
     pub(super) fn ended(&mut self, name: &Arc<str>, number: u64) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         let Some((file, row)) = track.shelf.end(number) else { return };
-        let settled = track.measure();
-        self.is_state_new |= settled;
         // Rows ascend.
         let late = self.late_rows.extract_if(.., |(other, _)| other.track == file.track);
         let rows: Vec<_> = late.chain([(file.clone(), row)]).collect();
@@ -272,12 +271,13 @@ impl ChannelWriter {
 
     /// Deletes files of which nothing is available any more: a segment that has left the window stays for its own duration
     /// and that of the longest playlist it was in (RFC 8216bis §6.2.2), but nobody takes longer than [`AVAILABLE_MAX`] from
-    /// a playlist to its first segment.
+    /// a playlist to its first segment. What gaps at the start of the window go on from stays, too.
     pub(super) fn expire(&mut self) {
         let Some(grid) = self.grid else { return };
         let slot = grid.slot_duration().max(Duration::from_nanos(1));
         let available = self.options.window.min(AVAILABLE_MAX).max(Duration::from_secs(3 * u64::from(grid.target)));
-        let from = self.first.saturating_sub(available.as_nanos().div_ceil(slot.as_nanos()) as u64 + 1);
+        let available = available.as_nanos().div_ceil(slot.as_nanos()) as u64 + 1;
+        let from = self.first.saturating_sub(available.max(LEAD_SEGMENTS));
         let mut changed = Vec::new();
         for track in self.tracks.values_mut() {
             while let Some(file) = track.shelf.expire(from) {

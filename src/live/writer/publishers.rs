@@ -9,8 +9,8 @@ use crate::live::pieces::Verdict;
 use crate::live::session::{SILENCE, Session};
 use crate::live::timeline::to_nanos;
 use crate::live::track::TrackWriter;
-use crate::media::broadcast;
 use crate::media::feed::{Event, Format, Marker, Sample, TrackKey};
+use crate::media::{Kind, broadcast};
 
 impl ChannelWriter {
     /// A publisher wants in.
@@ -199,6 +199,7 @@ impl ChannelWriter {
         self.counts.samples += 1;
         self.counts.bytes += sample.data.len() as u64;
         track.heard = now;
+        self.is_silent &= track.format.kind == Kind::Text;
         self.reopen();
         let Some(track) = self.tracks.get_mut(&name) else { return };
         if pending + sample.data.len() > LIVE_PENDING_BYTES_MAX {

@@ -57,9 +57,13 @@ impl ChannelWriter {
                 track.shelf = shelf;
                 self.jobs.extend(rows.into_iter().map(|(file, row)| Job::Row { file, row }));
             }
+            track.shelf.lead = saved.lead().into();
             track.resume(grid, self.origin);
             self.tracks.insert(track.id.clone(), track);
         }
+        // What a full disk has taken is no gap.
+        let oldest = self.tracks.values().filter_map(|track| track.shelf.oldest()).min();
+        self.first = self.first.max(oldest.unwrap_or(0));
         let others = || self.tracks.values().filter(|track| track.format.kind != Kind::Text);
         let furthest = others().filter_map(|track| track.shelf.tail.last()).map(|segment| segment.number).max();
         // Those that had fallen silent held nobody up.

@@ -150,20 +150,21 @@ impl ChannelWriter {
     pub(super) fn close_silent(&mut self, now: Duration) {
         let Some(grid) = self.grid else { return };
         let patience = grid.slot_duration().max(SILENCE) * 2;
-        let silent: Vec<_> = self
-            .tracks
-            .values()
-            .filter(|track| track.segmenter.as_ref().is_some_and(|segmenter| segmenter.is_open()))
-            // Text is silent whenever nobody speaks.
-            .filter(|track| track.format.kind != Kind::Text)
-            .filter(|track| {
-                let ahead = self.sessions.get(&track.owner).map(Session::ahead).unwrap_or_default();
-                now.saturating_sub(track.heard) > patience + ahead
-            })
-            .map(|track| track.id.clone())
-            .collect();
-        for name in silent {
+        let is_silent = |track: &&TrackWriter| {
+            let ahead = self.sessions.get(&track.owner).map(Session::ahead).unwrap_or_default();
+            now.saturating_sub(track.heard) > patience + ahead
+        };
+        // Text is silent whenever nobody speaks.
+        let others = || self.tracks.values().filter(|track| track.format.kind != Kind::Text);
+        let are_all = others().next().is_some() && others().all(|track| is_silent(&track));
+        let is_open = |track: &&TrackWriter| track.segmenter.as_ref().is_some_and(|segmenter| segmenter.is_open());
+        let open: Vec<_> = others().filter(is_silent).filter(is_open).map(|track| track.id.clone()).collect();
+        for name in open {
             self.close(&name);
+        }
+        if self.is_silent != are_all {
+            self.is_silent = are_all;
+            self.show();
         }
     }
 

@@ -63,10 +63,9 @@ impl ChannelWriter {
             unseen.filter(|track| !self.views.contains_key(&track.id)).filter_map(|track| self.begun(&track.id));
         self.next = self.next.max(nexts.chain(unseen).min().unwrap_or(furthest));
         let next = self.next;
-        let oldest = self.tracks.values().filter_map(|track| track.shelf.oldest()).min().unwrap_or(self.origin);
         let window = slots(&grid, self.options.window);
         let left = next.saturating_sub(window);
-        self.first = self.first.max(left).max(oldest).max(self.origin);
+        self.first = self.first.max(left).max(self.origin);
         let from = grid.timescale.duration(grid.start(self.first, grid.timescale));
         self.marks.forget_before(from);
         let first = self.first;
@@ -82,6 +81,7 @@ impl ChannelWriter {
             next,
             window,
             state: self.shown_state(),
+            is_silent: self.is_silent,
             marks: self.marks.shared(),
             discontinuities: self.discontinuities.clone(),
             fingerprint: OnceLock::new(),

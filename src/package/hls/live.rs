@@ -389,7 +389,8 @@ impl<'a> Body<'_, 'a> {
     /// The part that comes next, as far as media time tells: the segment ends with its slot. `None` where the track has
     /// broken off, for nobody knows what comes after that: Shaka Player takes what is hinted at for what goes on from there,
     /// and waits for ever when a gap comes instead (§6.2.2 leaves hints to the server). Only the last part of a segment may
-    /// be short (§4.4.4.9): one before the end of its slot is all that came, though the segment is not complete yet.
+    /// be short (§4.4.4.9): one before the end of its slot is all that came, though the segment is not complete yet. Nor does
+    /// anybody know what comes after a whole segment while nobody sends: who asked for it would wait until that is given up.
     fn next_part(&self) -> Option<(u64, u32)> {
         let grid = self.broadcast.grid;
         let slot_end = |number| micros(grid.start(number + 1, grid.timescale), grid.timescale);
@@ -397,7 +398,7 @@ impl<'a> Body<'_, 'a> {
             let last = self.edge.end.checked_sub(1).filter(|last| *last >= self.broadcast.first);
             let last = last.and_then(|last| live_timeline::entries(self.broadcast, self.live, last).last());
             let goes_on = last.is_none_or(|last| last.segment.is_some() && last.end + TOGETHER > slot_end(last.number));
-            return goes_on.then_some((self.edge.end, 0));
+            return (goes_on && !self.broadcast.is_silent).then_some((self.edge.end, 0));
         };
         let slot_end = slot_end(open.number);
         let slot_end = slot_end + lateness(&grid, open, self.live.track.timescale);
