@@ -230,6 +230,9 @@ pub const LIVE_PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const LIVE_STANDBY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Marks of one channel within its window.
 pub const LIVE_MARKS_MAX: usize = 1_000;
+/// A publisher that sends nothing for so long gives way to another, counted from when what it sent has passed: a packager
+/// that pushes segments sends one at once, and then nothing for as long as it lasts.
+pub const LIVE_SILENCE: Duration = Duration::from_millis(1_500);
 /// Timestamps further from where they were expected than this are a jump; nearer ones are gaps or disorder.
 pub const LIVE_JUMP: Duration = Duration::from_secs(10);
 /// An encoder whose timestamps are so near to the server's clock counts by the wall clock.

@@ -7,13 +7,9 @@ use std::time::Duration;
 use super::options::{SessionId, SourceName};
 use super::pieces::{Pieces, Verdict};
 use super::timeline::{Nanos, to_nanos};
-use crate::base::limits::{LIVE_JUMP, LIVE_STANDBY_BYTES_MAX};
+use crate::base::limits::{LIVE_JUMP, LIVE_SILENCE, LIVE_STANDBY_BYTES_MAX};
 use crate::media::Kind;
 use crate::media::feed::{Event, Format, Marker, TrackKey};
-
-/// A publisher that sends nothing for so long gives way to another, counted from when what it sent has passed: a packager
-/// that pushes segments sends one at once, and then nothing for as long as it lasts.
-pub const SILENCE: Duration = Duration::from_millis(1_500);
 
 /// One publisher.
 pub struct Session {
@@ -116,7 +112,7 @@ impl Session {
     }
 
     pub fn is_silent(&self, now: Duration) -> bool {
-        now.saturating_sub(self.heard) > SILENCE + self.ahead()
+        now.saturating_sub(self.heard) > LIVE_SILENCE + self.ahead()
     }
 
     /// The identifier of a track: from what the publisher calls things, never from when it came.
@@ -236,11 +232,11 @@ mod tests {
         let format = format(Kind::Video);
         // When each run of frames, 40 ms apart, comes: milliseconds, frames, and how long it takes to come.
         for (name, runs, last, want) in [
-            ("a frame at a time", &[(0, 100, 4_000)][..], 3_960, SILENCE),
-            ("segments of 6 s, each at once", &[(0, 150, 0), (6_000, 150, 0)], 6_000, SILENCE + at(5_960)),
-            ("a segment in twice its time", &[(0, 50, 4_000)], 3_920, SILENCE),
-            ("chunks", &[(0, 12, 0), (480, 12, 0), (960, 12, 0)], 960, SILENCE + at(440)),
-            ("5 s at the start, long ago", &[(0, 125, 0), (10, 500, 20_000)], 19_970, SILENCE),
+            ("a frame at a time", &[(0, 100, 4_000)][..], 3_960, LIVE_SILENCE),
+            ("segments of 6 s, each at once", &[(0, 150, 0), (6_000, 150, 0)], 6_000, LIVE_SILENCE + at(5_960)),
+            ("a segment in twice its time", &[(0, 50, 4_000)], 3_920, LIVE_SILENCE),
+            ("chunks", &[(0, 12, 0), (480, 12, 0), (960, 12, 0)], 960, LIVE_SILENCE + at(440)),
+            ("5 s at the start, long ago", &[(0, 125, 0), (10, 500, 20_000)], 19_970, LIVE_SILENCE),
         ] {
             let mut session = Session::new(SessionId(1), SourceName::Main, true, Duration::ZERO);
             session.track_id(0, &format);

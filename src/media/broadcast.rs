@@ -12,6 +12,7 @@ use std::time::Duration;
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::base::limits::LIVE_SILENCE;
 use crate::base::units::{rescale_ceil, rescale_floor};
 use crate::base::{Ticks, Timescale};
 
@@ -50,6 +51,11 @@ impl Grid {
     /// Length of a slot, rounded down to a nanosecond.
     pub fn slot_duration(&self) -> Duration {
         self.timescale.duration(self.slot)
+    }
+
+    /// Nothing comes of a track for so long before what there is of its segment is taken for all of it, and shown.
+    pub fn silence(&self) -> Duration {
+        self.slot_duration().max(LIVE_SILENCE) * 2
     }
 }
 

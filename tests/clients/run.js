@@ -43,6 +43,8 @@ const liveSeconds = Number(process.env.HEADWATER_LIVE_SECONDS ?? 20);
 const liveSettleSeconds = 12;
 const liveSettleSecondsMax = 45;
 const outageSeconds = 10;
+/** From key frame to key frame of an encoder. */
+const groupSeconds = 2;
 /** From when the encoder is back: it begins, three seconds of it are played, and the machine is busy. */
 const backSeconds = 40;
 /** What has gone on plays for most of so long: dash.js 5.2 sometimes stalls for two seconds at the live edge before it is steady. */
@@ -427,9 +429,13 @@ async function startsOver(view) {
   return `${(state.time - started.time).toFixed(1)} s, ${first.toFixed(2)} s behind, then ${last.toFixed(2)} s`;
 }
 
-/** An encoder that is away for some seconds: players go on near the live edge by themselves once it is back. */
+/**
+ * An encoder that is away for some seconds: players go on near the live edge by themselves once it is back. It counts from zero
+ * again, or by the clock of the wall, or by that and has its key frames half a group of pictures from where they were.
+ */
 async function outage(context, pagePort, origin, manifest, channel, clock) {
-  const publish = () => origin.publish(channel, clock === 'wall' ? Date.now() : 0);
+  const begun = Date.now();
+  const publish = () => origin.publish(channel, clock === 'zero' ? 0 : Date.now());
   let encoder = publish();
   // Of their own: players that wait for playlists and parts, all of them at once, would use up a browser's connections to one host.
   const contexts = [];
@@ -446,16 +452,21 @@ async function outage(context, pagePort, origin, manifest, channel, clock) {
     }
     for (const [name, view] of views) await until(view.state, (now) => now.time > 0 && now.frames > 25, 30, `${name} plays`);
     encoder.kill('SIGKILL');
-    const ended = Date.now() / 1000;
     await sleep(outageSeconds * 1000);
+    const group = groupSeconds * 1000;
+    if (clock === 'elsewhere') await sleep(group - ((Date.now() - begun + group / 2) % group));
     encoder = publish();
+    const back = Date.now() / 1000;
     const notes = [];
     for (const [name, view] of views) {
       const before = (await view.state()).frames;
       // Three seconds of new pictures, and not from before the outage.
       const state = async () => ({ ...await view.state(), latency: await view.page.evaluate(() => window.player.latency()) });
-      const isBack = (now) => now.frames > before + 75 && now.latency < Date.now() / 1000 - ended - outageSeconds + 2;
-      const { latency, time } = await until(state, isBack, backSeconds, `${name} goes on`);
+      const isBack = (now) => now.frames > before + 75 && now.latency < Date.now() / 1000 - back + 2;
+      const { latency } = await until(state, isBack, backSeconds, `${name} goes on`);
+      // Where the MPD goes over from the clock to whole segments within a Period, dash.js waits once for the next MPD.
+      if (clock === 'elsewhere') await sleep(liveSettleSeconds * 1000);
+      const { time } = await view.state();
       await sleep(steadySeconds * 1000);
       const played = (await view.state()).time - time;
       check(played > steadySeconds / 2, `${name} played ${played.toFixed(1)} s in the ${steadySeconds} s after it went on`);
@@ -737,6 +748,10 @@ async function runCases(isChosen, together, screenshots) {
     });
   }
   add(live, 'outage over DASH', (context) => outage(context, pages.address().port, origin, 'index.mpd', 'outage-dash', 'zero'));
+  for (const [name, clock] of [['', 'wall'], [', key frames elsewhere', 'elsewhere']]) {
+    add(live, `outage over DASH, by the clock of the wall${name}`,
+      (context) => outage(context, pages.address().port, origin, 'index.mpd', `outage-dash-${clock}`, clock));
+  }
   add(live, 'outage over HLS', (context) => outage(context, pages.address().port, origin, 'index.m3u8', 'outage-hls', 'zero'));
   add(live, 'outage over HLS, by the clock of the wall',
     (context) => outage(context, pages.address().port, origin, 'index.m3u8', 'outage-wall', 'wall'));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ChannelWriter;
+use crate::base::limits::LIVE_SILENCE;
 use crate::base::{Ticks, Timescale};
-use crate::live::session::SILENCE;
 use crate::live::timeline::{Anchor, Known, Nanos, to_nanos};
 use crate::live::track::TrackWriter;
 use crate::media::Kind;
@@ -18,7 +18,7 @@ impl ChannelWriter {
         let configured = self.options.anchor.map(Anchor::of);
         let channel_end = self.tracks.values().filter_map(TrackWriter::end).max();
         let was = self.anchor;
-        let goes_on = |other: &&TrackWriter| now.saturating_sub(other.heard) <= SILENCE;
+        let goes_on = |other: &&TrackWriter| now.saturating_sub(other.heard) <= LIVE_SILENCE;
         let others = self.tracks.values().filter(|other| other.id != track.id && other.anchor().is_some());
         let is_in_use = was
             .is_some_and(|was| before == Some(was) || others.filter(goes_on).any(|other| other.anchor() == Some(was)));
@@ -63,7 +63,7 @@ impl ChannelWriter {
     fn text_follows(&mut self, before: Anchor, anchor: Anchor, now: Duration) {
         let others = self.tracks.values().filter(|other| other.format.kind != Kind::Text);
         let others: Vec<_> = others
-            .filter(|other| now.saturating_sub(other.heard) <= SILENCE)
+            .filter(|other| now.saturating_sub(other.heard) <= LIVE_SILENCE)
             .map(|other| (other.owner, other.anchor()))
             .collect();
         let follows = |text: &&mut TrackWriter| {

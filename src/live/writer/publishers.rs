@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::ChannelWriter;
-use crate::base::limits::{LIVE_PENDING_BYTES_MAX, LIVE_SESSIONS_MAX, LIVE_TRACKS_MAX};
+use crate::base::limits::{LIVE_PENDING_BYTES_MAX, LIVE_SESSIONS_MAX, LIVE_SILENCE, LIVE_TRACKS_MAX};
 use crate::live::options::{Redundancy, Refusal, SessionId, SourceName};
 use crate::live::pieces::Verdict;
-use crate::live::session::{SILENCE, Session};
+use crate::live::session::Session;
 use crate::live::timeline::to_nanos;
 use crate::live::track::TrackWriter;
 use crate::media::feed::{Event, Format, Marker, Sample, TrackKey};
@@ -83,7 +83,7 @@ impl ChannelWriter {
     fn keep_time(&self) -> Duration {
         let slot = self.grid.map_or(self.options.segment, |grid| grid.slot_duration());
         let ahead = self.sessions.values().map(Session::ahead).max().unwrap_or_default();
-        SILENCE + ahead + slot * 3
+        LIVE_SILENCE + ahead + slot * 3
     }
 
     fn stand_down(&mut self, id: SessionId) {

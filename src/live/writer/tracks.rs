@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ChannelWriter;
 use crate::base::Ticks;
 use crate::live::grid::{self, Key};
-use crate::live::session::{SILENCE, Session};
+use crate::live::session::Session;
 use crate::live::track::{Taken, TrackWriter};
 use crate::media::feed::Sample;
 use crate::media::{Kind, broadcast};
@@ -149,7 +149,7 @@ impl ChannelWriter {
     /// Completes segments of tracks that have fallen silent: the others are far ahead of them, or nothing came for long.
     pub(super) fn close_silent(&mut self, now: Duration) {
         let Some(grid) = self.grid else { return };
-        let patience = grid.slot_duration().max(SILENCE) * 2;
+        let patience = grid.silence();
         let is_silent = |track: &&TrackWriter| {
             let ahead = self.sessions.get(&track.owner).map(Session::ahead).unwrap_or_default();
             now.saturating_sub(track.heard) > patience + ahead

@@ -11,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::base::{Ticks, Timescale};
 use crate::media::breaks;
-use crate::media::broadcast::{Broadcast, BroadcastTrack, Mark, State};
+use crate::media::broadcast::{Broadcast, BroadcastTrack, Grid, Mark, State};
 use crate::media::feed::Message;
 use crate::package::live_timeline::{self, Entry, micros, micros_ceil};
 use crate::package::live_url::{self, Stretch};
@@ -34,6 +34,9 @@ const SCTE35_NAMESPACE: &str = "http://www.scte.org/schemas/35/2016";
 /// In microseconds: how much later MPD time is than media time. Were they equal, Shaka Player 5.2 would take the start of a
 /// segment for that of each chunk of it, and show text by as much too early (`MediaSourceEngine.appendBuffer`).
 const MPD_LATE: u64 = 1;
+
+/// What comes from an encoder by the clock of the wall is older than that clock by the time it takes to encode and to come.
+const LATE: Duration = Duration::from_secs(2);
 
 /// How a player finds segments.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,7 +103,7 @@ pub fn live_mpd(broadcast: &Broadcast<'_>, stretch: Stretch) -> String {
         tag.set("maxSegmentDuration", &iso_duration(target.max(slot)));
     });
     if addressing == Addressing::Clock {
-        push_service_description(&mut xml, delay(addressing, chunk, target), chunk);
+        push_service_description(&mut xml, delay(addressing, chunk, target), chunk, &grid);
     }
     for period in &periods {
         xml.open("Period", |tag| {
@@ -196,13 +199,19 @@ fn periods(broadcast: &Broadcast<'_>, origin: u64) -> Vec<Period> {
     periods
 }
 
-fn push_service_description(xml: &mut Xml, target: Duration, chunk: Duration) {
+/// A player that is further behind than `max` is to jump to the live edge, and one that is nearer to be faster for a while.
+///
+/// Nothing may make a player jump while an encoder is away. What came last is shown when nothing has followed for a while:
+/// dash.js 5.2 looks where it is with everything that it appends, and one that jumps then, with nothing at the live edge,
+/// goes to the end of what it has and takes itself for seeking for ever, without jumping over holes.
+fn push_service_description(xml: &mut Xml, target: Duration, chunk: Duration, grid: &Grid) {
+    let max = target + grid.silence() + LATE;
     xml.open("ServiceDescription", |tag| {
         tag.set("id", "0");
     });
     xml.empty("Latency", |tag| {
         tag.integer("referenceId", 0).integer("target", target.as_millis() as u64);
-        tag.integer("min", (2 * chunk).as_millis() as u64).integer("max", (3 * target).as_millis() as u64);
+        tag.integer("min", (2 * chunk).as_millis() as u64).integer("max", max.as_millis() as u64);
     });
     xml.empty("PlaybackRate", |tag| {
         // A player that begins a second too late has made up for it in ten.
