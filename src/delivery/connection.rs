@@ -107,7 +107,7 @@ impl Connection {
         phase: Phase,
     ) -> std::io::Result<Connection> {
         let fd = stream.as_raw_fd();
-        let transport = Transport::new(stream)?;
+        let transport = Transport::new(stream, worker.readiness.clone())?;
         let slot = worker.slots.insert(fd, peer, phase, worker.clock.ticks());
         Ok(Connection {
             transport,

@@ -24,6 +24,7 @@ use super::helpers::{Helpers, Reply};
 use super::inbox::{Inbox, Message};
 use super::listener::Listener;
 use super::metrics::WorkerMetrics;
+use super::readiness::Readiness;
 use super::slots::{Expired, Phase, Slot, Slots};
 use super::tickets::{Outcome, TicketId, Tickets};
 use super::waits::Waits;
@@ -59,6 +60,7 @@ pub(super) struct Worker {
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) clock: Clock,
     pub(super) buffers: BufferPool,
+    pub(super) readiness: Rc<Readiness>,
     pub(super) slots: Slots,
     pub(super) tickets: Tickets,
     waits: Waits,
@@ -95,6 +97,7 @@ pub(super) fn run(
         metrics: metrics.clone(),
         clock: Clock::new(tick),
         buffers: BufferPool::default(),
+        readiness: Rc::new(Readiness::new()?),
         slots: Slots::default(),
         tickets: Tickets::default(),
         waits: Waits::new(inbox.clone()),
@@ -124,6 +127,8 @@ impl Worker {
         self.spawn(async move { worker.read_inbox(&inbox, &listeners, &ready).await });
         let worker = self.clone();
         self.spawn(async move { worker.bulk.run(&always_writable).await });
+        let (readiness, told) = (self.readiness.clone(), Pollable::new(self.readiness.descriptor()?)?);
+        self.spawn(async move { readiness.run(&told).await });
         self.keep_time(&ticker).await
     }
 
@@ -154,6 +159,7 @@ impl Worker {
             if self.slots.is_empty() && self.stopping.get().is_some_and(|since| since != self.clock.ticks()) {
                 self.inbox.wake().wake();
                 self.bulk.end();
+                self.readiness.end();
                 return Ok(());
             }
         }
