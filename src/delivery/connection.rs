@@ -24,7 +24,7 @@ use super::worker::Worker;
 use crate::base::{Extent, Payload, Piece, limits};
 use crate::http::discard::Discard;
 use crate::http::request::{self, Body, Method};
-use crate::http::{Framing, Request, Response};
+use crate::http::{Framing, Kind, Request, Response};
 use crate::service::Answer;
 
 pub(super) struct Connection {
@@ -49,6 +49,8 @@ pub(super) struct Connection {
     ending: bool,
     /// What of a request body is still to be thrown away.
     discard: Discard,
+    /// Of the answer that went out last.
+    last: Kind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ enum Life {
 #[derive(Debug)]
 enum Next {
     Readable,
+    /// The same, after those who wait for what has just come.
+    Unhurried,
     Writable,
     Helper(TicketId),
     /// A large send is to be made.
@@ -107,7 +111,7 @@ impl Connection {
         phase: Phase,
     ) -> std::io::Result<Connection> {
         let fd = stream.as_raw_fd();
-        let transport = Transport::new(stream)?;
+        let transport = Transport::new(stream, worker.readiness.clone())?;
         let slot = worker.slots.insert(fd, peer, phase, worker.clock.ticks());
         Ok(Connection {
             transport,
@@ -123,6 +127,7 @@ impl Connection {
             life,
             ending: false,
             discard: Discard::default(),
+            last: Kind::default(),
         })
     }
 
@@ -136,6 +141,11 @@ impl Connection {
                     Next::Readable => {
                         self.transport.readable().await;
                         Woken::Readable
+                    }
+                    Next::Unhurried => {
+                        self.worker.released().await;
+                        next = Next::Readable;
+                        continue;
                     }
                     Next::Writable => {
                         self.transport.writable().await;
@@ -331,8 +341,15 @@ impl Connection {
         let flushed = self.flush(&mut out, budget);
         self.worker.give_back_head(out);
         flushed.unwrap_or_else(|| {
-            self.enter(if buffer.is_empty() && self.discard.is_done() { Phase::Idle } else { Phase::Head });
-            Next::Readable
+            if !buffer.is_empty() || !self.discard.is_done() {
+                self.enter(Phase::Head);
+                return Next::Readable;
+            }
+            self.enter(Phase::Idle);
+            match self.last {
+                Kind::Segment if self.worker.is_releasing() => Next::Unhurried,
+                _ => Next::Readable,
+            }
         })
     }
 
@@ -491,7 +508,8 @@ impl Connection {
     }
 
     /// An answer was queued to its last byte.
-    fn done(&self, record: Record, bytes: u64) {
+    fn done(&mut self, record: Record, bytes: u64) {
+        self.last = record.kind;
         let micros = u64::try_from(record.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.worker.metrics.answered(record.kind, record.status, micros);
         self.worker.slots.served(self.slot, self.worker.clock.ticks());

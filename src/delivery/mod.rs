@@ -15,6 +15,7 @@ mod inbox;
 mod listener;
 mod metrics;
 mod plane;
+mod readiness;
 mod refusal;
 mod send;
 mod slots;

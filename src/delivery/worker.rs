@@ -1,6 +1,7 @@
 //! One worker: a thread with its ring, its listeners and its connections, and the state they share.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +25,7 @@ use super::helpers::{Helpers, Reply};
 use super::inbox::{Inbox, Message};
 use super::listener::Listener;
 use super::metrics::WorkerMetrics;
+use super::readiness::Readiness;
 use super::slots::{Expired, Phase, Slot, Slots};
 use super::tickets::{Outcome, TicketId, Tickets};
 use super::waits::Waits;
@@ -59,6 +61,7 @@ pub(super) struct Worker {
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) clock: Clock,
     pub(super) buffers: BufferPool,
+    pub(super) readiness: Rc<Readiness>,
     pub(super) slots: Slots,
     pub(super) tickets: Tickets,
     waits: Waits,
@@ -73,6 +76,10 @@ pub(super) struct Worker {
     /// The tick at which stopping began.
     stopping: Cell<Option<u32>>,
     next_tick: RefCell<Vec<Waker>>,
+    /// Releases that go on.
+    releasing: Cell<usize>,
+    /// Who is heard again behind them.
+    unhurried: RefCell<VecDeque<Waker>>,
 }
 
 /// Runs until the plane stops and the last connection is gone. Called on the thread that becomes the worker.
@@ -95,6 +102,7 @@ pub(super) fn run(
         metrics: metrics.clone(),
         clock: Clock::new(tick),
         buffers: BufferPool::default(),
+        readiness: Rc::new(Readiness::new()?),
         slots: Slots::default(),
         tickets: Tickets::default(),
         waits: Waits::new(inbox.clone()),
@@ -106,6 +114,8 @@ pub(super) fn run(
         head: Cell::default(),
         stopping: Cell::new(None),
         next_tick: RefCell::default(),
+        releasing: Cell::new(0),
+        unhurried: RefCell::default(),
         shared: shared.clone(),
     });
     runtime.block_on(worker.work(listeners, Ticker::new(tick)?))
@@ -124,6 +134,8 @@ impl Worker {
         self.spawn(async move { worker.read_inbox(&inbox, &listeners, &ready).await });
         let worker = self.clone();
         self.spawn(async move { worker.bulk.run(&always_writable).await });
+        let (readiness, told) = (self.readiness.clone(), Pollable::new(self.readiness.descriptor()?)?);
+        self.spawn(async move { readiness.run(&told).await });
         self.keep_time(&ticker).await
     }
 
@@ -154,6 +166,7 @@ impl Worker {
             if self.slots.is_empty() && self.stopping.get().is_some_and(|since| since != self.clock.ticks()) {
                 self.inbox.wake().wake();
                 self.bulk.end();
+                self.readiness.end();
                 return Ok(());
             }
         }
@@ -187,6 +200,7 @@ impl Worker {
 
     /// Lets requests go on that waited, a few at a time. In between the worker looks at its ring: who has the playlist already
     /// gets the part while what belongs to that connection is still in the CPU's caches, and nobody else waits for all of them.
+    /// Whoever has the part is not in a hurry any more, and is heard again afterwards ([`Worker::released`]).
     fn release(self: &Rc<Worker>, reached: Vec<TicketId>, always_writable: &Rc<Pollable>) {
         let close = |worker: &Worker, some: &[TicketId]| {
             some.iter().for_each(|&ticket| worker.tickets.close(ticket, Outcome::Done));
@@ -195,12 +209,39 @@ impl Worker {
             return close(self, &reached);
         }
         let (worker, always_writable) = (self.clone(), always_writable.clone());
+        let releasing = Releasing::new(self.clone());
         self.spawn(async move {
             for some in reached.chunks(limits::TURN_RELEASED) {
                 close(&worker, some);
                 always_writable.writable().await;
             }
+            while !worker.unhurried.borrow().is_empty() {
+                for _ in 0..limits::TURN_RELEASED {
+                    let Some(waker) = worker.unhurried.borrow_mut().pop_front() else { break };
+                    waker.wake();
+                }
+                always_writable.writable().await;
+            }
+            drop(releasing);
         });
+    }
+
+    /// Whether many who waited for the same thing are being answered.
+    pub(super) fn is_releasing(&self) -> bool {
+        self.releasing.get() > 0
+    }
+
+    /// Ends when they have been, a few at a time.
+    pub(super) async fn released(&self) {
+        let mut waited = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut waited, true) || !self.is_releasing() {
+                return Poll::Ready(());
+            }
+            self.unhurried.borrow_mut().push_back(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// A connection that was just accepted, counted in `Shared::connections`: served here, or by a worker with far fewer.
@@ -340,6 +381,25 @@ impl Worker {
                 }
             }
         });
+    }
+}
+
+/// A release that goes on, until it is dropped.
+struct Releasing(Rc<Worker>);
+
+impl Releasing {
+    fn new(worker: Rc<Worker>) -> Releasing {
+        worker.releasing.update(|count| count + 1);
+        Releasing(worker)
+    }
+}
+
+impl Drop for Releasing {
+    fn drop(&mut self) {
+        self.0.releasing.update(|count| count - 1);
+        if !self.0.is_releasing() {
+            self.0.unhurried.take().into_iter().for_each(Waker::wake);
+        }
     }
 }
 

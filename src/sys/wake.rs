@@ -34,6 +34,12 @@ impl Wake {
     }
 }
 
+impl AsFd for Wake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Becomes readable once per period.
 #[derive(Debug)]
 pub struct Ticker(TimerFd);
