@@ -26,8 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SEGMENT_SECONDS: u64 = CHUNK_SECONDS * SEGMENT_CHUNKS;
 /// Segments in a file.
 const FILE_SEGMENTS: u64 = 60 / SEGMENT_SECONDS;
-/// Of the story, in chunks: the first file of each track is closed and, when the window and the tail have passed it, deleted.
-const STORY_CHUNKS: u64 = 44;
+/// Of the story, in chunks: the first file of each track is closed and, when the window, the tail and what gaps at its start go
+/// on from have passed it, deleted.
+const STORY_CHUNKS: u64 = 62;
 /// Chunks that are sent before viewers have to see the first of them: a grid is learnt from two key frames, a part may end
 /// with the next, and media begins with a key frame.
 const LAG: u64 = 2 * SEGMENT_CHUNKS + 1;
