@@ -90,6 +90,25 @@ fn a_crash_while_another_format_is_learnt_keeps_what_was_recorded() {
     assert!(after.starts_with(&before[..before.len() - 1]), "{before:?} {after:?}");
 }
 
+/// A rendition that was silent for long holds nobody up, whether or not it has begun to come back: the window does not go back
+/// (seed 504313).
+#[test]
+fn a_crash_while_a_rendition_comes_back_leaves_the_window_where_it_is() {
+    for tenths in 0..30 {
+        let mut world = with(Options { window: Duration::from_secs(20), ..world::usual() });
+        world.is_timely = false;
+        world.connect_all(true, 0);
+        world.run(Duration::from_secs(30));
+        world.disturb();
+        world.away = vec![world.encoders[0].session];
+        world.run(Duration::from_secs(12));
+        world.away.clear();
+        // At some time it has begun a segment of which nothing is shown yet.
+        world.run(Duration::from_millis(tenths * 100));
+        world.crash(Crash::Process);
+    }
+}
+
 /// Whoever follows a segment as it grows is told its end once nothing can be added to it, after a crash neither (seed 11748).
 #[test]
 fn a_crash_before_a_row_is_written_changes_no_segment() {

@@ -70,7 +70,7 @@ impl ChannelWriter {
         let nexts = others().filter_map(|track| {
             let last = track.shelf.tail.last()?;
             let is_heard = others().all(|other| !is_far_ahead(&other.shelf.tail, last.number));
-            Some(if is_heard { last.number + u64::from(last.is_complete) } else { furthest? })
+            is_heard.then(|| last.number + u64::from(last.is_complete))
         });
         self.next = nexts.min().unwrap_or(0);
         // What a track had not begun when another was further on may have been listed as a gap, and stays one.
