@@ -112,6 +112,11 @@ const TEXT_RATE: u64 = 20_000;
 /// Segments after which a measured bit rate is settled.
 const METER_SEGMENTS: u32 = 3;
 
+/// Less than this is missing where samples were dropped; an encoder takes longer to start.
+const HOLE_MIN: Duration = Duration::from_millis(500);
+/// What the times of an encoder that goes on are off, at most.
+const TOLERANCE: Duration = Duration::from_millis(2);
+
 /// Samples in a row whose times make no sense, but for those of a clock that was set anew: the oldest are let go.
 const SUSPECTS_MAX: usize = 16;
 
@@ -293,6 +298,27 @@ impl TrackWriter {
     pub fn is_near(&self, time: Nanos) -> bool {
         let newest = self.steady.map(|steady| to_nanos(steady, self.format.timescale));
         newest.is_some_and(|newest| (newest - time).unsigned_abs() <= LIVE_JUMP.as_nanos())
+    }
+
+    /// Where a sample goes behind a hole, in media time, if it shows that its encoder was started anew though its clock goes on:
+    /// its frames lie elsewhere between those of before, as far as the publisher's clock tells. After a lost connection, those of
+    /// the same encoder lie where they did.
+    pub fn begins_anew(&self, sample: &Sample) -> Option<Nanos> {
+        let (learnt, last, anchor) = (self.learnt.as_ref()?, self.last?, self.anchor?);
+        let (timescale, input) = (learnt.pace.timescale, self.format.timescale);
+        let frame = self.lattice.pace(learnt.pace).frame?;
+        let time = anchor.media_time(sample.decode_time, input, timescale).0.saturating_add(learnt.reorder);
+        let hole = time.saturating_sub(last.0);
+        // A tick at either end, of a clock that need not round to the nearest.
+        let tolerance = (2 * timescale.per_second()).div_ceil(input.per_second());
+        let tolerance = i64::from(tolerance).max(timescale.ticks_floor(TOLERANCE).0);
+        let was_off = self.newest.map_or(0, |newest| newest.0 - last.0);
+        if hole < timescale.ticks_floor(HOLE_MIN).0 || was_off.abs() > tolerance {
+            return None;
+        }
+        let off = (hole - was_off).rem_euclid(frame);
+        let begin = to_nanos(Ticks(time - learnt.reorder), timescale);
+        (off.min(frame - off) > tolerance).then_some(begin)
     }
 
     /// Where its published and waiting media ends.

@@ -178,6 +178,27 @@ fn another_resolution_costs_no_segment() {
     }
 }
 
+/// An encoder that comes back by the clock it had: as it was, its frames lie where they did; started anew, they do not.
+#[test]
+fn an_encoder_that_was_started_anew_is_a_discontinuity_though_its_clock_goes_on() {
+    for (off, want) in [(0, 0), (1, 0), (13, 1), (1_991, 1)] {
+        let mut world = plain();
+        world.connect_all(false, 0);
+        world.run(Duration::from_millis(20_700));
+        world.disconnect_all();
+        world.run(Duration::from_millis(7_100));
+        world.connect_all(false, off);
+        world.run(Duration::from_secs(12));
+        for track in ["v1", "a1"] {
+            let segments = segments(&world, track);
+            let hole = segments.windows(2).position(|pair| pair[1].0 > pair[0].0 + 1).expect("something is missing");
+            let (before, behind) = segments.split_at(hole + 1);
+            assert!(behind.len() > 4 && before.iter().all(|segment| segment.1 == 0), "{off} {track}: {segments:?}");
+            assert!(behind.iter().all(|segment| segment.1 == want), "{off} {track}: {segments:?}");
+        }
+    }
+}
+
 #[test]
 fn frames_whose_times_are_wrong_are_kept() {
     let mut world = plain();

@@ -82,11 +82,22 @@ impl ChannelWriter {
         }
     }
 
+    /// As [`ChannelWriter::break_up`], unless another track of the encoder has gone on behind the hole already.
+    pub(super) fn break_up_before(&mut self, begin: Nanos) {
+        let Some((grid, unbegun)) = self.grid.zip(self.unbegun()) else { return };
+        if unbegun <= slot_at(&grid, begin) {
+            self.break_up(begin);
+        }
+    }
+
+    /// The lowest number that no track has made a part for yet.
+    pub(super) fn unbegun(&self) -> Option<u64> {
+        self.tracks.values().filter_map(|track| track.segmenter.as_ref()).map(|s| s.unbegun()).max()
+    }
+
     /// A discontinuity more, between what was published and what begins at `begin`, media time.
     fn break_up(&mut self, begin: Nanos) {
-        let Some(grid) = self.grid else { return };
-        let unbegun = self.tracks.values().filter_map(|track| track.segmenter.as_ref()).map(|s| s.unbegun()).max();
-        let Some(unbegun) = unbegun else { return };
+        let Some((grid, unbegun)) = self.grid.zip(self.unbegun()) else { return };
         match self.discontinuities.last() {
             // Nothing was published since: it is the same one.
             Some(&(last, _)) if last >= unbegun => return,
@@ -133,7 +144,7 @@ impl ChannelWriter {
 /// loads the playlist anew, until sound, pictures and what it asks for lie seconds apart.
 fn seam(grid: &Grid, unbegun: u64, held: Option<u64>, end: Nanos, begin: Nanos) -> u64 {
     let start = |number| to_nanos(grid.start(number, grid.timescale), grid.timescale);
-    let first = grid.number(Ticks(i64::try_from(begin / 1_000).unwrap_or(i64::MAX)), Timescale::MICROS);
+    let first = slot_at(grid, begin);
     let unbegun = held.filter(|held| *held < first).map_or(unbegun, |held| unbegun.max(held + 1));
     match first.saturating_sub(unbegun) {
         0 => unbegun,
@@ -143,6 +154,10 @@ fn seam(grid: &Grid, unbegun: u64, held: Option<u64>, end: Nanos, begin: Nanos) 
         // Between two gaps.
         _ => unbegun + 1,
     }
+}
+
+fn slot_at(grid: &Grid, time: Nanos) -> u64 {
+    grid.number(Ticks(i64::try_from(time / 1_000).unwrap_or(i64::MAX)), Timescale::MICROS)
 }
 
 const DISCONTINUITIES_KEPT: usize = 1_000;

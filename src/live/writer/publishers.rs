@@ -220,6 +220,10 @@ impl ChannelWriter {
             let (time, before) = (track.nanos(first), track.anchor());
             self.set_clock(&name, time, before, now);
         }
+        let begin = self.tracks.get(&name).and_then(|track| track.begins_anew(samples.first()?));
+        if let Some(begin) = begin {
+            self.break_up_before(begin);
+        }
         for sample in samples {
             self.take(&name, sample, now);
         }

@@ -46,8 +46,7 @@ impl ChannelWriter {
     /// A track goes on in another format, from a segment on that no track has begun.
     fn renew(&mut self, name: &Arc<str>, next: u64, ended: Ticks) {
         let Some(grid) = self.grid else { return };
-        let begun = self.tracks.values().filter_map(|track| track.segmenter.as_ref()).map(|s| s.unbegun()).max();
-        let from = next.max(begun.unwrap_or(0));
+        let from = next.max(self.unbegun().unwrap_or(0));
         let same = self.tracks.get(name).is_some_and(|track| {
             let of_shelf = track.shelf.files.last().map(|file| file.init.clone());
             track.learnt.as_ref().is_some_and(|learnt| Some(&learnt.init.name) == of_shelf.as_ref())
