@@ -6,6 +6,8 @@
 
 mod text;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::grid::{leeway, longest, patience};
@@ -104,6 +106,9 @@ struct Open {
 const FLAGS_SYNC: u32 = 0x0200_0000;
 const FLAGS_OPEN: u32 = 0x0201_0000;
 const FLAGS_OTHER: u32 = 0x0101_0000;
+
+/// What comes of sound before the first picture, at most: 5 058 samples of HE-AAC at 48 kHz, and what a clock is off.
+const PRIMING: Duration = Duration::from_millis(110);
 
 /// Chunks of a channel without parts.
 const CHUNK_SECONDS: i64 = 1;
@@ -220,6 +225,9 @@ impl Segmenter {
             Some(start) => {
                 leeway(self.pace.timescale, self.pace.frame, start, self.last_key.map(|(last, _)| time - last))
             }
+            // The first sound of an encoder comes before its first picture, by what its decoder has to be primed with: alone in the
+            // slot before, it would be a segment of one frame.
+            None if self.is_behind_hole(time) => self.pace.timescale.ticks_floor(PRIMING).0,
             None => frame / 2,
         };
         let slot = self.grid.number(Ticks(time + early), self.pace.timescale);
@@ -258,6 +266,13 @@ impl Segmenter {
         self.pending = Some(sample);
         self.settle_early(cuts);
         true
+    }
+
+    /// Whether more is missing before `time` than a few frames.
+    fn is_behind_hole(&self, time: i64) -> bool {
+        let end = self.pending.as_ref().map(|newest| newest.time.0);
+        let end = end.or(self.open.as_ref().map(|open| open.end)).unwrap_or(self.ended.0);
+        self.kind == Kind::Audio && time - end > 2 * self.pace.timescale.ticks_floor(PRIMING).0
     }
 
     /// How far behind the start of its slot a time lies.
@@ -460,8 +475,6 @@ pub fn part_target(grid: &Grid, pace: &Pace) -> Ticks {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::base::Timescale;
 
@@ -662,6 +675,24 @@ mod tests {
             "1.",
         ];
         assert_eq!(got, want);
+    }
+
+    /// Sound that comes back a little before a slot, as that which is before the first picture of an encoder, begins the slot's
+    /// segment; where nothing is missing, every slot has its own.
+    #[test]
+    fn sound_just_before_a_slot_is_of_the_slot_where_it_comes_back() {
+        for (name, last, first, want) in [
+            ("after a hole", 60, 197, &["0.0 0", "3.0 5910"][..]),
+            ("after a hole, too early", 60, 195, &["0.0 0", "2.0 5850", "3.0 6000"]),
+            ("within a slot", 30, 65, &["0.0 0", "1.0 1950"]),
+            ("after a few frames", 60, 66, &["0.0 0", "1.0 2010"]),
+        ] {
+            let frames = (0..last).chain(first..first + 10).map(|at| (at * 30, true));
+            let got = run(segmenter(Kind::Audio, 30), frames);
+            let starts: Vec<_> = got.iter().filter(|part| part.contains(".0 ")).collect();
+            let starts: Vec<_> = starts.iter().map(|start| start.split_once('+').unwrap().0).collect();
+            assert_eq!(starts, want, "{name}: {got:?}");
+        }
     }
 
     #[test]

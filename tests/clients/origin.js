@@ -140,7 +140,7 @@ export async function startOrigin() {
     + `[admin]\naddress = "127.0.0.1:${admin}"\n[library]\npath = "${library}"\nsegment = "2s"\n`
     + `[intake]\naddress = "127.0.0.1:${intake}"\nrtmp = "127.0.0.1:${rtmp}"\n[live]\npath = "${join(directory, 'live')}"\n`
     + `[store]\npath = "${join(directory, 'store')}"\n[[store.credentials]]\naccess_key_id = "encoder"\nsecret_access_key = "${secret}"\n`
-    + [...protocolNames, 'text', 'captions', 'outage-dash', 'outage-dash-wall', 'outage-dash-elsewhere', 'outage-hls', 'outage-wall'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
+    + [...protocolNames, 'text', 'captions', 'outage-dash', 'outage-dash-wall', 'outage-dash-elsewhere', 'outage-hls', 'outage-wall', 'outage-connection'].map((name) => `[[channel]]\nname = "${name}"\npublish_key = "${key}"\nsegment = "2s"\npart = "500ms"\n`
       + `window = "2m"\n${name === 'captions' ? 'captions = "CC1=und CC3=und SERVICE1=und"\n' : ''}`).join(''));
   const server = start(directory, 'serve', ['serve', '--config', config]);
   const demo = start(directory, 'demo', ['demo', '--listen', `127.0.0.1:${demoPort}`]);

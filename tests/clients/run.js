@@ -431,11 +431,13 @@ async function startsOver(view) {
 
 /**
  * An encoder that is away for some seconds: players go on near the live edge by themselves once it is back. It counts from zero
- * again, or by the clock of the wall, or by that and has its key frames half a group of pictures from where they were.
+ * again, or by the clock of the wall, or by that and has its key frames half a group of pictures from where they were; or only
+ * its connection was, and its pictures and sound lie where they would have.
  */
 async function outage(context, pagePort, origin, manifest, channel, clock) {
-  const begun = Date.now();
-  const publish = () => origin.publish(channel, clock === 'zero' ? 0 : Date.now());
+  const [begun, group] = [Date.now(), groupSeconds * 1000];
+  const times = { zero: () => 0, connection: () => begun + Math.round((Date.now() - begun) / group) * group };
+  const publish = () => origin.publish(channel, (times[clock] ?? Date.now)());
   let encoder = publish();
   // Of their own: players that wait for playlists and parts, all of them at once, would use up a browser's connections to one host.
   const contexts = [];
@@ -453,7 +455,7 @@ async function outage(context, pagePort, origin, manifest, channel, clock) {
     for (const [name, view] of views) await until(view.state, (now) => now.time > 0 && now.frames > 25, 30, `${name} plays`);
     encoder.kill('SIGKILL');
     await sleep(outageSeconds * 1000);
-    const group = groupSeconds * 1000;
+    if (clock === 'connection') await sleep(group - ((Date.now() - begun) % group));
     if (clock === 'elsewhere') await sleep(group - ((Date.now() - begun + group / 2) % group));
     encoder = publish();
     const back = Date.now() / 1000;
@@ -753,8 +755,10 @@ async function runCases(isChosen, together, screenshots) {
       (context) => outage(context, pages.address().port, origin, 'index.mpd', `outage-dash-${clock}`, clock));
   }
   add(live, 'outage over HLS', (context) => outage(context, pages.address().port, origin, 'index.m3u8', 'outage-hls', 'zero'));
-  add(live, 'outage over HLS, by the clock of the wall',
-    (context) => outage(context, pages.address().port, origin, 'index.m3u8', 'outage-wall', 'wall'));
+  for (const [name, clock] of [['by the clock of the wall', 'wall'], ['of the connection', 'connection']]) {
+    add(live, `outage over HLS, ${name}`,
+      (context) => outage(context, pages.address().port, origin, 'index.m3u8', `outage-${clock}`, clock));
+  }
   add(live, 'demo page', (context) => demoPage(context, origin.demoUrl, screenshots));
   const [passed, failed] = [[], []];
   const worker = async (queue) => {
