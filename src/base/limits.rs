@@ -295,6 +295,8 @@ pub const RTMP_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 pub const FLV_SCRIPT_BYTES_MAX: usize = 64 * 1024;
 /// Tracks in one stream (Enhanced RTMP counts them in a byte, for audio and for video).
 pub const FLV_TRACKS_MAX: usize = 32;
+/// The first pictures of all tracks in one stream, while it is not known when they are decoded.
+pub const FLV_OPENING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const _: () = assert!(HEAD_BYTES_MAX <= READ_BUFFER_BYTES);
 const _: () = assert!(RTMP_COMMAND_BYTES_MAX <= RTMP_MESSAGE_BYTES_MAX);

@@ -422,7 +422,10 @@ impl Connection {
     /// another, and a connection that ends may come again.
     fn unpublish(&mut self, id: StreamId) {
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) else { return };
-        if let State::Publishing(_) = std::mem::replace(&mut stream.state, State::Idle) {
+        if let State::Publishing(mut demuxer) = std::mem::replace(&mut stream.state, State::Idle) {
+            demuxer.finish();
+            let media = std::iter::from_fn(|| demuxer.poll_event());
+            self.events.extend(media.map(|event| Event::Media { stream: id, event }));
             self.events.push_back(Event::Media { stream: id, event: feed::Event::End });
             self.events.push_back(Event::Unpublish { stream: id });
             self.status(id, "status", "NetStream.Unpublish.Success", "no longer publishing");

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::metadata::Metadata;
+use super::opening::Opening;
 use super::{Error, TagKind, amf, audio, cue, video};
-use crate::base::limits::{FLV_SCRIPT_BYTES_MAX, FLV_TRACKS_MAX};
+use crate::base::limits::{FLV_OPENING_BYTES_MAX, FLV_SCRIPT_BYTES_MAX, FLV_TRACKS_MAX};
 use crate::base::{Ticks, Timescale};
 use crate::media::feed::{Event, Format, Sample, TrackKey};
 use crate::media::track::{Kind, Role};
@@ -35,6 +36,8 @@ struct Track {
     /// What the last format was made of, and the sample entry that was made.
     configuration: Bytes,
     entry: Bytes,
+    /// Its first pictures, which wait for others.
+    opening: Option<Opening>,
 }
 
 /// Milliseconds of 32 bits, unwrapped: of two readings of the same bits, the one nearer to the last frame is meant. What is
@@ -55,6 +58,15 @@ impl Clock {
         let step = i64::from(timestamp.wrapping_sub(last as u32) as i32);
         let continuing = [step - HALF_LAP, step + HALF_LAP].into_iter().find(|step| step.abs() < NEAR);
         Ticks(last + continuing.unwrap_or(step))
+    }
+}
+
+impl Track {
+    /// Its first pictures. Those that follow do not wait.
+    fn opened(&mut self) -> Vec<Event> {
+        let Some(track) = self.key else { return Vec::new() };
+        let pictures = self.opening.take().map(Opening::finish).unwrap_or_default();
+        pictures.into_iter().map(|sample| Event::Sample { track, sample }).collect()
     }
 }
 
@@ -80,6 +92,13 @@ impl Demuxer {
         match result {
             Err(Error::Codec { .. }) if std::mem::replace(said, true) => Ok(()),
             result => result,
+        }
+    }
+
+    /// Nothing follows: what waits is as it is.
+    pub fn finish(&mut self) {
+        for track in &mut self.tracks {
+            self.events.extend(track.opened());
         }
     }
 
@@ -161,6 +180,8 @@ impl Demuxer {
         // Copied, so as not to hold on to the message.
         track.configuration = Bytes::copy_from_slice(&configuration);
         track.entry = entry.into();
+        // What waits is of the format before.
+        let before = track.opened();
         let key = *track.key.get_or_insert(count);
         let format = Format {
             kind,
@@ -171,14 +192,25 @@ impl Demuxer {
             role: Role::Main,
             bit_rate,
         };
+        self.events.extend(before);
         self.events.push_back(Event::Track { track: key, format });
         Ok(())
     }
 
     fn sample(&mut self, kind: Kind, id: u8, sample: Sample) -> Result<(), Error> {
         self.clock.last = Some(sample.decode_time.0);
-        if let Some(track) = self.track(kind, id)?.key {
-            self.events.push_back(Event::Sample { track, sample });
+        let waiting: usize = self.tracks.iter().filter_map(|track| track.opening.as_ref()).map(Opening::bytes).sum();
+        let is_much = waiting + sample.data.len() > FLV_OPENING_BYTES_MAX;
+        let track = self.track(kind, id)?;
+        let Some(key) = track.key else { return Ok(()) };
+        match &mut track.opening {
+            None => self.events.push_back(Event::Sample { track: key, sample }),
+            Some(opening) => {
+                if opening.take(sample) || is_much {
+                    let opened = track.opened();
+                    self.events.extend(opened);
+                }
+            }
         }
         Ok(())
     }
@@ -188,7 +220,9 @@ impl Demuxer {
             Some(at) => at,
             None if self.tracks.len() == FLV_TRACKS_MAX => return Err(Error::Tracks { id }),
             None => {
-                self.tracks.push(Track { kind, id, key: None, configuration: Bytes::new(), entry: Bytes::new() });
+                let opening = (kind == Kind::Video).then(Opening::default);
+                let (configuration, entry) = (Bytes::new(), Bytes::new());
+                self.tracks.push(Track { kind, id, key: None, configuration, entry, opening });
                 self.tracks.len() - 1
             }
         };
@@ -229,6 +263,8 @@ mod tests {
             errors.extend(demuxer.tag(*kind, *timestamp, Bytes::copy_from_slice(body)).err());
             got.extend(steps(&mut demuxer));
         }
+        demuxer.finish();
+        got.extend(steps(&mut demuxer));
         (got, errors)
     }
 
@@ -251,7 +287,7 @@ mod tests {
             Value::object([("width", Value::Number(640.0)), ("height", Value::Number(360.0))]),
         ]);
         type Case<'a> = (&'a str, &'a [(TagKind, u32, &'a [u8])], &'a [&'a str]);
-        let cases: [Case<'_>; 14] = [
+        let cases: [Case<'_>; 17] = [
             (
                 "metadata that comes late",
                 &[(Video, 0, b"\x17\0\0\0\0\x01record"), (Script, 0, &size), (Video, 0, b"\x17\0\0\0\0\x01record")],
@@ -275,8 +311,8 @@ mod tests {
                 &[
                     "0 avc1 800000",
                     "1 mp4a 96000",
-                    "0 0+80* key",
                     "1 0+0* one",
+                    "0 0+80* key",
                     "0 40-40 inter",
                     "0 avc1 800000",
                     "0 80+0* key",
@@ -290,8 +326,8 @@ mod tests {
             ),
             (
                 "HEVC under its old number",
-                &[(Video, 0, b"\x1C\0\0\0\0\x01record"), (Video, 0, b"\x1C\x01\0\0\x05x")],
-                &["0 hvc1", "0 0+5* x"],
+                &[(Video, 0, b"\x1C\0\0\0\0\x01record"), (Video, 9, b"\x1C\x01\0\0\x05x")],
+                &["0 hvc1", "0 9+5* x"],
             ),
             (
                 "enhanced HEVC",
@@ -342,10 +378,42 @@ mod tests {
                 "several tracks",
                 &[
                     (Video, 0, b"\x96\x10avc1\x01\0\0\x02\x01a\0\0\0\x02\x01b"),
-                    (Video, 0, b"\x96\x11avc1\0\0\0\x04\0\0\0x\x01\0\0\x04\0\0\x01y"),
-                    (Video, 0, b"\x17\x01\0\0\0z"),
+                    (Video, 1, b"\x96\x11avc1\0\0\0\x04\0\0\0x\x01\0\0\x04\0\0\x01y"),
+                    (Video, 1, b"\x17\x01\0\0\0z"),
                 ],
-                &["0 avc1", "1 avc1", "1 0+0* x", "0 0+1* y", "1 0+0* z"],
+                &["0 avc1", "1 avc1", "1 1+0* x", "0 1+1* y", "1 1+0* z"],
+            ),
+            (
+                "pictures that are decoded before time begins",
+                &[
+                    (Video, 0, b"\x17\0\0\0\0\x01record"),
+                    (Video, 0, b"\x17\x01\0\0\0key"),
+                    (Video, 0, b"\x27\x01\0\0\xA0p"),
+                    (Video, 0, b"\x27\x01\0\0\x50b"),
+                    (Video, 40, b"\x27\x01\0\0\0b"),
+                    (Video, 80, b"\x27\x01\0\0\x28b"),
+                    (Video, 80, b"\x27\x01\0\0\xC8again"),
+                ],
+                &["0 avc1", "0 -80+80* key", "0 -40+200 p", "0 0+80 b", "0 40+0 b", "0 80+40 b", "0 80+200 again"],
+            ),
+            (
+                "another configuration while they wait",
+                &[
+                    (Video, 0, b"\x17\0\0\0\0\x01record"),
+                    (Video, 0, b"\x17\x01\0\0\0key"),
+                    (Video, 0, b"\x17\0\0\0\0\x01other"),
+                    (Video, 0, b"\x17\x01\0\0\x50key"),
+                ],
+                &["0 avc1", "0 0+0* key", "0 avc1", "0 0+80* key"],
+            ),
+            (
+                "one picture",
+                &[
+                    (Video, 0, b"\x17\0\0\0\0\x01record"),
+                    (Video, 0, b"\x17\x01\0\0\0key"),
+                    (Audio, 90, b"\xAF\0\x12\x10"),
+                ],
+                &["0 avc1", "1 mp4a", "0 0+0* key"],
             ),
             ("a cue", &[(Script, 1000, &cue)], &["marker Some(2000)"]),
             (
@@ -384,6 +452,21 @@ mod tests {
         ];
         for (name, tags, want) in cases {
             assert_eq!(run(tags), (want.iter().map(|step| (*step).to_owned()).collect(), Vec::new()), "{name}");
+        }
+    }
+
+    #[test]
+    fn little_waits() {
+        let mut demuxer = Demuxer::default();
+        let picture =
+            |id, length| Bytes::from([&[0x96, 1, b'a', b'v', b'c', b'1', id, 0, 0, 0][..], &vec![0; length]].concat());
+        let half = FLV_OPENING_BYTES_MAX / 2;
+        for (id, length, want) in [(0, half, 0), (1, half, 0), (0, 1, 2), (1, 1, 0), (2, half, 1)] {
+            let header = [&[0x96, 0, b'a', b'v', b'c', b'1', id][..], b"\x01record"].concat();
+            demuxer.tag(Video, 0, header.into()).unwrap();
+            steps(&mut demuxer);
+            demuxer.tag(Video, 0, picture(id, length)).unwrap();
+            assert_eq!(steps(&mut demuxer).len(), want, "{length} bytes of track {id}");
         }
     }
 
@@ -429,6 +512,8 @@ mod tests {
         let head = prop_oneof![
             Just(&b""[..]),
             Just(&b"\x17\0\0\0\0"[..]),
+            Just(&b"\x17\x01\0\0\0"[..]),
+            Just(&b"\x27\x01\0\0"[..]),
             Just(&b"\x91avc1"[..]),
             Just(&b"\x97\x02\0\0\0\x01hvc1"[..]),
             Just(&b"\x96\x11avc1"[..]),
@@ -440,7 +525,7 @@ mod tests {
         ];
         let body =
             (head, proptest::collection::vec(any::<u8>(), 0..60)).prop_map(|(head, tail)| [head, &tail].concat());
-        (kind, any::<u32>(), body)
+        (kind, prop_oneof![Just(0), 0..200u32, any::<u32>()], body)
     }
 
     proptest! {

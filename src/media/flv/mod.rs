@@ -1,7 +1,7 @@
 //! FLV tags: what RTMP messages hold (Adobe Flash Video File Format 10.1, annex E; Enhanced RTMP v1 and v2).
 //!
 //! A [`Demuxer`] takes the bodies of audio, video and script data tags with their timestamps, and gives a feed. Times are in
-//! milliseconds, as they come.
+//! milliseconds, as they come, but for those that no tag can have.
 
 pub mod amf;
 mod audio;
@@ -9,6 +9,7 @@ mod cue;
 mod demuxer;
 mod enhanced;
 mod metadata;
+mod opening;
 mod video;
 
 use thiserror::Error;
