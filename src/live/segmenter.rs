@@ -189,6 +189,11 @@ impl Segmenter {
         self.ended
     }
 
+    /// Where the newest part ends.
+    pub fn made(&self) -> Ticks {
+        self.open.as_ref().map_or(self.ended, |open| Ticks(open.part_start)).max(self.ended)
+    }
+
     /// The lowest number that no part was made for yet.
     pub fn unbegun(&self) -> u64 {
         let made = |open: &Open| open.number + u64::from(open.part_index > 0);

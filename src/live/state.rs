@@ -69,6 +69,9 @@ pub struct SavedTrack {
     /// As in [`crate::media::broadcast::BroadcastTrack`]; 0 until it is.
     #[serde(default)]
     pub key_frame_size: u32,
+    /// How much later its encoder's times are than where its frames were put, in track ticks.
+    #[serde(default)]
+    pub off: Option<i64>,
     /// Number, time and end of segments that were in files that are gone, in track ticks, ascending.
     #[serde(default)]
     pub lead: Vec<(u64, i64, i64)>,
@@ -147,6 +150,7 @@ impl SavedTrack {
             average: rate.average,
             rated: rate.is_settled,
             key_frame_size: 0,
+            off: None,
             lead: Vec::new(),
         }
     }

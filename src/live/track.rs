@@ -55,6 +55,7 @@ pub struct TrackWriter {
     room: Option<i64>,
     /// The media time it had, before it was put on the lattice.
     newest: Option<Ticks>,
+    off: Option<Off>,
     /// The same of the publisher before, until the one that follows has sent what that one had not.
     handed_over: Option<Ticks>,
     /// Samples that wait for the grid.
@@ -66,6 +67,25 @@ pub struct TrackWriter {
     pub heard: Duration,
     /// Bytes in `held`, `suspects` and `queue`.
     pub waiting_bytes: usize,
+}
+
+/// How much later the times of an encoder's samples are than where they were put.
+#[derive(Clone, Copy)]
+struct Off {
+    /// Of its first sample, and of all so far.
+    first: i64,
+    least: i64,
+    most: i64,
+}
+
+impl Off {
+    fn new(off: i64) -> Off {
+        Off { first: off, least: off, most: off }
+    }
+
+    fn and(self, off: i64) -> Off {
+        Off { least: self.least.min(off), most: self.most.max(off), ..self }
+    }
 }
 
 /// What is known of a track once its first samples were seen.
@@ -112,8 +132,8 @@ const TEXT_RATE: u64 = 20_000;
 /// Segments after which a measured bit rate is settled.
 const METER_SEGMENTS: u32 = 3;
 
-/// Less than this is missing where samples were dropped; an encoder takes longer to start.
-const HOLE_MIN: Duration = Duration::from_millis(500);
+/// Behind so long, another encoder may have sent a sample.
+const HOLE: Duration = Duration::from_millis(500);
 /// What the times of an encoder that goes on are off, at most.
 const TOLERANCE: Duration = Duration::from_millis(2);
 
@@ -156,6 +176,7 @@ impl TrackWriter {
             last: None,
             room: None,
             newest: None,
+            off: None,
             handed_over: None,
             queue: Vec::new(),
             segmenter: None,
@@ -173,6 +194,7 @@ impl TrackWriter {
         track.first_sample = saved.first_sample()?.into();
         track.describe().ok()?;
         track.settle_learnt(saved.pace()?, saved.reorder)?;
+        track.off = saved.off.map(Off::new);
         track.meter = Meter { rate: saved.rate(), ..Meter::default() }.with_key_frame(saved.key_frame_size);
         Some(track)
     }
@@ -184,7 +206,7 @@ impl TrackWriter {
         let saved =
             SavedTrack::of(&self.id, &self.format, &self.first_sample, &learnt.pace, learnt.reorder, meter.rate);
         let key_frame_size = if meter.key_frames >= METER_SEGMENTS { meter.key_frame_size } else { 0 };
-        Some(SavedTrack { key_frame_size, lead, ..saved })
+        Some(SavedTrack { key_frame_size, off: self.off(), lead, ..saved })
     }
 
     /// A publisher begins, or begins again, to send this track.
@@ -300,25 +322,33 @@ impl TrackWriter {
         newest.is_some_and(|newest| (newest - time).unsigned_abs() <= LIVE_JUMP.as_nanos())
     }
 
-    /// Where a sample goes behind a hole, in media time, if it shows that its encoder was started anew though its clock goes on:
-    /// its frames lie elsewhere between those of before, as far as the publisher's clock tells. After a lost connection, those of
-    /// the same encoder lie where they did.
+    /// Where a sample goes, in media time, if it shows that its encoder was started anew though its clock goes on: its frames lie
+    /// elsewhere between those of before, which had lain where they should. After a lost connection, those of the same encoder
+    /// lie where they did.
     pub fn begins_anew(&self, sample: &Sample) -> Option<Nanos> {
         let (learnt, last, anchor) = (self.learnt.as_ref()?, self.last?, self.anchor?);
         let (timescale, input) = (learnt.pace.timescale, self.format.timescale);
         let frame = self.lattice.pace(learnt.pace).frame?;
         let time = anchor.media_time(sample.decode_time, input, timescale).0.saturating_add(learnt.reorder);
-        let hole = time.saturating_sub(last.0);
         // A tick at either end, of a clock that need not round to the nearest.
         let tolerance = (2 * timescale.per_second()).div_ceil(input.per_second());
         let tolerance = i64::from(tolerance).max(timescale.ticks_floor(TOLERANCE).0);
-        let was_off = self.newest.map_or(0, |newest| newest.0 - last.0);
-        if hole < timescale.ticks_floor(HOLE_MIN).0 || was_off.abs() > tolerance {
-            return None;
-        }
-        let off = (hole - was_off).rem_euclid(frame);
-        let begin = to_nanos(Ticks(time - learnt.reorder), timescale);
-        (off.min(frame - off) > tolerance).then_some(begin)
+        let was = self.off.filter(|was| was.most - was.least <= tolerance)?;
+        let was_off = self.newest.map_or(was.first, |newest| newest.0 - last.0);
+        let off = (time.saturating_sub(last.0) - was_off).rem_euclid(frame);
+        let is_elsewhere = off.min(frame - off) > tolerance;
+        is_elsewhere.then(|| to_nanos(Ticks(time - learnt.reorder), timescale))
+    }
+
+    /// How much later the first sample of its encoder is than where it was put.
+    pub fn off(&self) -> Option<i64> {
+        self.off.map(|off| off.first)
+    }
+
+    /// Where the media ends that parts were made of.
+    pub fn made(&self) -> Option<Nanos> {
+        let learnt = self.shown.as_ref()?;
+        Some(to_nanos(self.segmenter.as_ref()?.made(), learnt.pace.timescale))
     }
 
     /// Where its published and waiting media ends.
@@ -474,6 +504,9 @@ impl TrackWriter {
         }
         // What was dropped, as the first picture of a publisher that lies far off, is nothing that others lie behind.
         (self.last, self.newest) = (Some(placed), Some(time));
+        let off = time.0 - placed.0;
+        let is_behind_hole = last.is_none_or(|last| placed.0 - last.0 >= pace.timescale.ticks_floor(HOLE).0);
+        self.off = Some(self.off.filter(|_| !is_behind_hole).map_or(Off::new(off), |known| known.and(off)));
         if is_gap { Taken::Gap } else { Taken::Fine }
     }
 
@@ -638,7 +671,7 @@ impl TrackWriter {
             presentation_offset: Ticks(-reorder),
             details,
         };
-        self.lattice = Lattice::default();
+        (self.lattice, self.off) = (Lattice::default(), None);
         self.learnt = Some(Learnt { pace, reorder, track: Arc::new(track), init: Arc::new(Init::new(init.into())) });
         Some(())
     }

@@ -181,20 +181,43 @@ fn another_resolution_costs_no_segment() {
 /// An encoder that comes back by the clock it had: as it was, its frames lie where they did; started anew, they do not.
 #[test]
 fn an_encoder_that_was_started_anew_is_a_discontinuity_though_its_clock_goes_on() {
-    for (off, want) in [(0, 0), (1, 0), (13, 1), (1_991, 1)] {
+    for (is_restarted, first, off, want) in [
+        (false, 0, 0, 0),
+        (false, 0, 1, 0),
+        (false, 0, 13, 1),
+        (false, 0, 1_991, 1),
+        // What is known of it survives a crash, beside the lattice that an encoder before it has left.
+        (true, 0, 0, 0),
+        (true, 0, 13, 1),
+        (true, 13, 13, 0),
+        (true, 13, 0, 1),
+    ] {
         let mut world = plain();
         world.connect_all(false, 0);
         world.run(Duration::from_millis(20_700));
         world.disconnect_all();
+        if first > 0 {
+            world.run(Duration::from_millis(500));
+            world.connect_all(false, first);
+            world.run(Duration::from_secs(10));
+            world.disconnect_all();
+        }
+        let begun = segments(&world, "v1").last().map_or(0, |segment| segment.1);
+        if is_restarted {
+            world.run(Duration::from_millis(700));
+            world.crash(Crash::Process);
+        }
         world.run(Duration::from_millis(7_100));
         world.connect_all(false, off);
         world.run(Duration::from_secs(12));
+        let want = begun + want;
         for track in ["v1", "a1"] {
             let segments = segments(&world, track);
-            let hole = segments.windows(2).position(|pair| pair[1].0 > pair[0].0 + 1).expect("something is missing");
+            let hole = segments.windows(2).rposition(|pair| pair[1].0 > pair[0].0 + 1).expect("something is missing");
             let (before, behind) = segments.split_at(hole + 1);
-            assert!(behind.len() > 4 && before.iter().all(|segment| segment.1 == 0), "{off} {track}: {segments:?}");
-            assert!(behind.iter().all(|segment| segment.1 == want), "{off} {track}: {segments:?}");
+            let name = format!("{is_restarted} {first} {off} {track}");
+            assert!(before.last().is_some_and(|segment| segment.1 == begun), "{name}: {segments:?}");
+            assert!(behind.len() > 4 && behind.iter().all(|segment| segment.1 == want), "{name}: {segments:?}");
         }
     }
 }

@@ -82,10 +82,15 @@ impl ChannelWriter {
         }
     }
 
-    /// As [`ChannelWriter::break_up`], unless another track of the encoder has gone on behind the hole already.
-    pub(super) fn break_up_before(&mut self, begin: Nanos) {
+    /// The encoder of a track was started anew and begins at `begin`, media time: a discontinuity, if nothing came of any track for
+    /// as long as an encoder takes to start. Where another goes on, the encoder of this one has dropped frames.
+    pub(super) fn begin_anew(&mut self, begin: Nanos) {
         let Some((grid, unbegun)) = self.grid.zip(self.unbegun()) else { return };
-        if unbegun <= slot_at(&grid, begin) {
+        let chunk = self.options.part.unwrap_or(Duration::from_secs(1));
+        let hole =
+            self.tracks.values().filter(|track| track.format.kind != Kind::Text).filter_map(TrackWriter::made).max();
+        let is_hole = hole.is_some_and(|end| begin - end >= 2 * chunk.as_nanos() as Nanos);
+        if is_hole && unbegun <= slot_at(&grid, begin) {
             self.break_up(begin);
         }
     }

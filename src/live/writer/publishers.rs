@@ -222,7 +222,7 @@ impl ChannelWriter {
         }
         let begin = self.tracks.get(&name).and_then(|track| track.begins_anew(samples.first()?));
         if let Some(begin) = begin {
-            self.break_up_before(begin);
+            self.begin_anew(begin);
         }
         for sample in samples {
             self.take(&name, sample, now);

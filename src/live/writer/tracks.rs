@@ -15,13 +15,14 @@ impl ChannelWriter {
     pub(super) fn take(&mut self, name: &Arc<str>, sample: Sample, now: Duration) {
         let hold = self.options.segment * 2;
         let Some(track) = self.tracks.get_mut(name) else { return };
-        let had_learnt = track.learnt.is_some();
+        let (had_learnt, off) = (track.learnt.is_some(), track.off());
         let mut cuts = Vec::new();
         // A format that is new to a track with segments is learnt first, and what it held goes where the new format begins.
         let is_new = !had_learnt && track.segmenter.is_some();
         let segmenter = if is_new { track.segmenter.take() } else { None };
         let taken = track.take(sample, hold, &mut cuts);
         let learnt_now = !had_learnt && track.learnt.is_some();
+        self.is_state_new |= self.grid.is_some() && track.off() != off;
         if let Some(mut segmenter) = segmenter {
             if learnt_now {
                 segmenter.finish(&mut cuts);
