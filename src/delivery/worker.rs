@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use monoio::IoUringDriver;
+use monoio::task::JoinHandle;
 use pin_project_lite::pin_project;
 
 use super::access_log::AccessLog;
@@ -125,18 +126,24 @@ impl Worker {
     async fn work(self: Rc<Worker>, listeners: Vec<TcpListener>, ticker: Ticker) -> std::io::Result<()> {
         let inbox = Pollable::new(self.inbox.wake().descriptor()?)?;
         let listeners = listeners.into_iter().map(Listener::new).collect::<Result<Rc<[Listener]>, _>>()?;
+        let mut tasks = Vec::new();
         for index in 0..listeners.len() {
             let (worker, listeners) = (self.clone(), listeners.clone());
-            self.spawn(async move { listeners[index].accept(&worker).await });
+            tasks.push(self.spawn(async move { listeners[index].accept(&worker).await }));
         }
         let always_writable = Rc::new(Pollable::new(self.inbox.wake().descriptor()?)?);
         let (worker, ready) = (self.clone(), always_writable.clone());
-        self.spawn(async move { worker.read_inbox(&inbox, &listeners, &ready).await });
+        tasks.push(self.spawn(async move { worker.read_inbox(&inbox, &listeners, &ready).await }));
         let worker = self.clone();
-        self.spawn(async move { worker.bulk.run(&always_writable).await });
+        tasks.push(self.spawn(async move { worker.bulk.run(&always_writable).await }));
         let (readiness, told) = (self.readiness.clone(), Pollable::new(self.readiness.descriptor()?)?);
-        self.spawn(async move { readiness.run(&told).await });
-        self.keep_time(&ticker).await
+        tasks.push(self.spawn(async move { readiness.run(&told).await }));
+        self.keep_time(&ticker).await?;
+        // A task that still waits for the ring when that goes is never dropped, nor is what it holds: the access log would not end.
+        for task in tasks {
+            task.await;
+        }
+        Ok(())
     }
 
     /// Looks at deadlines once a tick, until there is nothing left to do.
@@ -163,7 +170,8 @@ impl Worker {
                 waker.wake();
             }
             // One tick later than the last connection, so that what it left in the ring has been submitted.
-            if self.slots.is_empty() && self.stopping.get().is_some_and(|since| since != self.clock.ticks()) {
+            let is_idle = self.slots.is_empty() && !self.is_releasing();
+            if is_idle && self.stopping.get().is_some_and(|since| since != self.clock.ticks()) {
                 self.inbox.wake().wake();
                 self.bulk.end();
                 self.readiness.end();
@@ -258,7 +266,7 @@ impl Worker {
 
     fn admit(self: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
         match Connection::new(self.clone(), stream, peer) {
-            Ok(connection) => self.spawn(connection.run()),
+            Ok(connection) => drop(self.spawn(connection.run())),
             Err(error) => {
                 self.shared.connections.fetch_sub(1, Ordering::Relaxed);
                 tracing::error!(%error, "connection lost");
@@ -277,8 +285,8 @@ impl Worker {
     }
 
     /// A task whose panic ends that task and nothing else.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        monoio::spawn(Guarded { task, metrics: self.metrics.clone() });
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
+        monoio::spawn(Guarded { task, metrics: self.metrics.clone() })
     }
 
     pub(super) fn is_stopping(&self) -> bool {

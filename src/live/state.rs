@@ -272,9 +272,9 @@ mod tests {
         let older =
             format!(r#"{{"version":{VERSION},"grid":null,"anchor":null,"origin":1,"discontinuities":[],"tracks":[]}}"#);
         assert!(State::read(older.as_bytes()).is_some_and(|state| !state.is_ended));
-        // Of before sizes of key frames were, and what lay before the oldest file.
+        // Of before sizes of key frames were, how times lie, and what lay before the oldest file.
         let json = String::from_utf8(state.write()).unwrap();
-        let older = json.replace(",\"key_frame_size\":0,\"lead\":[]", "");
+        let older = json.replace(",\"key_frame_size\":0,\"off\":null,\"lead\":[]", "");
         assert!(older.len() < json.len());
         assert_eq!(State::read(older.as_bytes()), Some(state.clone()));
         assert!(State::read(&State { version: 9, ..state }.write()).is_none());

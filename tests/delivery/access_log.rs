@@ -1,5 +1,9 @@
 //! Lines of the access log.
 
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
 use headwater::delivery::{Destination, Options};
 
 use crate::origin::{Origin, SMALL, get};
@@ -39,4 +43,26 @@ fn one_line_a_request() {
     assert!(text.starts_with("\"GET /text HTTP/1.1\" 200 ") && text.ends_with(" \"-\" \"-\""), "{text}");
     assert!(nothing.starts_with("\"GET /nothing HTTP/1.1\" 404 "), "{nothing}");
     assert!(nonsense.starts_with("\"-\" 400 "), "{nonsense}");
+}
+
+/// Whatever is still there when a stop begins, nothing of a worker is left behind that holds its end of the log.
+#[test]
+fn a_stop_ends_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    for is_open in [true, false] {
+        let origin = Origin::start(Options { access_log: Some(Destination::File(path.clone())), ..Options::default() });
+        let mut client = origin.connect();
+        client.send(&get("/text"));
+        assert_eq!(client.reply().status, 200);
+        let client = is_open.then_some(client);
+        let (sender, ended) = mpsc::channel();
+        thread::spawn(move || {
+            origin.stop();
+            let _ = sender.send(());
+        });
+        assert!(ended.recv_timeout(Duration::from_secs(20)).is_ok(), "{is_open}");
+        drop(client);
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 2);
 }
