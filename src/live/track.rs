@@ -132,7 +132,7 @@ const TEXT_RATE: u64 = 20_000;
 /// Segments after which a measured bit rate is settled.
 const METER_SEGMENTS: u32 = 3;
 
-/// Behind so long, another encoder may have sent a sample.
+/// Behind so long without a sample, and no less than two frames, another encoder may have sent the next.
 const HOLE: Duration = Duration::from_millis(500);
 /// What the times of an encoder that goes on are off, at most.
 const TOLERANCE: Duration = Duration::from_millis(2);
@@ -330,12 +330,15 @@ impl TrackWriter {
         let (timescale, input) = (learnt.pace.timescale, self.format.timescale);
         let frame = self.lattice.pace(learnt.pace).frame?;
         let time = anchor.media_time(sample.decode_time, input, timescale).0.saturating_add(learnt.reorder);
+        if !is_behind_hole(Ticks(time), last, &learnt.pace) {
+            return None;
+        }
         // A tick at either end, of a clock that need not round to the nearest.
-        let tolerance = (2 * timescale.per_second()).div_ceil(input.per_second());
-        let tolerance = i64::from(tolerance).max(timescale.ticks_floor(TOLERANCE).0);
+        let tick = i64::from(timescale.per_second().div_ceil(input.per_second()));
+        let tolerance = (2 * tick).max(timescale.ticks_floor(TOLERANCE).0);
         let was = self.off.filter(|was| was.most - was.least <= tolerance)?;
         let was_off = self.newest.map_or(was.first, |newest| newest.0 - last.0);
-        let off = (time.saturating_sub(last.0) - was_off).rem_euclid(frame);
+        let off = time.saturating_sub(last.0).saturating_sub(was_off).rem_euclid(frame);
         let is_elsewhere = off.min(frame - off) > tolerance;
         is_elsewhere.then(|| to_nanos(Ticks(time - learnt.reorder), timescale))
     }
@@ -505,8 +508,8 @@ impl TrackWriter {
         // What was dropped, as the first picture of a publisher that lies far off, is nothing that others lie behind.
         (self.last, self.newest) = (Some(placed), Some(time));
         let off = time.0 - placed.0;
-        let is_behind_hole = last.is_none_or(|last| placed.0 - last.0 >= pace.timescale.ticks_floor(HOLE).0);
-        self.off = Some(self.off.filter(|_| !is_behind_hole).map_or(Off::new(off), |known| known.and(off)));
+        let goes_on = last.is_some_and(|last| !is_behind_hole(placed, last, &pace));
+        self.off = Some(self.off.filter(|_| goes_on).map_or(Off::new(off), |known| known.and(off)));
         if is_gap { Taken::Gap } else { Taken::Fine }
     }
 
@@ -675,6 +678,12 @@ impl TrackWriter {
         self.learnt = Some(Learnt { pace, reorder, track: Arc::new(track), init: Arc::new(Init::new(init.into())) });
         Some(())
     }
+}
+
+/// Whether so much is missing between two samples that they may be of two encoders.
+fn is_behind_hole(time: Ticks, last: Ticks, pace: &Pace) -> bool {
+    let frames = pace.frame.unwrap_or(0).saturating_mul(2);
+    time.0.saturating_sub(last.0) > frames.max(pace.timescale.ticks_floor(HOLE).0)
 }
 
 /// Whether samples of one format go on in the other.

@@ -222,6 +222,64 @@ fn an_encoder_that_was_started_anew_is_a_discontinuity_though_its_clock_goes_on(
     }
 }
 
+/// Of cameras that take a picture or two a second, by a clock that is some milliseconds off each time after a while.
+#[test]
+fn pictures_far_apart_whose_times_jitter_are_of_one_encoder() {
+    for frame in [500, 1_000, 2_000] {
+        let mut world = plain();
+        world.scene = Scene { frame, group: 2_000 / frame, has_audio: false, ..SCENE };
+        world.is_timely = false;
+        world.connect_all(false, 0);
+        let session = world.encoders[0].session;
+        let mut jitter = [0, 9, -7, 4, -9, 6, 11].into_iter().cycle();
+        for tenths in 0..900 {
+            world.now += Duration::from_millis(100);
+            for mut event in world.encoders[0].film(world.now, false) {
+                if let Event::Sample { sample, .. } = &mut event
+                    && tenths > 300
+                {
+                    sample.decode_time.0 += jitter.next().unwrap_or(0);
+                }
+                world.writer.feed(session, event, world.now).expect("it is wanted");
+            }
+            world.pump();
+        }
+        let segments = segments(&world, "v1");
+        assert!(segments.len() >= 30, "{frame}: {segments:?}");
+        assert!(segments.iter().all(|(_, discontinuities)| *discontinuities == 0), "{frame}: {segments:?}");
+    }
+}
+
+/// As many ticks a second as there can be, but for a few.
+#[test]
+fn the_finest_clock_is_one_as_any() {
+    let mut world = plain();
+    world.is_timely = false;
+    let rate = u32::MAX / 25 * 25;
+    let timescale = Timescale::new(rate).expect("it is not 0");
+    let session = world.writer.publish(SourceName::Main, world.now).expect("nobody else does");
+    let scene = Scene { has_audio: false, ..SCENE };
+    let encoder = Encoder::new(session, SourceName::Main, scene, 0, 1, world.now);
+    for mut event in encoder.formats() {
+        if let Event::Track { format, .. } = &mut event {
+            format.timescale = timescale;
+        }
+        world.writer.feed(session, event, world.now).expect("it is wanted");
+    }
+    let mut encoder = encoder;
+    for tenths in 0..300 {
+        world.now += Duration::from_millis(100);
+        for mut event in encoder.film(world.now, (150..220).contains(&tenths)) {
+            if let Event::Sample { sample, .. } = &mut event {
+                sample.decode_time.0 = sample.decode_time.0 / 40 * i64::from(rate / 25);
+            }
+            world.writer.feed(session, event, world.now).expect("it is wanted");
+        }
+        world.pump();
+    }
+    assert!(segments(&world, "v1").len() >= 8);
+}
+
 #[test]
 fn frames_whose_times_are_wrong_are_kept() {
     let mut world = plain();
