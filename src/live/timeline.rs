@@ -80,32 +80,37 @@ impl Anchor {
         let follows =
             |anchor: Anchor, repeated: Nanos| track_end.is_none_or(|end| time + anchor.nanos() >= end - repeated);
         // To the time of day, or to what is published: a clock that is far from the one has brought the channel to the other.
-        let is_near = |anchor: Anchor| {
+        let is_near = |anchor: Anchor, by: Nanos| {
             let media_time = time + anchor.nanos();
-            [Some(now), channel_end].into_iter().flatten().any(|near| (media_time - near).abs() <= jump)
+            [Some(now), channel_end].into_iter().flatten().any(|near| (media_time - near).abs() <= by)
         };
-        let makes_sense = |anchor: Anchor| is_near(anchor) && follows(anchor, REPEATED);
-        // Tracks of one clock stay side by side, however far that clock is from the time of day.
+        let makes_sense = |anchor: Anchor, by: Nanos| is_near(anchor, by) && follows(anchor, REPEATED);
+        // Tracks of one clock stay side by side, however far that clock is from the time of day; and text that is said a little later
+        // than the picture came back goes with it, though it lies further behind what was published before.
         if let Known::InUse(anchor) | Known::Beside(anchor) = known
-            && makes_sense(anchor)
+            && makes_sense(anchor, jump + jump / 2)
         {
             return anchor;
         }
         // Sound that fell silent before the clock was set back goes on where it is; were the picture to begin anew, the two would
         // be that far apart for good. It waits instead until it is where it was.
         if let Known::Beside(anchor) = known
-            && is_near(anchor)
+            && is_near(anchor, jump)
             && follows(anchor, jump + jump / 2)
         {
             return anchor;
         }
         let is_wall_clock = (time - now).abs() <= LIVE_WALL_CLOCK.as_nanos() as Nanos;
-        if is_wall_clock && follows(Anchor::WALL_CLOCK, REPEATED) {
+        let old = match known {
+            Known::Old(anchor) => Some(anchor).filter(|anchor| makes_sense(*anchor, jump)),
+            _ => None,
+        };
+        // A picture that was away for long may go on far behind where the sound beside it has come to, which cannot go back.
+        let is_back = old.is_some() && !is_near(Anchor::WALL_CLOCK, jump);
+        if is_wall_clock && !is_back && follows(Anchor::WALL_CLOCK, REPEATED) {
             return Anchor::WALL_CLOCK;
         }
-        if let Known::Old(anchor) = known
-            && makes_sense(anchor)
-        {
+        if let Some(anchor) = old {
             return anchor;
         }
         // More of what was sent before may be sent again; and where one track of a clock is within that, so are the others.
@@ -442,6 +447,24 @@ mod tests {
                 Some(unix - 5 * S),
                 Some(unix + 12 * S),
                 Anchor(1_100),
+            ),
+            (
+                "a picture that was away while the sound beside it went on",
+                unix - 28 * S,
+                Known::Old(Anchor(2_800)),
+                None,
+                Some(unix - 27 * S),
+                Some(unix - 6 * S),
+                Anchor(2_800),
+            ),
+            (
+                "text that is said a little later than the picture beside it came back",
+                unix + 2 * S,
+                Known::Beside(Anchor(1_700)),
+                None,
+                Some(unix + 8 * S),
+                Some(unix + 8 * S + S / 2),
+                Anchor(1_700),
             ),
             ("the same clock again, 9 s back", unix - 9 * S, Known::Old(Anchor(0)), None, Some(unix), None, Anchor(0)),
             (
